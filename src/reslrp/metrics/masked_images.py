@@ -1,0 +1,59 @@
+"""The distinct masked images that a set of curves needs, listed on the host and built on the device."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class Substrate(NamedTuple):
+    """What masks of one kind are made from: ranks (N, H, W) of `units` units, and the image of taken-away pixels.
+
+    baseline: (1, C, 1, 1) if one colour serves all samples, else (N, C, H, W).
+    """
+
+    rank: Tensor
+    units: int
+    baseline: Tensor
+
+
+class MaskedImages:
+    """Masked images without repetition.
+
+    A request is (substrate, sample, deletion, k): the first k units come from the image and the rest from the
+    baseline, or, with deletion = 1, the other way round. Requests for the same picture share one item: the full
+    image (all inserted, or nothing deleted) and the bare baseline (nothing inserted, or all deleted), which a single
+    colour shares between all samples.
+    """
+
+    def __init__(self, images: Tensor, substrates: list[Substrate], requests: npt.NDArray[np.int64]) -> None:
+        """images: (N, C, H, W); requests: (R, 4) rows (substrate, sample, deletion, k)."""
+        substrate, _, deletion, k = requests.T
+        units = np.array([s.units for s in substrates])[substrate]
+        one_colour = np.array([s.baseline.shape[-1] == 1 for s in substrates])[substrate]
+        full = k == np.where(deletion, 0, units)
+        bare = k == np.where(deletion, units, 0)
+        canonical = requests.copy()
+        canonical[full] = canonical[full] * [0, 1, 0, 0] + [0, 0, 1, 0]  # nothing deleted
+        canonical[bare] = canonical[bare] * [1, 1, 0, 0]  # nothing inserted
+        canonical[bare & one_colour, 1] = 0
+        items, index = np.unique(canonical, axis=0, return_inverse=True)
+
+        self.item_of_request: npt.NDArray[np.int64] = index.reshape(-1)
+        """(R,) the item that shows each request."""
+        self._images = images
+        self._items = torch.from_numpy(items).to(images.device)
+        self._ranks = torch.stack([s.rank for s in substrates])
+        self._baselines = torch.stack(torch.broadcast_tensors(*[s.baseline for s in substrates]))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """Items start to stop as images (stop - start, C, H, W)."""
+        substrate, sample, deletion, k = self._items[start:stop].unbind(1)
+        kept = (self._ranks[substrate, sample] < k[:, None, None]) != deletion.bool()[:, None, None]
+        own = sample if self._baselines.shape[1] > 1 else torch.zeros_like(sample)
+        return torch.where(kept.unsqueeze(1), self._images[sample], self._baselines[substrate, own])

@@ -1,0 +1,40 @@
+"""One curve point per distinct attribution level, placed at the share of pixels that is really masked."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reslrp.errors import InputError
+from reslrp.metrics.protocols.grid import nominal_counts
+from reslrp.metrics.protocols.protocol import CurvePoints, check_options
+from reslrp.metrics.ranking import end_of_level, level_ends
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Tied pixels move together, as in the published protocol, but the x axis is the true masked fraction.
+
+    The points are both ends and the end of every level, so the curve depends on the order of the map alone and needs
+    no choice among tied pixels. A map with more than max_levels distinct values (a continuous one) keeps, of its
+    level ends, those at the published protocol's counts (`step` apart), still at their true fraction; step=1 keeps
+    every level.
+    """
+
+    step: int | None = None
+    max_levels: int = 1024
+    baseline: str = "black"
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        check_options(step=self.step, baseline=self.baseline, patch=self.patch)
+        if self.max_levels < 1:
+            raise InputError(f"max_levels={self.max_levels} must be at least 1")
+
+    def points(self, values: Tensor) -> CurvePoints:
+        ends = level_ends(values)
+        if ends.numel() > self.max_levels:
+            counts = nominal_counts(values.numel(), self.step)
+            ends = torch.cat([end_of_level(values, counts - 1), ends[-1:]]).unique()
+        lengths = torch.cat([ends.new_zeros(1), ends])
+        return CurvePoints(lengths, lengths.double() / values.numel())
