@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cause."""
+"""The two ways in which a run can end without its result."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line that says what is wrong, where, and what to do. The command line prints it without a
     traceback and exits with code 2.
     """
+
+
+class IncompleteRun(RuntimeError):
+    """A run ended although not every requested sample has a result; the command line exits with code 1."""

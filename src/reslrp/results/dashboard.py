@@ -1,0 +1,136 @@
+"""A finished run on a Weights & Biases dashboard.
+
+Everything shown there is read back from the run folder, so CSV and pictures have all that the dashboard has, and a
+resumed run looks like one that was never interrupted. A dashboard that cannot be written never ends a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reslrp.results.records import SampleCurves
+from reslrp.results.store import read_curves, read_samples
+
+log = logging.getLogger(__name__)
+
+
+def publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Log a run folder to Weights & Biases.
+
+    Args:
+        folder: the run folder; wandb's files go to ``<folder>/wandb``.
+        config: the resolved configuration. ``config["logger"]`` has ``project``, ``mode`` (the environment variable
+            WANDB_MODE goes before it) and further arguments of ``wandb.init``; null switches the dashboard off.
+        summary: the content of ``summary.json``.
+    """
+    if not config["logger"]:
+        return
+    options = dict(config["logger"])
+    options["mode"] = os.environ.get("WANDB_MODE", options["mode"])
+    if options["mode"] == "disabled":
+        return
+    try:
+        _publish(folder, config, summary, options)
+    except Exception as error:  # the dashboard is a copy: losing it must not lose the run
+        log.warning("the wandb dashboard was not written (%s); the run folder %s has all results", error, folder)
+
+
+def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    import wandb  # slow to import, and a machine without it can still evaluate
+
+    explainer = summary["explainer"] if summary["split"] is None else f"{summary['explainer']}-{summary['split']}"
+    run = wandb.init(
+        dir=str(folder),
+        name=f"{summary['dataset']}-{explainer}-{summary['protocol']}",
+        group=f"{summary['dataset']}-{summary['model']}",
+        job_type=str(summary["explainer"]),
+        tags=[str(summary[key]) for key in ("dataset", "explainer", "protocol")],
+        config=dict(config),
+        settings=wandb.Settings(silent=True, console="off"),
+        **options,
+    )
+    try:
+        samples = read_samples(folder)
+        run.summary.update({key: value for key, value in summary.items() if isinstance(value, int | float | str)})
+        run.log({"samples": _sample_table(folder, samples), "conservation": _conservation(samples)})
+        for protocol, curves in _by_protocol(read_curves(folder)).items():
+            run.log({f"curves/{protocol}": _curve_plot(protocol, curves)})
+        run.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("pictures/*.png"))})
+    finally:
+        run.finish()
+
+
+def _sample_table(folder: Path, samples: pd.DataFrame) -> Any:
+    import wandb
+
+    overlays = {path.stem: path for path in folder.glob("pictures/overlays/*.png")}
+    columns = ["overlay", *samples.columns]
+    table = wandb.Table(columns=columns)
+    for row in samples.itertuples(index=False):
+        overlay = overlays.get(str(row.sample_id))
+        table.add_data(wandb.Image(str(overlay)) if overlay else None, *row)
+    return table
+
+
+def _conservation(samples: pd.DataFrame) -> Any:
+    import wandb
+
+    table = wandb.Table(dataframe=samples[["sample_id", "probability", "relevance_sum"]])
+    return wandb.plot.scatter(table, "probability", "relevance_sum", title="Conservation")
+
+
+def _by_protocol(curves: Sequence[SampleCurves]) -> dict[str, list[SampleCurves]]:
+    grouped: dict[str, list[SampleCurves]] = {}
+    for curve in curves:
+        grouped.setdefault(curve.protocol, []).append(curve)
+    return grouped
+
+
+def mean_curves(curves: Sequence[SampleCurves], points: int = 101) -> dict[str, np.ndarray]:
+    """Mean curves with a band of one standard deviation, on a common axis.
+
+    Args:
+        curves: curves of several samples under one protocol.
+        points: number of points of the common axis.
+
+    Returns:
+        ``fraction``, ``insertion``, ``insertion_std``, ``deletion``, ``deletion_std``, each (points,).
+    """
+    fraction = np.linspace(0.0, 1.0, points)
+    result = {"fraction": fraction}
+    for name in ("insertion", "deletion"):
+        values = np.stack([np.interp(fraction, curve.fraction, getattr(curve, name)) for curve in curves])
+        result[name] = values.mean(axis=0)
+        result[f"{name}_std"] = values.std(axis=0)
+    return result
+
+
+def _curve_plot(protocol: str, curves: Sequence[SampleCurves]) -> Any:
+    import wandb
+
+    mean = mean_curves(curves)
+    bands = {
+        name: mean[name.split(" ")[0]] + sign * mean[f"{name.split(' ')[0]}_std"]
+        for name, sign in (
+            ("insertion", 0),
+            ("insertion +std", 1),
+            ("insertion -std", -1),
+            ("deletion", 0),
+            ("deletion +std", 1),
+            ("deletion -std", -1),
+        )
+    }
+    return wandb.plot.line_series(
+        xs=mean["fraction"].tolist(),
+        ys=[values.tolist() for values in bands.values()],
+        keys=list(bands),
+        title=f"Insertion and deletion, {protocol}",
+        xname="fraction of the pixels",
+    )

@@ -1,0 +1,132 @@
+"""The evaluation as a Lightning module, so that Lightning's strategies spread it over processes, GPUs and nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
+from reslrp.metrics import CurveScores, score_curves
+from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
+from reslrp.results.store import SampleStore
+from reslrp.tasks.explaining import ConfiguredExplainer, Explanation, build
+
+
+class EvaluationModule(pl.LightningModule):
+    """Explains and scores fixed batches of samples; each process writes its rows to the run folder itself.
+
+    Args:
+        network: the network to explain.
+        config: the resolved configuration as plain containers.
+        dataset: the chosen samples, in order.
+        batches: positions in ``dataset``, one list a batch, of all that is left to do. The composition of a batch
+            never depends on what is done already or on the number of processes, so neither do the numbers.
+        store: the run folder.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: dict[str, Any],
+        dataset: EvaluationDataset,
+        batches: Sequence[list[int]],
+        store: SampleStore,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.dataset = dataset
+        self.batches = batches
+        self.store = store
+
+    def test_dataloader(self) -> DataLoader[EvaluationBatch]:
+        """This process's share: every ``world_size``-th batch."""
+        return DataLoader(
+            self.dataset,  # type: ignore[arg-type]  # the collate function turns its items into batches
+            batch_sampler=self.batches[self.trainer.global_rank :: self.trainer.world_size],
+            collate_fn=collate_evaluation,
+            num_workers=self.config["dataset"]["num_workers"],
+        )
+
+    def on_test_start(self) -> None:
+        # Built here and not earlier: the network is now on this process's device.
+        self.explainer = ConfiguredExplainer(self.config["explainer"], self.network)
+        self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
+        self.done = self.store.done()
+
+    def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
+        """Explain and score one batch and write its rows."""
+        start = time.perf_counter()
+        records: list[SampleRecord] = []
+        curves: list[SampleCurves] = []
+        if batch.indices:
+            explanation = self.explainer.explain(batch.images, batch.labels)
+            scored = batch.labels if self.config["task"]["scored_class"] == "label" else explanation.predicted
+            scores = score_curves(
+                self.network,
+                batch.images,
+                explanation.maps,
+                scored,
+                self.protocols,
+                batch_size=self.config["task"]["forward_batch_size"],
+            )
+            seconds = (time.perf_counter() - start) / len(batch.indices)
+            records = self._records(batch, explanation, scores, seconds)
+            curves = self._curves(batch, scores)
+        self.store.append(
+            [record for record in records if record.sample_id not in self.done],
+            [curve for curve in curves if curve.sample_id not in self.done],
+            [self._skipped(index, reason) for index, reason in batch.skipped],
+            rank=self.trainer.global_rank,
+        )
+
+    def _records(
+        self, batch: EvaluationBatch, explanation: Explanation, scores: dict[str, CurveScores], seconds: float
+    ) -> list[SampleRecord]:
+        columns = {
+            "label": batch.labels,
+            "predicted": explanation.predicted,
+            "probability": explanation.probability,
+            "relevance_sum": explanation.relevance_sum,
+        }
+        further: dict[str, Tensor] = {}
+        for position, (protocol, curve) in enumerate(scores.items()):
+            target, suffix = (columns, "") if position == 0 else (further, f"_{protocol}")
+            for name in ("insertion", "deletion", "id_score"):
+                target[f"{name}{suffix}"] = getattr(curve, name)
+        plain = {name: values.tolist() for name, values in columns.items()}
+        more = {name: values.tolist() for name, values in further.items()}
+        return [
+            SampleRecord(
+                sample_id=self.dataset.samples[index].sample_id,
+                path=str(self.dataset.samples[index].path),
+                seconds=seconds,
+                more={name: values[row] for name, values in more.items()},
+                **{name: values[row] for name, values in plain.items()},
+            )
+            for row, index in enumerate(batch.indices)
+        ]
+
+    def _curves(self, batch: EvaluationBatch, scores: dict[str, CurveScores]) -> list[SampleCurves]:
+        return [
+            SampleCurves(
+                self.dataset.samples[index].sample_id, protocol, *(values.tolist() for values in curve.curves[row])
+            )
+            for row, index in enumerate(batch.indices)
+            for protocol, curve in scores.items()
+        ]
+
+    def _skipped(self, index: int, reason: str) -> SkippedSample:
+        sample = self.dataset.samples[index]
+        return SkippedSample(sample.sample_id, str(sample.path), reason)
+
+
+def accelerator_name(device: torch.device) -> str:
+    """The device, in words, for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
