@@ -1,0 +1,40 @@
+"""Control: a Gaussian at the centre of the image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reslrp.errors import InputError
+from reslrp.explainers.shared_network import checked_images
+
+
+class Center:
+    """exp(-d^2 / 2), d the distance to the centre; what the habit of photographing things in the middle is worth.
+
+    Args:
+        model: unused.
+        width: standard deviation, as a share of the image's height and width.
+
+    Raises:
+        InputError: ``width`` is not positive.
+    """
+
+    def __init__(self, model: nn.Module, width: float = 0.25) -> None:
+        if not width > 0:
+            raise InputError(f"center: width must be positive, not {width}")
+        self._width = width
+
+    @property
+    def forward_equivalents(self) -> float:
+        """The network is not used."""
+        return 0.0
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The same map for every image, (N, H, W) in (0, 1]."""
+        images = checked_images(images)
+        rows, columns = (
+            torch.exp(-((((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) / self._width) ** 2) / 2)
+            for n in images.shape[-2:]
+        )
+        return torch.outer(rows, columns).to(images).expand(len(images), -1, -1).clone()

@@ -1,0 +1,61 @@
+"""Find the layer whose activation a CAM method uses."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from reslrp.errors import InputError
+
+
+def find_layer(network: nn.Module, name: str) -> nn.Module:
+    """Module ``name`` of ``network``; ``layer4[-1]`` and ``layer4.2`` are both understood.
+
+    Raises:
+        InputError: no such module; the message lists what there is at the place where the search ended.
+    """
+    module, path = network, ""
+    for step in re.sub(r"\[(-?\d+)\]", r".\1", name).split("."):
+        children = dict(module.named_children())
+        key = step
+        if re.fullmatch(r"-\d+", step) and int(step) >= -len(children):
+            key = list(children)[int(step)]
+        if key not in children:
+            where = f"{path} has" if path else f"{type(network).__name__} has"
+            raise InputError(
+                f"target_layer: there is no {name!r}; {where} {', '.join(children) or 'no modules inside'}; "
+                "choose one of these or auto"
+            )
+        module, path = children[key], f"{path}.{key}" if path else key
+    return module
+
+
+def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
+    """The module that is the last to return a (N, C, h, w) with more than one position.
+
+    Args:
+        network: in eval mode.
+        images: (N, 3, H, W); one image is enough.
+
+    Raises:
+        InputError: no module does.
+    """
+    spatial: list[nn.Module] = []
+
+    def remember(module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+            spatial.append(module)
+
+    # Not the network itself: it ends last, and a CAM of its output is no CAM.
+    handles = [module.register_forward_hook(remember) for module in network.modules() if module is not network]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not spatial:
+        raise InputError(f"target_layer: no module of {type(network).__name__} returns a feature map (N, C, h, w)")
+    return spatial[-1]
