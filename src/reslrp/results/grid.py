@@ -1,0 +1,153 @@
+"""A table before it is written down: cells with a value, an error and emphasis, and four ways to render them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry.
+
+    Attributes:
+        text: what stands there.
+        error: what stands after ±, empty for nothing.
+        bold: the best of its column.
+        number: whether it is aligned as a number.
+    """
+
+    text: str
+    error: str = ""
+    bold: bool = False
+    number: bool = True
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A titled table; ``groups`` of rows are separated by a rule, ``notes`` stand below."""
+
+    title: str
+    header: list[str]
+    groups: list[list[list[Cell]]]
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and dictionaries, for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> Grid:
+        """Inverse of :meth:`to_dict`."""
+        groups = [[[Cell(**cell) for cell in row] for row in group] for group in content["groups"]]
+        return Grid(content["title"], content["header"], groups, content["notes"])
+
+
+def words(text: str) -> Cell:
+    """A cell of text."""
+    return Cell(text, number=False)
+
+
+def number(value: float | None, error: float | None = None, bold: bool = False, signed: bool = False) -> Cell:
+    """A cell of a fraction with three decimals; a dash where there is no value."""
+    if value is None or math.isnan(value):
+        return Cell("–")
+    shown = f"{value:+.3f}" if signed else f"{value:.3f}"
+    return Cell(shown, "" if error is None or math.isnan(error) else f"{error:.3f}", bold)
+
+
+def to_rich(grid: Grid) -> Table:
+    """The table for a terminal."""
+    table = Table(title=grid.title, box=box.HORIZONTALS, title_justify="left", title_style="bold", pad_edge=False)
+    first = grid.groups[0][0]
+    for name, cell in zip(grid.header, first, strict=True):
+        table.add_column(name, justify="right" if cell.number else "left", no_wrap=True)
+    for group in grid.groups:
+        for row in group:
+            table.add_row(*(f"[bold]{_plain(cell)}[/bold]" if cell.bold else _plain(cell) for cell in row))
+        table.add_section()
+    return table
+
+
+def to_markdown(grid: Grid) -> str:
+    """The table in GitHub's Markdown; a rule becomes an empty row."""
+    first = grid.groups[0][0]
+    lines = [
+        _markdown_row(grid.header),
+        _markdown_row(["---:" if cell.number else ":---" for cell in first]),
+    ]
+    for index, group in enumerate(grid.groups):
+        if index:
+            lines.append(_markdown_row([""] * len(grid.header)))
+        lines += [_markdown_row([f"**{_plain(c)}**" if c.bold else _plain(c) for c in row]) for row in group]
+    notes = "".join(f"\n{note}\n" for note in grid.notes)
+    return f"**{grid.title}**\n\n" + "\n".join(lines) + "\n" + notes
+
+
+def to_latex(grid: Grid) -> str:
+    """The table as LaTeX with booktabs rules."""
+    columns = "".join("r" if cell.number else "l" for cell in grid.groups[0][0])
+    body = "\\midrule\n".join("".join(_latex_row(row) for row in group) for group in grid.groups)
+    header = " & ".join(_latex_text(name) for name in grid.header)
+    notes = "".join(f"\\par\\smallskip\\footnotesize {_latex_text(note)}\n" for note in grid.notes)
+    return (
+        "% needs \\usepackage{booktabs}\n"
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{{_latex_text(grid.title)}}}\n"
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+        f"{notes}\\end{{table}}\n"
+    )
+
+
+def _plain(cell: Cell) -> str:
+    return f"{cell.text} ± {cell.error}" if cell.error else cell.text
+
+
+def _markdown_row(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _latex_row(row: Sequence[Cell]) -> str:
+    return " & ".join(_latex_cell(cell) for cell in row) + " \\\\\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    if not cell.number or cell.text == "–":
+        return f"\\textbf{{{_latex_text(cell.text)}}}" if cell.bold else _latex_text(cell.text)
+    value = _latex_text(cell.text.lstrip("+-"))
+    sign = cell.text[: len(cell.text) - len(cell.text.lstrip("+-"))]
+    value = f"\\mathbf{{{sign}{value}}}" if cell.bold else f"{sign}{value}"
+    return f"${value} \\pm {cell.error}$" if cell.error else f"${value}$"
+
+
+_LATEX = {
+    "\\": "\\textbackslash{}",
+    "&": "\\&",
+    "%": "\\%",
+    "$": "\\$",
+    "#": "\\#",
+    "_": "\\_",
+    "{": "\\{",
+    "}": "\\}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "±": "$\\pm$",
+    "–": "--",
+    "−": "$-$",
+    "↑": "$\\uparrow$",
+    "↓": "$\\downarrow$",
+    "≤": "$\\leq$",
+    "→": "$\\rightarrow$",
+    "Δ": "$\\Delta$",
+    "†": "$\\dagger$",
+    "‡": "$\\ddagger$",
+}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,202 @@
+"""The comparison table: measured beside published, protocol by protocol, with the controls below a rule.
+
+A table is computed once as a tidy frame (one line per row and protocol), and what is shown is laid out from that frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from reslrp.errors import InputError
+from reslrp.results.grid import Cell, Grid, number, words
+from reslrp.results.measured import Measured, common_protocols, paired
+from reslrp.results.published import published_scores
+from reslrp.results.statistics import paired_bootstrap
+from reslrp.results.summary import SCORES
+
+HEADINGS = {"insertion": "Insertion ↑", "deletion": "Deletion ↓", "id_score": "ID ↑"}
+PAPER_PROTOCOL = "published"
+"""The protocol that the paper's numbers were measured under."""
+PAPER_DATASETS = ("cub", "imagenet")
+ORIENTATION_DATASET = "imagenet"
+"""Whose published values stand beside a data set that the paper does not have."""
+
+ROUNDING = 1e-9
+"""Differences of means below this are rounding, not an order."""
+
+
+def compare(
+    rows: Sequence[Measured], dataset: str, published_table: str | None = None, reference: str | None = None
+) -> pd.DataFrame:
+    """All numbers of a comparison table.
+
+    Args:
+        rows: methods and controls, all measured on the same samples.
+        dataset: what they were measured on.
+        published_table: name of the paper's table ("1", "2", "3", "B", "C"), None for none.
+        reference: label of the row that all others are compared with; None compares with none.
+
+    Returns:
+        One line per protocol and row: ``protocol, method, control, num_samples, num_checkpoints``; for each score its
+        mean, ``_error`` (standard error over samples, or standard deviation over checkpoints), ``_best``, ``_paper``,
+        ``_paper_std``, ``_paper_best`` and ``_difference`` (measured - paper; empty when the paper measured another
+        data set); ``versus_reference`` with ``_low`` and ``_high`` (95% paired bootstrap of the ID score); ``beaten_by`` and
+        ``clearly_beaten_by``: controls with a higher mean ID score, and those whose 95% interval lies above zero.
+
+    Raises:
+        InputError: rows on different samples, no common protocol, or an unknown reference.
+    """
+    by_label = {row.label: row for row in rows}
+    if reference is not None and reference not in by_label:
+        raise InputError(f"the table's reference {reference!r} is none of its rows: {list(by_label)}")
+    protocols = common_protocols(rows)
+    if not protocols:
+        raise InputError(f"the rows of the table share no protocol: {[(row.label, row.protocols) for row in rows]}")
+    same_dataset = paper_dataset(published_table, dataset) == dataset
+    published = published_scores(published_table, paper_dataset(published_table, dataset)) if published_table else {}
+    best_published = {score: _best([paper.mean[score] for paper in published.values()], score) for score in SCORES}
+    lines: list[dict[str, Any]] = []
+    for protocol in protocols:
+        block = [_line(row, protocol, rows, by_label.get(reference or "")) for row in rows]
+        best = {score: _best([line[score] for line in block if not line["control"]], score) for score in SCORES}
+        for line, row in zip(block, rows, strict=True):
+            paper = published.get(row.published or "")
+            for score in SCORES:
+                line[f"{score}_best"] = not row.control and line[score] == best[score]
+                line[f"{score}_paper"] = paper.mean[score] if paper else None
+                line[f"{score}_paper_best"] = paper is not None and paper.mean[score] == best_published[score]
+                line[f"{score}_paper_std"] = paper.std.get(score) if paper else None
+                line[f"{score}_difference"] = line[score] - paper.mean[score] if paper and same_dataset else None
+        lines += block
+    frame: pd.DataFrame = pd.DataFrame(lines)
+    return frame
+
+
+def paper_dataset(published_table: str | None, dataset: str) -> str:
+    """Whose published values are shown for ``dataset``: its own where the paper has them, else ImageNet's."""
+    has_own = published_table and dataset in PAPER_DATASETS and published_scores(published_table, dataset)
+    return dataset if has_own else ORIENTATION_DATASET
+
+
+def lay_out(frame: pd.DataFrame, title: str, dataset: str, published_table: str | None = None) -> list[Grid]:
+    """The grids of a comparison: one per protocol, then the paired differences to the reference."""
+    grids = [
+        _protocol_grid(block, f"{title} — {dataset}, protocol {protocol}", dataset, published_table)
+        for protocol, block in frame.groupby("protocol", sort=False)
+    ]
+    if frame["versus_reference"].notna().any():
+        grids.append(_difference_grid(frame, title))
+    return grids
+
+
+def _line(row: Measured, protocol: str, rows: Sequence[Measured], reference: Measured | None) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "protocol": protocol,
+        "method": row.label,
+        "control": row.control,
+        "num_samples": len(row.samples[0]),
+        "num_checkpoints": len(row.folders),
+    }
+    for score in SCORES:
+        line[score] = row.mean(score, protocol)
+        line[f"{score}_error"] = row.error(score, protocol)
+    versus = paired_bootstrap(*paired(row, reference, "id_score", protocol)) if reference else None
+    compared = versus if row is not reference else None
+    line["reference"] = reference.label if reference else None
+    line["versus_reference"] = compared.difference if compared else None
+    line["versus_reference_low"] = compared.low if compared else None
+    line["versus_reference_high"] = compared.high if compared else None
+    beating, clearly = [], []
+    for control in (other for other in rows if other.control and not row.control):
+        interval = paired_bootstrap(*paired(control, row, "id_score", protocol))
+        beating += [control.label] if interval.difference > ROUNDING else []
+        clearly += [control.label] if interval.low > ROUNDING else []
+    line["beaten_by"], line["clearly_beaten_by"] = ", ".join(beating), ", ".join(clearly)
+    return line
+
+
+def _best(values: Sequence[float], score: str) -> float | None:
+    best = min if score == "deletion" else max
+    return best(values, default=None)
+
+
+def _protocol_grid(block: pd.DataFrame, title: str, dataset: str, published_table: str | None) -> Grid:
+    header = ["Method"]
+    for score in SCORES:
+        header += [HEADINGS[score], *(["paper", "Δ"] if published_table else [])]
+    controls = block["control"].astype(bool)
+    groups = [
+        [_cells(line, bool(published_table)) for line in part.to_dict("records")]
+        for part in (block[~controls], block[controls])
+        if len(part)
+    ]
+    return Grid(title, header, groups, _notes(block, dataset, published_table))
+
+
+def _cells(line: dict[str, Any], with_paper: bool) -> list[Cell]:
+    mark = " ‡" if line["clearly_beaten_by"] else " †" if line["beaten_by"] else ""
+    cells = [words(f"{line['method']}{mark}")]
+    for score in SCORES:
+        cells.append(number(line[score], line[f"{score}_error"], bold=line[f"{score}_best"]))
+        if with_paper:
+            paper, std, best = (line[f"{score}_{name}"] for name in ("paper", "paper_std", "paper_best"))
+            cells.append(number(paper, std, bold=best))
+            cells.append(number(line[f"{score}_difference"], signed=True))
+    return cells
+
+
+def _notes(block: pd.DataFrame, dataset: str, published_table: str | None) -> list[str]:
+    checkpoints, samples = int(block["num_checkpoints"].max()), int(block["num_samples"].max())
+    spread = (
+        f"mean ± standard deviation over {checkpoints} checkpoints"
+        if checkpoints > 1
+        else "mean ± standard error over samples"
+    )
+    notes = [f"{samples} samples; {spread}. Bold: best method."]
+    if published_table:
+        source = paper_dataset(published_table, dataset)
+        if source != dataset:
+            notes.append(
+                f"The paper's values are those for {source}, another data set and network: for orientation, no "
+                "difference is taken."
+            )
+        elif (protocol := block["protocol"].iloc[0]) != PAPER_PROTOCOL:
+            notes.append(f"The paper measured under the {PAPER_PROTOCOL} protocol, not under {protocol}.")
+    for column, mark, wording in (
+        ("clearly_beaten_by", "‡", "scores below a control, the 95% interval of the difference excludes 0"),
+        ("beaten_by", "†", "scores below a control, the 95% interval of the difference includes 0"),
+    ):
+        flagged = block[(block[column] != "") & ((mark == "‡") | (block["clearly_beaten_by"] == ""))]
+        if len(flagged):
+            pairs = "; ".join(f"{line['method']} < {line[column]}" for line in flagged.to_dict("records"))
+            notes.append(f"{mark} {wording}: {pairs}.")
+    return notes
+
+
+def _difference_grid(frame: pd.DataFrame, title: str) -> Grid:
+    protocols = list(dict.fromkeys(frame["protocol"]))
+    reference = frame["reference"].iloc[0]
+    groups: dict[bool, list[list[Cell]]] = {False: [], True: []}
+    for method, lines in frame.groupby("method", sort=False):
+        if method == reference:
+            continue
+        cells = [
+            _interval_cell(*bounds)
+            for bounds in zip(
+                lines["versus_reference"], lines["versus_reference_low"], lines["versus_reference_high"], strict=True
+            )
+        ]
+        groups[bool(lines["control"].iloc[0])].append([words(str(method)), *cells])
+    return Grid(
+        f"{title} — ID score minus {reference}'s",
+        ["Method", *protocols],
+        [group for group in groups.values() if group],
+        ["In brackets: 95% paired bootstrap interval over the samples. Bold: it excludes 0."],
+    )
+
+
+def _interval_cell(difference: float, low: float, high: float) -> Cell:
+    return Cell(f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]", bold=low > 0 or high < 0)
