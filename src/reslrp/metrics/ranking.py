@@ -39,11 +39,12 @@ def rank_pixels(maps: Tensor, patch: int = 1) -> Ranking:
 
 def level_ends(values: Tensor) -> Tensor:
     """For descending values (U,), the number of units at or above each distinct value, highest value first."""
-    _, counts = torch.unique_consecutive(values, return_counts=True)
+    counts: Tensor = torch.unique_consecutive(values, return_counts=True)[1]
     return counts.cumsum(0)
 
 
 def end_of_level(values: Tensor, ranks: Tensor) -> Tensor:
     """How many of the descending values (U,) are at or above the value at each of the 0-based ranks (P,)."""
     ends = level_ends(values)
-    return ends[torch.searchsorted(ends, ranks, right=True)]
+    level = torch.searchsorted(ends, ranks, right=True)
+    return ends[level]

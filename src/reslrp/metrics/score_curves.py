@@ -1,4 +1,4 @@
-"""Insertion and deletion curves of a batch of samples under any number of protocols, in one stream of forward passes."""
+"""Insertion and deletion curves of a batch of samples, under several protocols at once, in one stream of forwards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
