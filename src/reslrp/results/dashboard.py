@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from reslrp.results.records import SampleCurves
-from reslrp.results.store import read_curves, read_samples
+from reslrp.results.figures_curves import POSITIONS, sampled_curves
+from reslrp.results.pictures import GRID, OVERLAYS, PICTURES
+from reslrp.results.store import read_samples
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,10 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
         samples = read_samples(folder)
         run.summary.update({key: value for key, value in summary.items() if isinstance(value, int | float | str)})
         run.log({"samples": _sample_table(folder, samples), "conservation": _conservation(samples)})
-        for protocol, curves in _by_protocol(read_curves(folder)).items():
-            run.log({f"curves/{protocol}": _curve_plot(protocol, curves)})
-        run.log({f"pictures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("pictures/*.png"))})
+        run.log({f"curves/{protocol}": _curve_plot(folder, protocol) for protocol in summary["protocols"]})
+        grid = folder / PICTURES / GRID
+        if grid.exists():
+            run.log({"pictures": wandb.Image(str(grid))})
     finally:
         run.finish()
 
@@ -70,7 +71,7 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
 def _sample_table(folder: Path, samples: pd.DataFrame) -> Any:
     import wandb
 
-    overlays = {path.stem: path for path in folder.glob("pictures/overlays/*.png")}
+    overlays = {path.stem: path for path in (folder / PICTURES / OVERLAYS).glob("*.png")}
     columns = ["overlay", *samples.columns]
     table = wandb.Table(columns=columns)
     for row in samples.itertuples(index=False):
@@ -86,51 +87,17 @@ def _conservation(samples: pd.DataFrame) -> Any:
     return wandb.plot.scatter(table, "probability", "relevance_sum", title="Conservation")
 
 
-def _by_protocol(curves: Sequence[SampleCurves]) -> dict[str, list[SampleCurves]]:
-    grouped: dict[str, list[SampleCurves]] = {}
-    for curve in curves:
-        grouped.setdefault(curve.protocol, []).append(curve)
-    return grouped
-
-
-def mean_curves(curves: Sequence[SampleCurves], points: int = 101) -> dict[str, np.ndarray]:
-    """Mean curves with a band of one standard deviation, on a common axis.
-
-    Args:
-        curves: curves of several samples under one protocol.
-        points: number of points of the common axis.
-
-    Returns:
-        ``fraction``, ``insertion``, ``insertion_std``, ``deletion``, ``deletion_std``, each (points,).
-    """
-    fraction = np.linspace(0.0, 1.0, points)
-    result = {"fraction": fraction}
-    for name in ("insertion", "deletion"):
-        values = np.stack([np.interp(fraction, curve.fraction, getattr(curve, name)) for curve in curves])
-        result[name] = values.mean(axis=0)
-        result[f"{name}_std"] = values.std(axis=0)
-    return result
-
-
-def _curve_plot(protocol: str, curves: Sequence[SampleCurves]) -> Any:
+def _curve_plot(folder: Path, protocol: str) -> Any:
     import wandb
 
-    mean = mean_curves(curves)
-    bands = {
-        name: mean[name.split(" ")[0]] + sign * mean[f"{name.split(' ')[0]}_std"]
-        for name, sign in (
-            ("insertion", 0),
-            ("insertion +std", 1),
-            ("insertion -std", -1),
-            ("deletion", 0),
-            ("deletion +std", 1),
-            ("deletion -std", -1),
-        )
-    }
+    lines = {}
+    for name, curves in zip(("insertion", "deletion"), sampled_curves(folder, protocol), strict=True):
+        mean, band = curves.mean(axis=0), curves.std(axis=0)
+        lines |= {name: mean, f"{name} + std": mean + band, f"{name} - std": mean - band}
     return wandb.plot.line_series(
-        xs=mean["fraction"].tolist(),
-        ys=[values.tolist() for values in bands.values()],
-        keys=list(bands),
+        xs=POSITIONS.tolist(),
+        ys=[values.tolist() for values in lines.values()],
+        keys=list(lines),
         title=f"Insertion and deletion, {protocol}",
-        xname="fraction of the pixels",
+        xname="share of the pixels",
     )

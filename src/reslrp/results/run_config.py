@@ -19,14 +19,16 @@ EXECUTION_KEYS = (
     "data_dir",
     "trainer",
     "logger",
+    "model.checkpoint",
     "dataset.num_workers",
     "dataset.batch_size",
+    "dataset.datamodule",
     "task.batch_size",
     "task.forward_batch_size",
     "task.pictures",
 )
-"""Keys that say how or where a run is carried out. They do not change what is measured, so they may change between
-two starts of the same run."""
+"""Keys that say how or where an evaluation is carried out. They do not change what is measured, so they may change
+between two starts of the same run. (The checkpoint counts by its content, not by its path.)"""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

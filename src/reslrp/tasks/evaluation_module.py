@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
-from reslrp.metrics import CurveScores, score_curves
+from reslrp.metrics import BatchSize, CurveScores, score_curves
 from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
 from reslrp.results.store import SampleStore
 from reslrp.tasks.explaining import ConfiguredExplainer, Explanation, build
@@ -45,6 +45,10 @@ class EvaluationModule(pl.LightningModule):
         self.batches = batches
         self.store = store
 
+    def setup(self, stage: str) -> None:
+        # All processes deal from the first one's list, whatever each of them saw in the run folder.
+        self.batches = self.trainer.strategy.broadcast(self.batches)
+
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """This process's share: every ``world_size``-th batch."""
         return DataLoader(
@@ -58,7 +62,11 @@ class EvaluationModule(pl.LightningModule):
         # Built here and not earlier: the network is now on this process's device.
         self.explainer = ConfiguredExplainer(self.config["explainer"], self.network)
         self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
+        self.batch_size = BatchSize(self.config["task"]["forward_batch_size"])
         self.done = self.store.done()
+
+    def on_test_end(self) -> None:
+        self.trainer.strategy.barrier()  # the first process then merges what all of them have written
 
     def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
         """Explain and score one batch and write its rows."""
@@ -74,7 +82,9 @@ class EvaluationModule(pl.LightningModule):
                 explanation.maps,
                 scored,
                 self.protocols,
-                batch_size=self.config["task"]["forward_batch_size"],
+                batch_size=self.batch_size,
+                mean=self.config["dataset"]["mean"],
+                std=self.config["dataset"]["std"],
             )
             seconds = (time.perf_counter() - start) / len(batch.indices)
             records = self._records(batch, explanation, scores, seconds)

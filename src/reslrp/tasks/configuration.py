@@ -1,0 +1,53 @@
+"""The composed configuration as plain containers, what identifies it, and the folder that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from reslrp.results.run_config import config_hash
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """All interpolations filled in, as plain containers."""
+    container: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    return container
+
+
+def identified(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the SHA-256 of the checkpoint: numbers belong to the weights, not to a file's name."""
+    checkpoint = config["model"]["checkpoint"]
+    digest = None
+    if checkpoint is not None:
+        with Path(checkpoint).open("rb") as file:
+            sha = hashlib.sha256()
+            while block := file.read(1 << 20):
+                sha.update(block)
+        digest = sha.hexdigest()
+    return {**config, "model": {**config["model"], "checkpoint_sha256": digest}}
+
+
+def explainer_title(config: dict[str, Any]) -> str:
+    """Name of the explainer, with the splitting where it has one: "ours-ratio", "grad_cam"."""
+    split = split_name(config)
+    return config["explainer"]["name"] + (f"-{split}" if split else "")
+
+
+def split_name(config: dict[str, Any]) -> str | None:
+    """Name of the splitting that the explainer uses, None where it has none."""
+    split = config["explainer"].get("split")
+    return split["_target_"].rsplit(".", 1)[-1] if isinstance(split, dict) else split
+
+
+def run_folder(task: str, config: dict[str, Any]) -> Path:
+    """``output_dir``, or the folder that the choices and the hash of the configuration name.
+
+    Equal configurations share a folder, so whatever needs the same evaluation twice finds it done.
+    """
+    if config["output_dir"] is not None:
+        return Path(config["output_dir"])
+    parts = (config["dataset"]["name"], config["model"]["name"], f"{explainer_title(config)}-{config_hash(config)}")
+    return Path("outputs", task, *parts)

@@ -1,0 +1,157 @@
+"""Task ``evaluate``: explain class-balanced samples, score the maps, leave a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+
+from reslrp.data.catalogue import Catalogue, Sample
+from reslrp.data.dataset import EvaluationDataset
+from reslrp.data.manifest import read_manifest, write_manifest
+from reslrp.data.sampling import class_balanced
+from reslrp.errors import IncompleteRun, InputError
+from reslrp.models.build import load_model
+from reslrp.results.dashboard import publish
+from reslrp.results.maps import write_maps
+from reslrp.results.pictures import write_pictures
+from reslrp.results.provenance import hardware, versions
+from reslrp.results.run_config import claim_folder, config_hash
+from reslrp.results.store import SampleStore, read_curves
+from reslrp.results.summary import SCORES, SUMMARY, read_summary, summarise, write_summary
+from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name
+from reslrp.tasks.evaluation_module import EvaluationModule, accelerator_name
+from reslrp.tasks.explaining import ConfiguredExplainer, build
+from reslrp.tasks.lightning import evaluation_trainer, run_test
+from reslrp.tasks.sample_maps import sample_maps
+from reslrp.tasks.train import ensure_trained
+
+console = Console()
+
+
+def run(cfg: DictConfig) -> None:
+    """Evaluate, print the scores and say where the results are.
+
+    Raises:
+        InputError: the configuration or the data cannot be used; nothing was written.
+        IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
+    """
+    folder, summary = evaluate(cfg)
+    if summary is None:
+        return
+    scores = "  ".join(f"{name} {summary[name]:.3f} ± {summary[f'{name}_stderr'] or 0:.3f}" for name in SCORES)
+    console.print(f"{scores}  ({summary['num_samples']} samples, {summary['protocol']})\n{folder}", highlight=False)
+    skipped = summary["skipped"]
+    if skipped:
+        raise IncompleteRun(
+            f"{len(skipped)} of {len(skipped) + summary['num_samples']} samples were skipped, because their images "
+            f"cannot be read ({skipped[0]['path']}: {skipped[0]['reason']}); {folder}/summary.json names them all"
+        )
+
+
+def evaluate(cfg: DictConfig) -> tuple[Path, dict[str, Any] | None]:
+    """Evaluate what is not evaluated yet.
+
+    Returns:
+        The run folder (samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures) and
+        the content of summary.json (None in a process that only helps the first one).
+    """
+    ensure_trained(cfg)
+    catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
+    samples = choose_samples(cfg, catalogue)
+    network = load_model(cfg, catalogue.num_classes)
+    config = identified(resolved(cfg))
+    explainer = ConfiguredExplainer(config["explainer"], network)  # wrong options end the run here, before any work
+    for name, options in config["protocol"].items():
+        build(options, f"protocol.{name}")
+    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
+    trainer = evaluation_trainer(cfg)
+
+    folder = run_folder("evaluate", config)
+    claim_folder(folder, config)
+    store = SampleStore(folder)
+    order = [sample.sample_id for sample in samples]
+    if rank_zero_only.rank == 0:
+        write_manifest(folder / "manifest.csv", samples, catalogue)
+        store.merge(order)
+    done = store.done()
+    title = f"{explainer_title(config)} on {config['dataset']['name']}"
+    console.print(f"[bold]{title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}", highlight=False)
+    left = batches_left(samples, config["task"]["batch_size"], done)
+    if left:
+        run_test(trainer, EvaluationModule(network, config, dataset, left, store))
+    if rank_zero_only.rank != 0:  # srun or torchrun started this process beside the first one, which writes the rest
+        return folder, None
+    if left or not (folder / SUMMARY).exists():
+        store.merge(order)
+        illustrate(folder, cfg, explainer, dataset, catalogue, title)
+        write_summary(folder, summarise(store.samples(), describe(config, explainer, trainer, store)))
+        publish(folder, config, read_summary(folder))
+    return folder, read_summary(folder)
+
+
+def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> tuple[Sample, ...]:
+    """The test samples that a manifest names, or a seeded class-balanced choice."""
+    candidates = catalogue.split("test")
+    if cfg.dataset.manifest is not None:
+        return read_manifest(Path(cfg.dataset.manifest), candidates, catalogue)
+    sampling = cfg.dataset.sampling
+    return class_balanced(candidates, cfg.num_samples, sampling.seed, sampling.style, catalogue.class_names)
+
+
+def batches_left(samples: Sequence[Sample], size: int, done: set[str]) -> list[list[int]]:
+    """Batches with a sample that is not done, as positions in ``samples``.
+
+    A batch is always the same ``size`` consecutive samples, done or not: what is computed together decides the last
+    bits of a number.
+
+    Raises:
+        InputError: ``size`` is not positive.
+    """
+    if size < 1:
+        raise InputError(f"task.batch_size must be at least 1, not {size}")
+    batches = [list(range(start, min(start + size, len(samples)))) for start in range(0, len(samples), size)]
+    return [batch for batch in batches if any(samples[index].sample_id not in done for index in batch)]
+
+
+def describe(
+    config: dict[str, Any], explainer: ConfiguredExplainer, trainer: pl.Trainer, store: SampleStore
+) -> dict[str, Any]:
+    """What the numbers of a summary belong to."""
+    return {
+        "explainer": config["explainer"]["name"],
+        "split": split_name(config),
+        "dataset": config["dataset"]["name"],
+        "model": config["model"]["name"],
+        "protocol": next(iter(config["protocol"])),
+        "protocols": list(config["protocol"]),
+        "seed": config["seed"],
+        "forward_equivalents": explainer.explainer.forward_equivalents,
+        "skipped": [asdict(sample) for sample in store.skipped()],
+        "config_hash": config_hash(config),
+        "versions": versions(),
+        "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
+    }
+
+
+def illustrate(
+    folder: Path,
+    cfg: DictConfig,
+    explainer: ConfiguredExplainer,
+    dataset: EvaluationDataset,
+    catalogue: Catalogue,
+    title: str,
+) -> None:
+    """Write maps.npz and the pictures of the first samples; with ``task.pictures=0`` neither."""
+    shown = range(min(cfg.task.pictures, len(dataset)))
+    if shown:
+        maps = sample_maps(explainer, dataset, shown, catalogue.class_names, cfg.task.batch_size)
+        write_maps(folder, maps)
+        write_pictures(folder, maps, read_curves(folder), title)

@@ -1,0 +1,66 @@
+"""Lightning's Trainer for an evaluation: the same machine settings as training, nothing that training adds."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from reslrp.errors import InputError
+
+
+def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
+    """A trainer that only tests.
+
+    Several devices of one machine are spawned from this process, because a sweep or a table runs one evaluation after
+    the other in it; ``trainer.strategy=ddp`` is for processes that srun or torchrun has started.
+
+    Raises:
+        InputError: ``device`` or ``trainer.devices`` is not to be had on this machine.
+    """
+    devices, strategy = cfg.trainer.devices, cfg.trainer.strategy
+    if strategy == "auto" and _several(devices):
+        strategy = "ddp_spawn"
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+    try:
+        return pl.Trainer(
+            accelerator=cfg.device,
+            devices=devices,
+            num_nodes=cfg.trainer.num_nodes,
+            strategy=strategy,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            inference_mode=False,  # explainers differentiate
+            use_distributed_sampler=False,  # the module deals out whole batches, each sample once
+            callbacks=[RichProgressBar()],
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"device={cfg.device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
+        ) from error
+
+
+def _several(devices: object) -> bool:
+    if devices in ("auto", -1, "-1"):
+        return torch.cuda.device_count() > 1
+    return int(devices) > 1 if isinstance(devices, int | str) else len(devices) > 1  # type: ignore[arg-type]
+
+
+def run_test(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """``trainer.test`` whose interruption is an interruption.
+
+    Raises:
+        KeyboardInterrupt: the user interrupted; what was finished is on the disk.
+    """
+    try:
+        trainer.test(module, verbose=False)
+    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
+        raise KeyboardInterrupt from None

@@ -1,0 +1,64 @@
+"""Maps of chosen samples, with everything that a picture of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from reslrp.data.dataset import EvaluationDataset, collate_evaluation
+from reslrp.results.maps import Maps
+from reslrp.tasks.explaining import ConfiguredExplainer
+
+
+def sample_maps(
+    explainer: ConfiguredExplainer,
+    dataset: EvaluationDataset,
+    positions: Sequence[int],
+    class_names: Sequence[str],
+    batch_size: int,
+) -> Maps:
+    """Explain samples on the device that the explainer's network is on.
+
+    Args:
+        explainer: what explains.
+        dataset: all samples of the run.
+        positions: which of them; samples whose image cannot be read are left out if the dataset skips them.
+        class_names: by label.
+        batch_size: images explained at once.
+    """
+    device = next(explainer.network.parameters()).device
+    loader = DataLoader(Subset(dataset, list(positions)), batch_size=batch_size, collate_fn=collate_evaluation)
+    parts = []
+    for batch in loader:
+        if not batch.indices:
+            continue
+        explanation = explainer.explain(batch.images.to(device), batch.labels.to(device))
+        drawn = torch.where(batch.segmentations.flatten(1).any(1)[:, None, None], batch.segmentations, batch.boxes)
+        parts.append(
+            Maps(
+                sample_id=np.array([dataset.samples[index].sample_id for index in batch.indices]),
+                image=pixels(batch.images, dataset.transform.mean, dataset.transform.std),
+                map=explanation.maps.cpu().numpy(),
+                region=drawn.numpy(),
+                label=batch.labels.numpy(),
+                predicted=explanation.predicted.cpu().numpy(),
+                probability=explanation.probability.cpu().numpy(),
+                class_name=np.array([class_names[label] for label in batch.labels.tolist()]),
+            )
+        )
+    return joined(parts)
+
+
+def joined(parts: Sequence[Maps]) -> Maps:
+    """Maps of several batches as one."""
+    return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
+
+
+def pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Normalised images (N, 3, H, W) as (N, H, W, 3) uint8."""
+    channels = images.permute(0, 2, 3, 1).double() * torch.tensor(std) + torch.tensor(mean)
+    return (255 * channels).round().clamp(0, 255).to(torch.uint8).numpy()
