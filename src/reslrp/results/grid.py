@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 
@@ -72,6 +73,17 @@ def to_rich(grid: Grid) -> Table:
             table.add_row(*(f"[bold]{_plain(cell)}[/bold]" if cell.bold else _plain(cell) for cell in row))
         table.add_section()
     return table
+
+
+def print_grid(grid: Grid) -> None:
+    """Print the table and its notes; a terminal that is too narrow wraps its lines instead of cutting cells."""
+    console = Console()
+    table = to_rich(grid)
+    console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
+    for note in grid.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    console.print()
 
 
 def to_markdown(grid: Grid) -> str:

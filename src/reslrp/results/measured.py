@@ -83,13 +83,20 @@ class Measured:
         return score_column(score, protocol, self.protocols)
 
 
-def paired(a: Measured, b: Measured, score: str, protocol: str) -> tuple[Values, Values]:
+def paired(a: Measured, b: Measured, score: str, protocol: str, b_protocol: str | None = None) -> tuple[Values, Values]:
     """The scores of two rows on the same samples in the same order.
+
+    Args:
+        a: first row.
+        b: second row.
+        score: "insertion", "deletion" or "id_score".
+        protocol: that the scores are read under.
+        b_protocol: that the second row's scores are read under, None for the same.
 
     Raises:
         InputError: the rows were measured on different samples.
     """
-    first, second = a.scores(score, protocol), b.scores(score, protocol)
+    first, second = a.scores(score, protocol), b.scores(score, b_protocol or protocol)
     if not first.index.sort_values().equals(second.index.sort_values()):
         raise InputError(
             f"{a.label!r} ({a.folders[0]}) and {b.label!r} ({b.folders[0]}) were measured on different samples: "

@@ -6,13 +6,16 @@ A table is computed once as a tidy frame (one line per row and protocol), and wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from reslrp.errors import InputError
+from reslrp.results.figures_curves import curve_figures
 from reslrp.results.grid import Cell, Grid, number, words
 from reslrp.results.measured import Measured, common_protocols, paired
+from reslrp.results.product import Product
 from reslrp.results.published import published_scores
 from reslrp.results.statistics import paired_bootstrap
 from reslrp.results.summary import SCORES
@@ -43,8 +46,9 @@ def compare(
         One line per protocol and row: ``protocol, method, control, num_samples, num_checkpoints``; for each score its
         mean, ``_error`` (standard error over samples, or standard deviation over checkpoints), ``_best``, ``_paper``,
         ``_paper_std``, ``_paper_best`` and ``_difference`` (measured - paper; empty when the paper measured another
-        data set); ``versus_reference`` with ``_low`` and ``_high`` (95% paired bootstrap of the ID score); ``beaten_by`` and
-        ``clearly_beaten_by``: controls with a higher mean ID score, and those whose 95% interval lies above zero.
+        data set); ``versus_reference`` with ``_low`` and ``_high`` (95% paired bootstrap of the ID score);
+        ``beaten_by`` and ``clearly_beaten_by``: controls with a higher mean ID score, and those whose 95% interval
+        lies above zero.
 
     Raises:
         InputError: rows on different samples, no common protocol, or an unknown reference.
@@ -73,6 +77,29 @@ def compare(
         lines += block
     frame: pd.DataFrame = pd.DataFrame(lines)
     return frame
+
+
+def comparison(
+    rows: Sequence[Measured],
+    folder: Path,
+    dataset: str,
+    *,
+    title: str,
+    published_table: str | None = None,
+    reference: str | None = None,
+) -> Product:
+    """A comparison table and the mean curves of its rows.
+
+    Args:
+        rows: see :func:`compare`.
+        folder: where the product goes (not used: the tables are all there is).
+        dataset: what was measured.
+        title: of the table.
+        published_table: see :func:`compare`.
+        reference: see :func:`compare`.
+    """
+    frame = compare(rows, dataset, published_table, reference)
+    return Product(lay_out(frame, title, dataset, published_table), frame, curve_figures(rows))
 
 
 def paper_dataset(published_table: str | None, dataset: str) -> str:

@@ -1,0 +1,55 @@
+"""Mean insertion and deletion curves of several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from reslrp.results.measured import Measured, common_protocols
+from reslrp.results.store import read_curves
+
+POSITIONS = np.linspace(0, 1, 101)
+"""Where curves with different points are brought together (linear interpolation)."""
+
+Curves = npt.NDArray[np.float64]
+
+
+def sampled_curves(folder: Path, protocol: str) -> tuple[Curves, Curves]:
+    """Insertion and deletion curves of a run, each (samples, len(POSITIONS))."""
+    chosen = [curve for curve in read_curves(folder) if curve.protocol == protocol]
+    insertion = np.array([np.interp(POSITIONS, curve.fraction, curve.insertion) for curve in chosen])
+    deletion = np.array([np.interp(POSITIONS, curve.fraction, curve.deletion) for curve in chosen])
+    return insertion, deletion
+
+
+def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
+    """One panel per protocol and curve; the band is ± one standard error over the samples. Controls are dashed."""
+    figure = Figure(figsize=(7.5, 3.0 * len(protocols)), layout="constrained")
+    axes = figure.subplots(len(protocols), 2, squeeze=False, sharex=True, sharey=True)
+    for down, protocol in enumerate(protocols):
+        for index, row in enumerate(rows):
+            for axis, curves in zip(axes[down], sampled_curves(row.folders[0], protocol), strict=True):
+                mean = curves.mean(axis=0)
+                error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else np.zeros_like(mean)
+                style = "--" if row.control else "-"
+                axis.plot(POSITIONS, mean, style, color=f"C{index % 10}", linewidth=1.2, label=row.label)
+                axis.fill_between(POSITIONS, mean - error, mean + error, color=f"C{index % 10}", alpha=0.2, linewidth=0)
+        for axis, name in zip(axes[down], ("Insertion", "Deletion"), strict=True):
+            axis.set_title(f"{name}, {protocol}", fontsize=9)
+            axis.set(xlim=(0, 1), ylim=(0, 1))
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[down, 0].set_ylabel("probability of the class", fontsize=8)
+    for axis, name in zip(axes[-1], ("inserted", "deleted"), strict=True):
+        axis.set_xlabel(f"share of pixels {name}", fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=7, frameon=False)
+    return figure
+
+
+def curve_figures(rows: Sequence[Measured]) -> dict[str, Figure]:
+    """The curves of a table's rows, as a figure named ``curves``."""
+    return {"curves": mean_curves(rows, common_protocols(rows))}

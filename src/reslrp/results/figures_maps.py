@@ -1,0 +1,87 @@
+"""Figures of attribution maps: images down, methods across (paper Figures 5, 6, A, B, E, F)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from reslrp.errors import InputError
+from reslrp.results.maps import Maps, read_maps
+from reslrp.results.measured import Measured
+from reslrp.results.overlay import overlay
+from reslrp.results.product import Product
+
+_TILE = 1.3  # inches
+
+
+def map_grid(
+    columns: Sequence[tuple[str, Maps]],
+    cmap: str = "jet",
+    alpha: float = 0.4,
+    outlier_percent: float = 2.0,
+    transposed: bool = False,
+) -> Figure:
+    """Images beside the maps of several methods.
+
+    Args:
+        columns: (method, maps) with the same samples in the same order.
+        cmap: colour map; the paper's is jet.
+        alpha: opacity of the map.
+        outlier_percent: share of the positive attribution that is clipped.
+        transposed: images across and methods down, as in the supplement.
+
+    Raises:
+        InputError: the methods explain different samples.
+    """
+    first = columns[0][1]
+    for label, maps in columns[1:]:
+        if list(maps.sample_id) != list(first.sample_id):
+            raise InputError(f"{label!r} and {columns[0][0]!r} explain different samples: explain the same ones")
+    shape = (len(first.sample_id), len(columns) + 1)
+    down, across = shape[::-1] if transposed else shape
+    figure = Figure(figsize=(_TILE * across, _TILE * down))
+    axes = figure.subplots(down, across, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    axes = axes.T if transposed else axes
+    titles = ["Original", *(label for label, _ in columns)]
+    for row in range(shape[0]):
+        tiles = [first.image[row] / 255] + [
+            overlay(maps.image[row], maps.map[row], cmap, alpha, outlier_percent) for _, maps in columns
+        ]
+        for column, tile in enumerate(tiles):
+            axis = axes[row, column]
+            axis.imshow(tile, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+    for row, name in enumerate(first.class_name):
+        shown = textwrap.fill(str(name).replace("_", " "), 14)
+        if transposed:
+            axes[row, 0].set_title(shown, fontsize=8)
+        else:
+            axes[row, 0].set_ylabel(shown, fontsize=8)
+    for column, title in enumerate(titles):
+        if transposed:
+            axes[0, column].set_ylabel(title, fontsize=8)
+        else:
+            axes[0, column].set_title(title, fontsize=8)
+    return figure
+
+
+def qualitative(
+    rows: Sequence[Measured], folder: Path, dataset: str, *, cmap: str = "jet", transposed: bool = False
+) -> Product:
+    """A figure with one column of maps per row of the experiment.
+
+    Args:
+        rows: methods; their folders hold ``maps.npz``.
+        folder: where the product goes (not used: the figure is all there is).
+        dataset: what was explained.
+        cmap: colour map.
+        transposed: images across.
+    """
+    columns = [(row.label, read_maps(row.folders[0])) for row in rows]
+    figure = map_grid(columns, cmap=cmap, transposed=transposed)
+    notes = [f"{len(columns[0][1].sample_id)} images of {dataset}, {len(rows)} columns of maps, colour map {cmap}."]
+    return Product(figures={"figure": figure}, notes=notes)

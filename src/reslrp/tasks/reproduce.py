@@ -1,0 +1,174 @@
+"""Task ``reproduce``: an experiment's rows -> run folders -> one table or figure.
+
+An experiment (``conf/experiment/NAME.yaml``) lists rows, each a label and the overrides that make it. A row's
+configuration is the experiment's own with those overrides and an ordinary measuring task in place of this one, so a row
+is exactly the run that ``python run.py <overrides>`` would be. Evaluations live in folders named by a hash of their
+configuration: a row that another table has measured is found done, and an interrupted experiment goes on where it
+stopped. A multirun sweep would give the same folders, but could not write the table after its last job.
+
+All rows of an experiment (for ``experiment=all``, of all experiments) are composed and checked before the first one is
+measured: a misspelt option does not show after an hour.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from reslrp.errors import InputError
+from reslrp.results.grid import print_grid
+from reslrp.results.measured import Measured
+from reslrp.results.product import write_product
+
+_OWN = ("output_dir", "reproduce", "task", "experiment", "experiments")
+"""Keys of what the user typed that concern the product and not its rows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row before it is measured: its settings and one configuration per checkpoint."""
+
+    label: str
+    published: str | None
+    control: bool
+    traits: dict[str, Any]
+    command: str
+    configs: tuple[DictConfig, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment whose rows are composed and checked."""
+
+    config: DictConfig
+    command: str
+    rows: tuple[Row, ...]
+
+
+def run(cfg: DictConfig) -> Path:
+    """Carry out one experiment.
+
+    Returns:
+        Its folder, ``outputs/reproduce/<dataset>/<name>/`` unless ``output_dir`` says otherwise, with the table as
+        CSV, Markdown and LaTeX, the figures as PDF and PNG, and ``product.json``.
+
+    Raises:
+        InputError: a row cannot be composed or evaluated, or the rows do not fit together.
+    """
+    return carry_out(plan(cfg, cfg.reproduce.name, typed_overrides()))
+
+
+def run_all(cfg: DictConfig) -> None:
+    """Carry out the experiments that ``cfg.experiments`` names, in order, after checking them all."""
+    typed = typed_overrides()
+    plans = []
+    for name in cfg.experiments:
+        experiment = _compose([f"experiment={name}", *typed])
+        plans.append(plan(experiment, name, typed))
+    for each in plans:
+        carry_out(each)
+
+
+def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
+    """Compose and check every row of an experiment.
+
+    Args:
+        cfg: the experiment's configuration.
+        name: of its file in ``conf/experiment/``.
+        typed: what the user overrides in every row.
+    """
+    reproduce = cfg.reproduce
+    listed = instantiate(reproduce.rows, _convert_="all")
+    controls = [
+        {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
+        for control in reproduce.controls
+    ]
+    seeds = list(reproduce.checkpoints.get(cfg.dataset.name, [cfg.seed]))
+    rows = tuple(_row(entry, name, typed, seeds, cfg.seed) for entry in [*listed, *controls])
+    command = shlex.join(["python", "run.py", f"experiment={name}", *typed])
+    return Plan(cfg, command, rows)
+
+
+def carry_out(plan: Plan) -> Path:
+    """Measure the rows that are not measured yet and write the product."""
+    cfg, console = plan.config, Console()
+    dataset = cfg.dataset.name
+    folder = Path(cfg.output_dir or Path("outputs", "reproduce", dataset, cfg.reproduce.name))
+    measure = get_method(cfg.reproduce.measure)
+    rows = []
+    for position, row in enumerate(plan.rows, start=1):
+        console.print(f"[bold]{cfg.reproduce.name}[/bold] {position}/{len(plan.rows)} {row.label}: {row.command}")
+        folders = tuple(measure(config) for config in row.configs)
+        rows.append(Measured(row.label, folders, row.published, row.control, row.command, row.traits))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another with output_dir=") from error
+    product = instantiate(cfg.reproduce.product)(rows, folder, dataset)
+    description = {
+        "name": cfg.reproduce.name,
+        "title": cfg.reproduce.title,
+        "dataset": dataset,
+        "model": cfg.model.name,
+        "command": plan.command,
+    }
+    write_product(folder, product, description, rows)
+    for grid in product.grids:
+        print_grid(grid)
+    for note in product.notes:
+        console.print(note)
+    console.print(f"{cfg.reproduce.title}: {folder}")
+    return folder
+
+
+def typed_overrides() -> list[str]:
+    """What the user typed that holds for every row."""
+    return [typed for typed in HydraConfig.get().overrides.task if _key(typed) not in _OWN]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0].split(".")[0].split("@")[0]
+
+
+def _row(entry: dict[str, Any], name: str, typed: Sequence[str], seeds: Sequence[int], seed: int) -> Row:
+    entry = dict(entry)
+    label, overrides = entry.pop("label"), entry.pop("overrides")
+    configs = []
+    for checkpoint in seeds:
+        chosen = [f"seed={checkpoint}"] if checkpoint != seed else []
+        try:
+            configs.append(_row_config([f"experiment={name}", *typed, *overrides, *chosen, "task=evaluate"]))
+        except (HydraException, InputError) as error:
+            raise InputError(f"row {label!r} of {name} ({' '.join(overrides)}): {error}") from error
+    return Row(
+        label=label,
+        published=entry.pop("published", None),
+        control=entry.pop("control", False),
+        command=shlex.join(["python", "run.py", *overrides, *typed]),
+        traits=entry,
+        configs=tuple(configs),
+    )
+
+
+def _row_config(overrides: list[str]) -> DictConfig:
+    config = _compose(overrides)
+    with open_dict(config):
+        del config["reproduce"]
+        config.output_dir = None
+    OmegaConf.resolve(config)
+    return config
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    config: DictConfig = compose(HydraConfig.get().job.config_name, overrides)
+    return config
