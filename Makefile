@@ -1,22 +1,42 @@
-# Everything a newcomer needs: make demo, make test. A virtual environment is made in .venv on first use.
+# make demo: see it work. make test: check it. A virtual environment is made in .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATASET ?= demo
 ARGS ?=
 
-.PHONY: help setup demo test lint bench clean
 .DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench
 
 help: ## list the targets
-	@grep -hE '^[a-zA-Z%_-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
+	@grep -hE '^[a-zA-Z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  %-24s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## create .venv and install reslrp with pinned versions
 
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python >= 3.10 is needed (make PYTHON=python3.11 ...)")'
-	@echo "Installing into $(VENV) (once; torch is large, this takes some minutes)"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -r requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 10) else 0)'
+	@echo "Installing into $(VENV) once (torch is large: some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --quiet -e .
 	@touch $@
+
+demo: setup ## data, model, every explainer, a table and pictures in outputs/
+	$(BIN)/python run.py experiment=demo $(ARGS)
+
+test: setup ## the whole test suite, lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## speed against the peers; each table in one run
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+
+reproduce-%: setup ## a table or figure of the paper: reproduce-table1 ... reproduce-figure7, -audit, -all; DATASET=demo|cub|imagenet
+	$(BIN)/python run.py experiment=$* dataset=$(DATASET) $(ARGS)
