@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,20 +22,22 @@ OnBadImage = Literal["error", "skip"]
 class ImageDataset(Dataset[tuple[Tensor, int]]):
     """(image (3, H, W) float, label) of every sample, for training.
 
-    An item is addressed by ``(epoch, index)`` or by ``index`` (epoch 0). Whatever the transform draws from torch's
-    generator depends on ``(seed, epoch, index)`` alone: not on the number of workers, on the order, or on what was
-    read before. So an interrupted training that resumes sees exactly the images it would have seen.
+    An item is addressed by ``(epoch, index)`` or by ``index`` (epoch 0). What the transform draws depends on
+    ``(seed, epoch, index)`` alone: not on the number of workers, on the order, or on what was read before. So an
+    interrupted training that resumes sees exactly the images it would have seen.
 
     Args:
         samples: what to read.
-        transform: RGB image to (3, H, W) tensor.
+        transform: RGB image and random generator to (3, H, W) tensor.
         seed: of the augmentation.
 
     Raises:
         BadImage: on access, where the file cannot be read.
     """
 
-    def __init__(self, samples: Sequence[Sample], transform: Callable[[Image.Image], Tensor], seed: int = 0) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], transform: Callable[[Image.Image, random.Random], Tensor], seed: int = 0
+    ) -> None:
         self.samples = tuple(samples)
         self.transform = transform
         self.seed = seed
@@ -46,16 +48,9 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.samples[index]
-        image = read_image(sample.path)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(item_seed(self.seed, epoch, index))
-            return self.transform(image), sample.label
-
-
-def item_seed(seed: int, epoch: int, index: int) -> int:
-    """A 63-bit seed; any two different triples get unrelated random streams."""
-    words = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
-    return int(words[0]) >> 1
+        # A text seed is hashed, so neighbouring items get unrelated streams.
+        rng = random.Random(f"{self.seed} {epoch} {index}")
+        return self.transform(read_image(sample.path), rng), sample.label
 
 
 @dataclass(frozen=True)

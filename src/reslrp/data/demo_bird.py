@@ -108,9 +108,7 @@ class Pose:
 
     def place(self, points: Points) -> Points:
         """Points (n, 2) in body units to pixels."""
-        angle = math.radians(self.tilt)
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        placed = points @ turn.T * self.scale
+        placed = points @ _turn(self.tilt) * self.scale
         if self.faces_left:
             placed[:, 0] *= -1
         shifted: Points = placed + np.array([self.x, self.y])
@@ -118,13 +116,17 @@ class Pose:
 
     def nodded(self, points: Points) -> Points:
         """Points (n, 2) on the head, in body units, after the head has turned about the neck."""
-        angle = math.radians(self.nod)
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        nodded: Points = (points - _NECK) @ turn.T + _NECK
+        nodded: Points = (points - _NECK) @ _turn(self.nod) + _NECK
         return nodded
 
 
 _NECK = np.array([0.40, -0.30])
+
+
+def _turn(degrees: float) -> Points:
+    """The matrix that turns row vectors clockwise (y points down)."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cosine, sine], [-sine, cosine]])
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class _Brush:
         return red, green, blue
 
     def shape(self, points: Points, color: Color) -> None:
-        placed = [(float(x), float(y)) for x, y in self.pose.place(points)]
+        placed = self.pose.place(points).ravel().tolist()
         self._draw.polygon(placed, fill=color)
         self._draw_mask.polygon(placed, fill=255)
 
@@ -283,14 +285,12 @@ class _Brush:
         return DrawnBird(self.picture, self.mask, parts)
 
 
+_CIRCLE = np.array([(math.cos(angle), math.sin(angle)) for angle in np.linspace(0, 2 * math.pi, 29)[:-1]])
+
+
 def _ellipse(x: float, y: float, a: float, b: float, degrees: float) -> Points:
-    angles = np.linspace(0, 2 * math.pi, 28, endpoint=False)
-    turn = math.radians(degrees)
-    along, across = a * np.cos(angles), b * np.sin(angles)
-    return np.stack(
-        [x + along * math.cos(turn) - across * math.sin(turn), y + along * math.sin(turn) + across * math.cos(turn)],
-        axis=1,
-    )
+    points: Points = (_CIRCLE * np.array([a, b])) @ _turn(degrees) + np.array([x, y])
+    return points
 
 
 def _bar(start: Sequence[float], end: Sequence[float], width: float) -> Points:

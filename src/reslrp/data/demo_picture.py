@@ -70,8 +70,8 @@ def _background(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """A gradient between two grounds, blobs, twigs and leaves, partly out of focus, and grain."""
     top, bottom = _GROUNDS[rng.choice(len(_GROUNDS), 2)] + rng.integers(-20, 21, (2, 3))
     direction = rng.uniform(-1, 1, 2)
-    rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
-    share = np.clip(0.5 + rows * direction[0] + columns * direction[1], 0, 1)[..., None]
+    across, down = _centred(size)
+    share = np.clip(0.5 + down * direction[0] + across * direction[1], 0, 1)[..., None]
     picture = Image.fromarray(np.clip(top * share + bottom * (1 - share), 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(3, 10))):
@@ -116,10 +116,15 @@ def _lit(scene: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uin
     """Light of random strength, contrast, colour and direction, and the sensor's noise."""
     size = len(scene)
     light = np.clip(scene / 255, 0, 1) ** rng.uniform(0.8, 1.25) * rng.uniform(0.78, 1.15)
-    light = light * (1 + rng.uniform(-0.09, 0.09, 3))
-    rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
     slope = rng.uniform(-0.25, 0.25, 2)
-    light = light * (1 + rows * slope[0] + columns * slope[1])[..., None]
-    noise = rng.normal(0, 0.01, scene.shape)
-    image: NDArray[np.uint8] = np.round(np.clip(light + noise, 0, 1) * 255).astype(np.uint8)
+    across, down = _centred(size)
+    light *= (1 + down * slope[0] + across * slope[1])[..., None] * (1 + rng.uniform(-0.09, 0.09, 3))
+    light += rng.normal(0, 0.01, scene.shape)
+    image: NDArray[np.uint8] = np.round(np.clip(light, 0, 1) * 255).astype(np.uint8)
     return image
+
+
+def _centred(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Column and row coordinates from -1/2 to 1/2, shapes (1, S) and (S, 1)."""
+    places = np.arange(size) / size - 0.5
+    return places[None, :], places[:, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
-from torchvision.transforms import v2
 
 from reslrp.data.catalogue import Box
+from reslrp.errors import InputError
 
 
 class EvaluationTransform:
@@ -27,12 +29,11 @@ class EvaluationTransform:
     def __init__(self, resize: int, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         self.resize = resize
         self.image_size = image_size
-        self.mean = list(mean)
-        self.std = list(std)
+        self.normalization = Normalization(mean, std)
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image to a normalised (3, image_size, image_size) float tensor."""
-        return normalized(self._cut(image), self.mean, self.std)
+    def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
+        """RGB image to a normalised (3, image_size, image_size) float tensor; nothing is drawn from ``rng``."""
+        return self.normalization(self._cut(image))
 
     def region(self, mask: NDArray[np.bool_]) -> Tensor:
         """A mask (H, W) in stored-image pixels to (image_size, image_size) bool in input pixels.
@@ -40,7 +41,7 @@ class EvaluationTransform:
         The mask takes the image's own path; an input pixel belongs to the region when at least half of it does.
         """
         cut = self._cut(Image.fromarray(mask.astype(np.uint8) * 255))
-        return torch.from_numpy(np.array(cut) >= 128)
+        return torch.from_numpy(np.asarray(cut) >= 128)
 
     def _cut(self, image: Image.Image) -> Image.Image:
         resized = F.resize(image, [self.resize], interpolation=F.InterpolationMode.BILINEAR)
@@ -49,14 +50,15 @@ class EvaluationTransform:
 
 
 class TrainingTransform:
-    """Resize, random resized crop, horizontal flip, normalisation (released code: scale 0.08 to 1, flip 1/2).
+    """Resize, random resized crop, random horizontal flip, normalisation (released code: scale 0.08 to 1, flip 1/2).
 
-    All randomness comes from torch's default CPU generator, which the dataset seeds for every item.
+    The crops are distributed like those of torchvision's ``RandomResizedCrop``, but drawn from a generator that is
+    handed in, so that an item's augmentation can be made to depend on nothing but the item.
 
     Args:
         resize, image_size, mean, std: as for :class:`EvaluationTransform`.
         crop_scale: smallest and largest share of the area that a crop may have.
-        crop_ratio: smallest and largest aspect ratio of a crop.
+        crop_ratio: smallest and largest aspect ratio (width / height) of a crop.
         flip: probability of a horizontal flip.
     """
 
@@ -66,29 +68,58 @@ class TrainingTransform:
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
-        crop_scale: tuple[float, float] = (0.08, 1.0),
-        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        crop_scale: Sequence[float] = (0.08, 1.0),
+        crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
     ) -> None:
-        self.mean = list(mean)
-        self.std = list(std)
-        self.augment = v2.Compose(
-            [
-                v2.Resize(resize),
-                v2.RandomResizedCrop(image_size, scale=tuple(crop_scale), ratio=tuple(crop_ratio)),
-                v2.RandomHorizontalFlip(flip),
-            ]
-        )
+        for name, (low, high) in {"crop_scale": crop_scale, "crop_ratio": crop_ratio}.items():
+            if not 0 < low <= high:
+                raise InputError(f"augmentation.{name} is [{low}, {high}]: give two positive numbers in rising order")
+        self.resize = resize
+        self.image_size = image_size
+        self.normalization = Normalization(mean, std)
+        self.crop_scale = crop_scale[0], crop_scale[1]
+        self.crop_ratio = crop_ratio[0], crop_ratio[1]
+        self.flip = flip
+
+    def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
+        """RGB image to a normalised (3, image_size, image_size) float tensor, augmented by draws from ``rng``."""
+        resized = F.resize(image, [self.resize], interpolation=F.InterpolationMode.BILINEAR)
+        left, top, width, height = self._random_crop(resized.width, resized.height, rng)
+        crop = resized.crop((left, top, left + width, top + height))
+        crop = crop.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
+        if rng.random() < self.flip:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self.normalization(crop)
+
+    def _random_crop(self, width: int, height: int, rng: random.Random) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of a crop: uniform in area and in the logarithm of the aspect ratio."""
+        low, high = self.crop_ratio
+        for _ in range(10):
+            area = width * height * rng.uniform(*self.crop_scale)
+            ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return rng.randint(0, width - w), rng.randint(0, height - h), w, h
+        # No crop fits: the largest centred one whose aspect ratio is allowed.
+        ratio = min(max(width / height, low), high)
+        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        return (width - w) // 2, (height - h) // 2, w, h
+
+
+class Normalization:
+    """RGB image to (3, H, W) float: pixel values scaled to [0, 1], then ``(value - mean) / std`` per channel.
+
+    Bit for bit torchvision's ``to_tensor`` and ``normalize``, without the cost of their checks.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.mean = torch.tensor(list(mean)).view(3, 1, 1)
+        self.std = torch.tensor(list(std)).view(3, 1, 1)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image to a normalised (3, image_size, image_size) float tensor."""
-        return normalized(self.augment(image), self.mean, self.std)
-
-
-def normalized(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """RGB image to (3, H, W) float: pixel values scaled to [0, 1], then ``(value - mean) / std`` per channel."""
-    pixels: Tensor = F.normalize(F.to_tensor(image), list(mean), list(std), inplace=True)
-    return pixels
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return pixels.float().div_(255).sub_(self.mean).div_(self.std)
 
 
 def box_mask(box: Box, width: int, height: int) -> NDArray[np.bool_]:
