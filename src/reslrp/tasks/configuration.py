@@ -33,13 +33,15 @@ def identified(config: dict[str, Any]) -> dict[str, Any]:
 def explainer_title(config: dict[str, Any]) -> str:
     """Name of the explainer, with the splitting where it has one: "ours-ratio", "grad_cam"."""
     split = split_name(config)
-    return config["explainer"]["name"] + (f"-{split}" if split else "")
+    return f"{config['explainer']['name']}-{split}" if split else str(config["explainer"]["name"])
 
 
 def split_name(config: dict[str, Any]) -> str | None:
     """Name of the splitting that the explainer uses, None where it has none."""
     split = config["explainer"].get("split")
-    return split["_target_"].rsplit(".", 1)[-1] if isinstance(split, dict) else split
+    if isinstance(split, dict):
+        return str(split["_target_"]).rsplit(".", 1)[-1]
+    return None if split is None else str(split)
 
 
 def run_folder(task: str, config: dict[str, Any]) -> Path:

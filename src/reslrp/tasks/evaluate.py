@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from reslrp.data.catalogue import Catalogue, Sample
@@ -29,7 +28,7 @@ from reslrp.results.summary import SCORES, SUMMARY, read_summary, summarise, wri
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name
 from reslrp.tasks.evaluation_module import EvaluationModule, accelerator_name
 from reslrp.tasks.explaining import ConfiguredExplainer, build
-from reslrp.tasks.lightning import evaluation_trainer, run_test
+from reslrp.tasks.lightning import evaluation_trainer, first_process, run_test
 from reslrp.tasks.sample_maps import sample_maps
 from reslrp.tasks.train import ensure_trained
 
@@ -43,9 +42,10 @@ def run(cfg: DictConfig) -> None:
         InputError: the configuration or the data cannot be used; nothing was written.
         IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
     """
-    folder, summary = evaluate(cfg)
-    if summary is None:
+    folder = evaluate(cfg)
+    if not first_process():
         return
+    summary = read_summary(folder)
     scores = "  ".join(f"{name} {summary[name]:.3f} ± {summary[f'{name}_stderr'] or 0:.3f}" for name in SCORES)
     console.print(f"{scores}  ({summary['num_samples']} samples, {summary['protocol']})\n{folder}", highlight=False)
     skipped = summary["skipped"]
@@ -56,12 +56,11 @@ def run(cfg: DictConfig) -> None:
         )
 
 
-def evaluate(cfg: DictConfig) -> tuple[Path, dict[str, Any] | None]:
+def evaluate(cfg: DictConfig) -> Path:
     """Evaluate what is not evaluated yet.
 
     Returns:
-        The run folder (samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures) and
-        the content of summary.json (None in a process that only helps the first one).
+        The run folder: samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures.
     """
     ensure_trained(cfg)
     catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
@@ -78,7 +77,7 @@ def evaluate(cfg: DictConfig) -> tuple[Path, dict[str, Any] | None]:
     claim_folder(folder, config)
     store = SampleStore(folder)
     order = [sample.sample_id for sample in samples]
-    if rank_zero_only.rank == 0:
+    if first_process():
         write_manifest(folder / "manifest.csv", samples, catalogue)
         store.merge(order)
     done = store.done()
@@ -87,14 +86,14 @@ def evaluate(cfg: DictConfig) -> tuple[Path, dict[str, Any] | None]:
     left = batches_left(samples, config["task"]["batch_size"], done)
     if left:
         run_test(trainer, EvaluationModule(network, config, dataset, left, store))
-    if rank_zero_only.rank != 0:  # srun or torchrun started this process beside the first one, which writes the rest
-        return folder, None
+    if not first_process():  # srun or torchrun started this process beside the first one, which writes the rest
+        return folder
     if left or not (folder / SUMMARY).exists():
         store.merge(order)
         illustrate(folder, cfg, explainer, dataset, catalogue, title)
         write_summary(folder, summarise(store.samples(), describe(config, explainer, trainer, store)))
         publish(folder, config, read_summary(folder))
-    return folder, read_summary(folder)
+    return folder
 
 
 def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> tuple[Sample, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from reslrp.data.dataset import EvaluationDataset, collate_evaluation
+from reslrp.data.transforms import Normalization
 from reslrp.results.maps import Maps
 from reslrp.tasks.explaining import ConfiguredExplainer
 
@@ -41,7 +43,7 @@ def sample_maps(
         parts.append(
             Maps(
                 sample_id=np.array([dataset.samples[index].sample_id for index in batch.indices]),
-                image=pixels(batch.images, dataset.transform.mean, dataset.transform.std),
+                image=pixels(batch.images, dataset.transform.normalization),
                 map=explanation.maps.cpu().numpy(),
                 region=drawn.numpy(),
                 label=batch.labels.numpy(),
@@ -58,7 +60,7 @@ def joined(parts: Sequence[Maps]) -> Maps:
     return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
 
 
-def pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def pixels(images: Tensor, normalization: Normalization) -> npt.NDArray[np.uint8]:
     """Normalised images (N, 3, H, W) as (N, H, W, 3) uint8."""
-    channels = images.permute(0, 2, 3, 1).double() * torch.tensor(std) + torch.tensor(mean)
+    channels = (images.double() * normalization.std + normalization.mean).permute(0, 2, 3, 1)
     return (255 * channels).round().clamp(0, 255).to(torch.uint8).numpy()
