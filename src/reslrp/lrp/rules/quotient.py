@@ -1,0 +1,27 @@
+"""The one division of every rule, ``s = R / z``, and what becomes of relevance where z is zero."""
+
+import torch
+from torch import Tensor
+
+
+def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
+    """Return ``R / (z + stabilizer)`` for z >= 0, and the relevance that z = 0 leaves without a receiver.
+
+    ``z`` is overwritten. With a stabiliser the second is None: such relevance vanishes, as in the released code.
+    Without one it is a tensor of the shape of z, or None where no z is zero; the caller spreads it.
+    """
+    if stabilizer:
+        return torch.div(relevance, z.add_(stabilizer), out=z), None
+    # Quotients of subnormal numbers overflow; what small z could have passed on counts as nothing.
+    floor = torch.finfo(z.dtype).tiny ** 0.75
+    # Reading z once is far cheaper than masking it; a GPU would have to wait for the answer, so there it is masked.
+    if not z.is_cuda and (z.numel() == 0 or bool(z.amin() > floor)):
+        return torch.div(relevance, z, out=z), None
+    dead = ~(z > floor)
+    return torch.div(relevance, z, out=z).masked_fill_(dead, 0), relevance * dead
+
+
+def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
+    """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
+    smallest = max(epsilon, torch.finfo(z.dtype).tiny ** 0.75)
+    return z + torch.where(z < 0, -smallest, smallest)
