@@ -53,10 +53,10 @@ def best_baseline(rows: Sequence[Measured], proposed: str) -> tuple[str, float]:
     return best, means[best]
 
 
-def worst_samples(row: Measured, threshold: float, most: int) -> pd.Series:
-    """ID scores of the failures (score <= threshold), ascending, at most ``most`` of them."""
+def worst_samples(row: Measured, threshold: float) -> pd.Series:
+    """ID scores of the failures (score <= threshold), ascending."""
     scores = row.scores("id_score", row.protocols[0]).sort_values(kind="stable")
-    failures: pd.Series = scores[scores <= threshold].head(most)
+    failures: pd.Series = scores[scores <= threshold]
     return failures
 
 
@@ -146,14 +146,14 @@ def write_failures(failures: pd.DataFrame, path: Path) -> None:
     write_atomically(path, failures.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
 
 
-def table_d(failures: pd.DataFrame, dataset: str, threshold: float, baseline: str, failed: int, samples: int) -> Grid:
+def table_d(failures: pd.DataFrame, dataset: str, threshold: float, origin: str, failed: int, samples: int) -> Grid:
     """Counts of the categories beside the published ones.
 
     Args:
         failures: with ``proposed`` and ``confirmed``.
         dataset: what was explained.
         threshold: ID score up to which a sample failed.
-        baseline: whose mean the threshold is.
+        origin: where the threshold comes from, in words.
         failed: number of failures.
         samples: number of samples.
     """
@@ -175,7 +175,7 @@ def table_d(failures: pd.DataFrame, dataset: str, threshold: float, baseline: st
         ["Source", "ID ≤", "Failures", *CATEGORIES.values()],
         [measured, published],
         [
-            f"Threshold: mean ID score of {baseline}. The {len(failures)} lowest failures are categorised; {confirmed} "
+            f"Threshold: {origin}. The {len(failures)} lowest failures are categorised; {confirmed} "
             f"are confirmed by a person in {FAILURES}, the others are proposals computed from area and overlap.",
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -70,7 +71,13 @@ def map_grid(
 
 
 def qualitative(
-    rows: Sequence[Measured], folder: Path, dataset: str, *, cmap: str = "jet", transposed: bool = False
+    rows: Sequence[Measured],
+    folder: Path,
+    dataset: str,
+    *,
+    images: Sequence[int],
+    cmap: str = "jet",
+    transposed: bool = False,
 ) -> Product:
     """A figure with one column of maps per row of the experiment.
 
@@ -78,10 +85,26 @@ def qualitative(
         rows: methods; their folders hold ``maps.npz``.
         folder: where the product goes (not used: the figure is all there is).
         dataset: what was explained.
+        images: positions of the shown samples among those explained; what is beyond them is left out.
         cmap: colour map.
         transposed: images across.
+
+    Raises:
+        InputError: the rows explain different samples, or fewer than any of ``images``.
     """
-    columns = [(row.label, read_maps(row.folders[0])) for row in rows]
+    columns = [(row.label, chosen(read_maps(row.folders[0]), images)) for row in rows]
     figure = map_grid(columns, cmap=cmap, transposed=transposed)
-    notes = [f"{len(columns[0][1].sample_id)} images of {dataset}, {len(rows)} columns of maps, colour map {cmap}."]
-    return Product(figures={"figure": figure}, notes=notes)
+    shown = len(columns[0][1].sample_id)
+    return Product(figures={"figure": figure}, notes=[f"{shown} images of {dataset}, colour map {cmap}."])
+
+
+def chosen(maps: Maps, positions: Sequence[int]) -> Maps:
+    """Some of the samples.
+
+    Raises:
+        InputError: none of the positions exists.
+    """
+    there = [position for position in positions if position < len(maps.sample_id)]
+    if not there:
+        raise InputError(f"only {len(maps.sample_id)} samples were explained, the figure shows {list(positions)}")
+    return Maps(**{field.name: getattr(maps, field.name)[there] for field in fields(Maps)})

@@ -12,6 +12,7 @@ measured: a misspelt option does not show after an hour.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
-from reslrp.errors import InputError
+from reslrp.errors import IncompleteRun, InputError
 from reslrp.results.grid import print_grid
 from reslrp.results.measured import Measured
 from reslrp.results.product import write_product
+from reslrp.results.report import write_report
+from reslrp.results.summary import SUMMARY, read_summary
 
-_OWN = ("output_dir", "reproduce", "task", "experiment", "experiments")
+_OWN = ("output_dir", "reproduce", "experiment", "experiments", "hydra")
 """Keys of what the user typed that concern the product and not its rows."""
 
 
@@ -59,8 +62,8 @@ def run(cfg: DictConfig) -> Path:
     """Carry out one experiment.
 
     Returns:
-        Its folder, ``outputs/reproduce/<dataset>/<name>/`` unless ``output_dir`` says otherwise, with the table as
-        CSV, Markdown and LaTeX, the figures as PDF and PNG, and ``product.json``.
+        Its folder ``outputs/reproduce/<dataset>/<name>/`` (or ``<output_dir>/<name>/``), with the table as CSV,
+        Markdown and LaTeX, the figures as PDF and PNG, and ``product.json``.
 
     Raises:
         InputError: a row cannot be composed or evaluated, or the rows do not fit together.
@@ -69,14 +72,18 @@ def run(cfg: DictConfig) -> Path:
 
 
 def run_all(cfg: DictConfig) -> None:
-    """Carry out the experiments that ``cfg.experiments`` names, in order, after checking them all."""
+    """Carry out the experiments that ``cfg.experiments`` names, in order, after checking them all; then the report of
+    everything that was reproduced on this data set, ``outputs/reproduce/<dataset>/report.html``."""
     typed = typed_overrides()
     plans = []
     for name in cfg.experiments:
         experiment = _compose([f"experiment={name}", *typed])
+        experiment.output_dir = cfg.output_dir
         plans.append(plan(experiment, name, typed))
-    for each in plans:
-        carry_out(each)
+    folders = [carry_out(each) for each in plans]
+    page = folders[0].parent / "report.html"
+    write_report(folders[0].parent, page, f"Layer-wise relevance propagation for ResNet, {cfg.dataset.name}")
+    Console().print(f"[bold]Report[/bold]: {page}", highlight=False)
 
 
 def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
@@ -94,20 +101,28 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         for control in reproduce.controls
     ]
     seeds = list(reproduce.checkpoints.get(cfg.dataset.name, [cfg.seed]))
-    rows = tuple(_row(entry, name, typed, seeds, cfg.seed) for entry in [*listed, *controls])
     command = shlex.join(["python", "run.py", f"experiment={name}", *typed])
+    if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
+        typed = [text for text in typed if not text.startswith("task.")]
+        seeds = [cfg.seed]
+    prefix = [f"experiment={name}", f"task={reproduce.row_task}"]
+    rows = tuple(_row(entry, prefix, typed, seeds, cfg.seed) for entry in [*listed, *controls])
     return Plan(cfg, command, rows)
 
 
 def carry_out(plan: Plan) -> Path:
-    """Measure the rows that are not measured yet and write the product."""
+    """Measure the rows that are not measured yet and write the product.
+
+    Raises:
+        IncompleteRun: unreadable images were skipped; the product is made of the others.
+    """
     cfg, console = plan.config, Console()
     dataset = cfg.dataset.name
-    folder = Path(cfg.output_dir or Path("outputs", "reproduce", dataset, cfg.reproduce.name))
+    folder = Path(cfg.output_dir or Path("outputs", "reproduce", dataset), cfg.reproduce.name)
     measure = get_method(cfg.reproduce.measure)
     rows = []
     for position, row in enumerate(plan.rows, start=1):
-        console.print(f"[bold]{cfg.reproduce.name}[/bold] {position}/{len(plan.rows)} {row.label}: {row.command}")
+        console.print(f"[bold]{cfg.reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}", highlight=False)
         folders = tuple(measure(config) for config in row.configs)
         rows.append(Measured(row.label, folders, row.published, row.control, row.command, row.traits))
     try:
@@ -127,40 +142,49 @@ def carry_out(plan: Plan) -> Path:
         print_grid(grid)
     for note in product.notes:
         console.print(note)
-    console.print(f"{cfg.reproduce.title}: {folder}")
+    console.print(f"[bold]{cfg.reproduce.title}[/bold]: {folder}\n", highlight=False)
+    skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in skipped_samples(path)}
+    if skipped:
+        raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
     return folder
+
+
+def skipped_samples(folder: Path) -> list[dict[str, str]]:
+    """Samples that an evaluation could not read; none for what is no evaluation."""
+    if not (folder / SUMMARY).exists():
+        return []
+    skipped: list[dict[str, str]] = read_summary(folder)["skipped"]
+    return skipped
 
 
 def typed_overrides() -> list[str]:
     """What the user typed that holds for every row."""
-    return [typed for typed in HydraConfig.get().overrides.task if _key(typed) not in _OWN]
+    typed = [text for text in HydraConfig.get().overrides.task if not text.startswith("task=")]
+    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in _OWN]
 
 
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=")[0].split(".")[0].split("@")[0]
-
-
-def _row(entry: dict[str, Any], name: str, typed: Sequence[str], seeds: Sequence[int], seed: int) -> Row:
+def _row(entry: dict[str, Any], prefix: Sequence[str], typed: Sequence[str], seeds: Sequence[int], seed: int) -> Row:
     entry = dict(entry)
     label, overrides = entry.pop("label"), entry.pop("overrides")
     configs = []
     for checkpoint in seeds:
         chosen = [f"seed={checkpoint}"] if checkpoint != seed else []
         try:
-            configs.append(_row_config([f"experiment={name}", *typed, *overrides, *chosen, "task=evaluate"]))
-        except (HydraException, InputError) as error:
-            raise InputError(f"row {label!r} of {name} ({' '.join(overrides)}): {error}") from error
+            configs.append(_row_config([*prefix, *typed, *overrides, *chosen]))
+        except HydraException as error:
+            raise InputError(f"row {label!r} of {prefix[0]} ({' '.join(overrides)}): {error}") from error
     return Row(
         label=label,
         published=entry.pop("published", None),
         control=entry.pop("control", False),
-        command=shlex.join(["python", "run.py", *overrides, *typed]),
+        command=shlex.join(["python", "run.py", *prefix[1:], *overrides, *typed]),
         traits=entry,
         configs=tuple(configs),
     )
 
 
 def _row_config(overrides: list[str]) -> DictConfig:
+    """An ordinary configuration, as if the row had been started alone."""
     config = _compose(overrides)
     with open_dict(config):
         del config["reproduce"]

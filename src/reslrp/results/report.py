@@ -1,0 +1,166 @@
+"""One HTML page with everything that a folder of results holds; it opens from disk and needs no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from reslrp.errors import InputError
+from reslrp.results.append_log import write_atomically
+from reslrp.results.figures_curves import POSITIONS, sampled_curves
+from reslrp.results.grid import Grid
+from reslrp.results.product import PRODUCT
+from reslrp.results.report_tables import attributes_table, evaluations_table, grid_table
+from reslrp.results.store import SAMPLES, read_samples
+from reslrp.results.summary import SUMMARY, read_summary
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation folder, as the page shows it."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def write_report(root: Path, path: Path, title: str) -> None:
+    """Collect what lies under ``root`` and write the page.
+
+    Args:
+        root: folder that is searched for products (``product.json``) and evaluations (``summary.json`` beside
+            ``samples.csv``); evaluations that a product was made of are shown wherever they lie.
+        path: the HTML file.
+        title: of the page.
+
+    Raises:
+        InputError: there is nothing to report.
+    """
+    products = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in sorted(root.rglob(PRODUCT))]
+    named = [Path(folder) for _, product in products for row in product["rows"] for folder in row["folders"]]
+    folders = dict.fromkeys([*named, *(file.parent for file in sorted(root.rglob(SUMMARY)))])
+    evaluations = [
+        Evaluation(folder, read_summary(folder))
+        for folder in folders
+        if (folder / SUMMARY).exists() and (folder / SAMPLES).exists()
+    ]
+    if not evaluations and not products:
+        raise InputError(f"{root} holds no finished evaluation: run one first, or name another folder with task.root=")
+    commands = {
+        folder: row["command"] for _, product in products for row in product["rows"] for folder in row["folders"]
+    }
+    page = _Page(resources.files("reslrp.results").joinpath("report.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(title),
+        subtitle=html.escape(_subtitle(evaluations, products)),
+        navigation=_navigation([product for _, product in products]),
+        products="\n".join(_product(folder, product) for folder, product in products),
+        evaluations=evaluations_table([evaluation.summary for evaluation in evaluations]),
+        provenance=_provenance(evaluations),
+        data=_embedded([_run_data(each, commands.get(str(each.folder))) for each in evaluations]),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, page)
+
+
+class _Page(Template):
+    """A template whose placeholders (%%name) cannot be mistaken for JavaScript's ${name}."""
+
+    delimiter = "%%"
+
+
+def _subtitle(evaluations: Sequence[Evaluation], products: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+    datasets = sorted({str(each.summary["dataset"]) for each in evaluations})
+    samples = sum(int(each.summary["num_samples"]) for each in evaluations)
+    return (
+        f"{len(products)} tables and figures, {len(evaluations)} evaluations, {samples} explained samples; "
+        f"data: {', '.join(datasets)}. Scores are fractions; ID = Insertion − Deletion."
+    )
+
+
+def _anchor(product: dict[str, Any]) -> str:
+    return f"{product['name']}-{product['dataset']}"
+
+
+def _navigation(products: Sequence[dict[str, Any]]) -> str:
+    several = len({product["dataset"] for product in products}) > 1
+    links = [
+        (_anchor(product), f"{product['title']} ({product['dataset']})" if several else product["title"])
+        for product in products
+    ]
+    links += [("evaluations", "All evaluations"), ("provenance", "Provenance")]
+    return " ".join(f'<a href="#{html.escape(anchor)}">{html.escape(text)}</a>' for anchor, text in links)
+
+
+def _product(folder: Path, product: dict[str, Any]) -> str:
+    heading = f"{product['title']} · {product['dataset']}"
+    parts = [
+        f'<h2 id="{html.escape(_anchor(product))}">{html.escape(heading)}</h2>',
+        f"<pre>{html.escape(product['command'])}</pre>",
+        *(grid_table(Grid.from_dict(grid)) for grid in product["grids"]),
+        *(_picture(folder / f"{name}.png", f"{product['title']}, {name}") for name in product["figures"]),
+        *(f'<p class="note">{html.escape(note)}</p>' for note in product["notes"]),
+    ]
+    commands = "\n".join(f"{row['label']}:  {row['command']}" for row in product["rows"])
+    parts.append(f"<details><summary>each row on its own</summary><pre>{html.escape(commands)}</pre></details>")
+    return "\n".join(parts)
+
+
+def _picture(path: Path, text: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+
+
+def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
+    folder, summary = evaluation.folder, evaluation.summary
+    protocols = list(summary["protocols"])
+    samples = read_samples(folder)
+    scores = [f"{score}{suffix}" for suffix in ("", *(f"_{name}" for name in protocols[1:])) for score in _SCORES]
+    columns = ["sample_id", "label", "predicted", "probability", *scores]
+    name = f"{summary['explainer']} on {summary['dataset']}, {summary['num_samples']} samples, {folder.name}"
+    return {
+        "name": name,
+        "command": command or f"python run.py explainer={summary['explainer']} dataset={summary['dataset']}",
+        "config": (folder / "config.yaml").read_text(encoding="utf-8"),
+        "columns": columns,
+        "samples": [
+            [None if value != value else value for value in row] for row in samples[columns].round(4).values.tolist()
+        ],
+        "curves": {
+            protocol: {"points": len(POSITIONS), "data": _packed(folder, protocol, list(samples["sample_id"]))}
+            for protocol in protocols
+        },
+    }
+
+
+_SCORES = ("insertion", "deletion", "id_score")
+
+
+def _packed(folder: Path, protocol: str, order: Sequence[str]) -> str:
+    """All curves of a run as base64 of bytes (sample, insertion/deletion, position): a thousand samples are 270 kB."""
+    curves = np.stack(sampled_curves(folder, protocol, order), axis=1)
+    return base64.b64encode(np.round(curves.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
+
+
+def _embedded(data: Any) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+
+
+def _provenance(evaluations: Sequence[Evaluation]) -> str:
+    """Versions and hardware; evaluations that share them stand together."""
+    groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for each in evaluations:
+        made = {**each.summary["hardware"], **each.summary["versions"]}
+        groups.setdefault(json.dumps(made, sort_keys=True), (made, []))[1].append(each.folder.name)
+    return "\n".join(
+        f"<p class='note'>{len(names)} evaluations: {html.escape(', '.join(names))}</p>{attributes_table(made)}"
+        for made, names in groups.values()
+    )
