@@ -172,7 +172,7 @@ def test_damaged_files(tmp_path: Path, damage: str) -> None:
 @pytest.mark.parametrize("content", [torch.ones(3), [1, 2], {"epoch": 3}, {}])
 def test_files_without_a_state_dict(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(InputError, match="not a state dict|holds no state dict"):
+    with pytest.raises(InputError, match=r"not a state dict|holds no state dict"):
         read_state_dict(tmp_path / "a.pt")
 
 

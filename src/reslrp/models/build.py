@@ -138,5 +138,5 @@ def _check_outputs(network: nn.Module, cfg: DictConfig, num_classes: int) -> Non
     if shape != (1, num_classes):
         raise InputError(
             f"model={cfg.model.name}: answers one image with {shape}, but dataset={cfg.dataset.name} has "
-            f"{num_classes} classes, so (1, {num_classes}) is needed; choose the model= or dataset= that belong together"
+            f"{num_classes} classes, so (1, {num_classes}) is needed; choose another model= or dataset="
         )

@@ -4,25 +4,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from reslrp.errors import InputError
+
 
 class FineTuning(pl.LightningModule):
     """Fine-tune ``network`` on labelled images and log loss and accuracy per epoch.
 
-    Logs ``train_loss``, ``train_accuracy``, ``val_loss``, ``val_accuracy``, ``test_loss``, ``test_accuracy``, accuracies
-    in [0, 1], the validation and test losses without label smoothing.
+    Logs ``train_loss``, ``train_accuracy``, ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``:
+    accuracies in [0, 1], the validation and test losses without label smoothing.
 
     Args:
         network: (N, 3, H, W) images to (N, num_classes) logits.
         num_classes: number of classes.
         optimizer: makes the optimizer from the parameters.
         lr_scheduler: ``scheduler``, which makes the scheduler from the optimizer, beside Lightning's keys of a
-            learning-rate scheduler (``interval``, ``frequency``, ``monitor``, ``reduce_on_plateau``); None: constant.
+            learning-rate scheduler (``interval``, ``frequency``, ``monitor``, ``reduce_on_plateau``) and
+            ``length_argument``, the scheduler's argument that takes the number of steps of the whole training, if it
+            has one; None: constant.
         label_smoothing: share of the target probability spread over all classes, in training.
     """
 
@@ -75,10 +78,20 @@ class FineTuning(pl.LightningModule):
         self.log(f"{stage}_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and, if there is one, the learning-rate schedule."""
-        optimizer = self.optimizer(self.network.parameters())
-        if self.lr_scheduler is None:
-            return optimizer
-        schedule = {**self.lr_scheduler, "scheduler": self.lr_scheduler["scheduler"](optimizer)}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[typeddict-item]
+    def configure_optimizers(self) -> Any:
+        """The optimizer and, if there is one, the learning-rate schedule, in Lightning's format.
+
+        Raises:
+            InputError: an argument of one of them does not exist or has a value that cannot be used.
+        """
+        try:
+            optimizer = self.optimizer(self.network.parameters())
+            if self.lr_scheduler is None:
+                return optimizer
+            schedule = dict(self.lr_scheduler)
+            length = schedule.pop("length_argument", None)
+            arguments = {} if length is None else {length: int(self.trainer.estimated_stepping_batches)}
+            schedule["scheduler"] = schedule["scheduler"](optimizer, **arguments)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"trainer.optimizer or trainer.lr_scheduler cannot be built: {error}") from error
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -24,18 +24,14 @@ def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
     Raises:
         InputError: ``device`` or ``trainer.devices`` is not to be had on this machine.
     """
-    devices, strategy = cfg.trainer.devices, cfg.trainer.strategy
-    if strategy == "auto" and _several(devices):
-        strategy = "ddp_spawn"
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+    devices = cfg.trainer.devices
+    quiet_lightning()
     try:
         return pl.Trainer(
             accelerator=cfg.device,
             devices=devices,
             num_nodes=cfg.trainer.num_nodes,
-            strategy=strategy,
+            strategy=chosen_strategy(cfg),
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -66,6 +62,21 @@ def chosen_device(device: str) -> torch.device:
 def first_process() -> bool:
     """Whether this is the process that writes what belongs to the whole run (srun and torchrun start several)."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def chosen_strategy(cfg: DictConfig) -> str:
+    """``trainer.strategy``; where that is "auto" and several devices are asked for, "ddp_spawn"."""
+    strategy = str(cfg.trainer.strategy)
+    return "ddp_spawn" if strategy == "auto" and _several(cfg.trainer.devices) else strategy
+
+
+def quiet_lightning() -> None:
+    """Keep back what Lightning says about every run."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")
 
 
 def _several(devices: object) -> bool:

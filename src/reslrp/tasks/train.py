@@ -8,27 +8,32 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
+from reslrp.data.catalogue import Catalogue
+from reslrp.data.datamodule import ImageDataModule
 from reslrp.errors import InputError
 from reslrp.models.build import initial_model
 from reslrp.models.callbacks import EpochProgress, MetricsTable, StepSeed
 from reslrp.models.checkpoint import load_checkpoint, read_checkpoint
 from reslrp.models.fine_tuning import FineTuning
-from reslrp.results.append_log import write_atomically
 from reslrp.results.provenance import hardware, versions
 from reslrp.results.run_config import claim_folder, config_hash
 from reslrp.results.summary import SUMMARY, read_summary, write_summary
+from reslrp.tasks.evaluation_module import accelerator_name
+from reslrp.tasks.explaining import build
+from reslrp.tasks.lightning import chosen_strategy, quiet_lightning
 
-BEST, LAST, METRICS = "best.ckpt", "last.ckpt", "metrics.csv"
+BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
 
-_FINE_TUNING = ("optimizer", "lr_scheduler", "label_smoothing")
-_NOT_TRAINER = (*_FINE_TUNING, "batch_size", "patience")
+_NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience")
 """Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
 
 _DATASET = ("name", "catalogue", "datamodule")
@@ -52,31 +57,28 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     folder = run_folder(cfg)
     config = training_config(cfg)
-    _claim(folder, config)
+    if (folder / LAST).is_file() or (folder / SUMMARY).is_file():
+        claim_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder)
-        print(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+        _say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
-    catalogue = instantiate(cfg.dataset.catalogue)
-    data = instantiate(cfg.dataset.datamodule, batch_size=cfg.trainer.batch_size)(catalogue)
-    network = initial_model(cfg, catalogue.num_classes)
-    module = FineTuning(
-        network,
-        catalogue.num_classes,
-        **{key: instantiate(cfg.trainer[key], _convert_="all") for key in _FINE_TUNING},
-    )
-    history = MetricsTable(folder / METRICS)
-    trainer = _trainer(cfg, folder, config, history)
-    _warn_if_slow(cfg, trainer, len(catalogue.split("train")))
+    catalogue: Catalogue = build(config["dataset"]["catalogue"], "dataset.catalogue")
+    data = _data(cfg, catalogue)
+    module = _module(cfg, catalogue.num_classes)
+    _claim(folder, config)
+    trainer = _trainer(cfg, folder, config)
+    _warn_if_slow(cfg, trainer, len(data.samples["train"]))
 
     started = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         _fit(trainer, module, data, folder / LAST)
     seconds = time.monotonic() - started
 
-    load_checkpoint(network, folder / BEST)
-    (test,) = trainer.test(module, data, verbose=False)
+    load_checkpoint(module.network, folder / BEST)
+    (test,) = trainer.test(module, datamodule=data, verbose=False)
+    history = pd.read_csv(folder / METRICS)
     summary = {
         "dataset": cfg.dataset.name,
         "model": cfg.model.name,
@@ -84,16 +86,16 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "num_classes": catalogue.num_classes,
         "accuracy": test["test_accuracy"],
         "test_loss": test["test_loss"],
-        "best_epoch": min(history.rows, key=lambda row: row["val_loss"])["epoch"],
-        "epochs": len(history.rows),
+        "best_epoch": int(history["epoch"][history["val_loss"].argmin()]),
+        "epochs": len(history),
         "seconds": seconds,
         "config_hash": config_hash(config),
         "versions": versions(),
-        "hardware": hardware(_accelerator(trainer), trainer.world_size),
+        "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
     }
     if trainer.is_global_zero:
         write_summary(folder, summary)
-        print(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+    _say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
     return summary
 
 
@@ -114,69 +116,88 @@ def run_folder(cfg: DictConfig) -> Path:
     """``output_dir`` of a training task, else ``outputs/train/<dataset>/<model>/seed<seed>``."""
     if cfg.output_dir is not None and cfg.task["_target_"].endswith(".train.run"):
         return Path(cfg.output_dir)
-    return Path("outputs/train") / cfg.dataset.name / cfg.model.name / f"seed{cfg.seed}"
+    return Path("outputs", "train", cfg.dataset.name, cfg.model.name, f"seed{cfg.seed}")
 
 
 def training_config(cfg: DictConfig) -> dict[str, Any]:
     """The part of the configuration that decides what is learned, with every interpolation resolved."""
 
-    def plain(node: DictConfig, keys: list[str]) -> dict[str, Any]:
-        resolved = OmegaConf.to_container(node, resolve=True)
-        assert isinstance(resolved, dict)
-        return {key: resolved[key] for key in keys if key in resolved}
-
-    dataset = plain(cfg.dataset, list(_DATASET))
+    dataset = {key: value for key, value in _plain(cfg.dataset).items() if key in _DATASET}
     for key in ("num_workers", "batch_size"):
         dataset["datamodule"].pop(key, None)
     return {
         "seed": cfg.seed,
         "dataset": dataset,
-        "model": plain(cfg.model, [str(key) for key in cfg.model if key != "checkpoint"]),
-        "training": plain(cfg.trainer, [str(key) for key in cfg.trainer if key not in _ELSEWHERE]),
+        "model": {key: value for key, value in _plain(cfg.model).items() if key != "checkpoint"},
+        "training": {key: value for key, value in _plain(cfg.trainer).items() if key not in _ELSEWHERE},
     }
+
+
+def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
+    """The data module, its splits listed, so that what is wrong with them shows before anything is written."""
+    partial = build(_plain(cfg.dataset.datamodule), "dataset.datamodule")
+    try:
+        data: ImageDataModule = partial(catalogue)
+    except TypeError as error:
+        raise InputError(f"dataset.datamodule cannot be built: {error}") from error
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def _module(cfg: DictConfig, num_classes: int) -> FineTuning:
+    settings = _plain(cfg.trainer)
+    schedule = settings["lr_scheduler"]
+    if schedule is not None:
+        schedule = {**schedule, "scheduler": build(schedule["scheduler"], "trainer.lr_scheduler.scheduler")}
+    return FineTuning(
+        initial_model(cfg, num_classes),
+        num_classes,
+        optimizer=build(settings["optimizer"], "trainer.optimizer"),
+        lr_scheduler=schedule,
+        label_smoothing=settings["label_smoothing"],
+    )
 
 
 def _claim(folder: Path, config: dict[str, Any]) -> None:
     """Take the folder for this configuration; a training that never finished an epoch does not hold it."""
-    if (folder / "config.yaml").is_file() and not (folder / LAST).is_file():
+    if (folder / CONFIG).is_file() and not (folder / LAST).is_file():
         try:
-            (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+            (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
         except OSError as error:
             raise InputError(f"output_dir {folder} cannot be written ({error.strerror}): choose another") from error
     claim_folder(folder, config)
 
 
-def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any], history: MetricsTable) -> pl.Trainer:
-    callbacks: list[Callback] = [StepSeed(cfg.seed), history, EpochProgress()]
+def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Trainer:
+    callbacks: list[Callback] = [StepSeed(cfg.seed), MetricsTable(folder / METRICS), EpochProgress()]
     if cfg.trainer.patience is not None:
         callbacks.append(EarlyStopping("val_loss", patience=cfg.trainer.patience, check_on_train_epoch_end=True))
     # The order matters: the last checkpoint holds the state of the callbacks before it.
-    callbacks += [
-        ModelCheckpoint(
-            folder,
-            Path(BEST).stem,
-            monitor="val_loss",
-            save_weights_only=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
-    arguments = OmegaConf.masked_copy(cfg.trainer, [str(key) for key in cfg.trainer if key not in _NOT_TRAINER])
+    best = ModelCheckpoint(
+        folder,
+        Path(BEST).stem,
+        monitor="val_loss",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    quiet_lightning()
+    arguments = {key: value for key, value in _plain(cfg.trainer).items() if key not in _NOT_TRAINER}
     try:
-        trainer: pl.Trainer = instantiate(
-            arguments,
+        return pl.Trainer(
+            **{**arguments, "strategy": chosen_strategy(cfg)},
             default_root_dir=str(folder),
-            callbacks=callbacks,
+            callbacks=[*callbacks, best, last],
             logger=_dashboard(cfg, folder, config),
             num_sanity_val_steps=0,
+            log_every_n_steps=1,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise InputError(f"trainer: {' '.join(str(cause).split())}; check the trainer.* settings and device") from error
-    return trainer
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
 
 
 def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
@@ -193,29 +214,41 @@ def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLo
     return logger
 
 
-def _fit(trainer: pl.Trainer, module: FineTuning, data: pl.LightningDataModule, last: Path) -> None:
-    if not last.is_file():
-        trainer.fit(module, data)
-        return
-    # Lightning releases before 2.6 unpickle whatever the file holds, so it is first read the safe way on all of them.
-    state = read_checkpoint(last)
-    print(f"resuming after epoch {state['epoch'] + 1}: {last}")
-    stopped = any(
-        name.startswith("EarlyStopping") and value["stopped_epoch"] for name, value in state["callbacks"].items()
-    )
-    if stopped:
-        # Interrupted between the last epoch and the test: nothing is left to learn.
-        trainer.fit_loop.max_epochs = state["epoch"] + 1
-    safely = {"weights_only": True} if "weights_only" in inspect.signature(trainer.fit).parameters else {}
-    trainer.fit(module, data, ckpt_path=str(last), **safely)
+def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: Path) -> None:
+    """Fit from the start or from the last finished epoch.
+
+    Raises:
+        KeyboardInterrupt: the user interrupted; the last finished epoch is on the disk.
+    """
+    resume: dict[str, Any] = {}
+    if last.is_file():
+        # Lightning before 2.6 unpickles whatever the file holds, so it is first read the safe way.
+        state = read_checkpoint(last)
+        _say(f"resuming after epoch {state['epoch'] + 1}: {last}")
+        resume = {"ckpt_path": str(last)}
+        if "weights_only" in inspect.signature(trainer.fit).parameters:
+            resume["weights_only"] = True
+        if any(name.startswith("EarlyStopping") and kept["stopped_epoch"] for name, kept in state["callbacks"].items()):
+            # Interrupted between the last epoch and the test: nothing is left to learn.
+            trainer.fit_loop.max_epochs = state["epoch"] + 1
+    try:
+        trainer.fit(module, datamodule=data, **resume)
+    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
+        raise KeyboardInterrupt from None
 
 
 def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:
     steps = num_train * cfg.trainer.max_epochs // cfg.trainer.batch_size
     if trainer.strategy.root_device.type == "cpu" and cfg.dataset.image_size >= 128 and steps > _MANY_STEPS:
-        print(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
+        _say(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
 
 
-def _accelerator(trainer: pl.Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def _plain(node: DictConfig) -> dict[str, Any]:
+    """Resolved, as plain containers."""
+    container: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    return container
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)
