@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,34 +68,32 @@ def read_cub(
     return Catalogue(class_names, with_validation(samples, num_val, val_seed, val_style), root, part_names)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """(where, line) of every line; "where" is for error messages."""
+def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path} is missing: the folder is no complete CUB-200-2011; fetch or extract it again")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file ({error}): extract the archive again") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        yield f"{path}, line {number}", line
+    return text.splitlines()
 
 
 def _by_id(path: Path, num_fields: int, parse: Callable[[list[str]], T]) -> dict[int, T]:
     """A file of lines ``<id> <field> ...`` as a mapping from id, in the file's order."""
     values: dict[int, T] = {}
-    for where, line in _lines(path):
-        key, *fields = line.split()[: num_fields + 2] or [""]
-        if len(fields) != num_fields:
-            raise InputError(
-                f"{where}: {len(fields)} fields after the id instead of {num_fields} in {line!r}; the file is damaged"
-            )
+    for number, line in enumerate(_lines(path), start=1):
+        key, *fields = line.split() or [""]
         try:
+            if len(fields) != num_fields:
+                raise ValueError(
+                    f"{len(fields)} fields after the id instead of {num_fields} in {line!r}; the file is damaged"
+                )
             image_id = int(key)
+            if image_id in values:
+                raise ValueError(f"id {image_id} stands there twice")
             value = parse(fields)
         except ValueError as error:
-            raise InputError(f"{where}: {error}") from error
-        if image_id in values:
-            raise InputError(f"{where}: id {image_id} stands there twice")
+            raise InputError(f"{path}, line {number}: {error}") from error
         values[image_id] = value
     if not values:
         raise InputError(f"{path}, line 1: the file is empty; extract the archive again")
@@ -135,36 +133,37 @@ def _part_names(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     names: dict[int, str] = {}
-    for where, line in _lines(path):
+    for number, line in enumerate(_lines(path), start=1):
         key, _, name = line.strip().partition(" ")
-        if key != str(len(names) + 1) or not name:
-            raise InputError(f"{where}: {line!r} where `{len(names) + 1} <name of the part>` belongs")
+        if key != str(number) or not name:
+            raise InputError(f"{path}, line {number}: {line!r} where `{number} <name of the part>` belongs")
         names[int(key)] = name
     return tuple(names.values())
 
 
 def _part_locations(path: Path, ids: list[int], num_parts: int) -> dict[int, tuple[PartLocation, ...]]:
     """Lines ``<image id> <part id> <x> <y> <visible>``, every part of every image in order."""
+    lines = _lines(path)
     locations: dict[int, tuple[PartLocation, ...]] = {}
     current: list[PartLocation] = []
-    number = 0
-    for number, (where, line) in enumerate(_lines(path)):
-        place, part = divmod(number, num_parts)
-        if place >= len(ids):
-            raise InputError(f"{where}: {line!r} stands after the last image of images.txt")
+    for place, line in enumerate(lines):
+        image, part = divmod(place, num_parts)
         try:
+            if image >= len(ids):
+                raise ValueError("it stands after the last image of images.txt")
             image_id, part_id, x, y, visible = line.split()
-            location = PartLocation(part, float(x), float(y), _flag([visible]))
+            if int(image_id) != ids[image] or int(part_id) != part + 1:
+                raise ValueError(f"image {ids[image]}, part {part + 1} belongs here")
+            current.append(PartLocation(part, float(x), float(y), _flag((visible,))))
         except ValueError as error:
-            raise InputError(f"{where}: {line!r} is not `<image> <part> <x> <y> <visible>`") from error
-        if int(image_id) != ids[place] or int(part_id) != part + 1:
-            raise InputError(f"{where}: image {image_id}, part {part_id} where {ids[place]}, {part + 1} belongs")
-        current.append(location)
+            raise InputError(
+                f"{path}, line {place + 1}: {line!r} is not `<image> <part> <x> <y> <visible>` ({error})"
+            ) from error
         if part == num_parts - 1:
-            locations[ids[place]] = tuple(current)
+            locations[ids[image]] = tuple(current)
             current = []
     if len(locations) < len(ids):
-        raise InputError(f"{path}, line {number + 1}: the file ends in the middle; extract the archive again")
+        raise InputError(f"{path}, line {len(lines)}: the file ends in the middle; extract the archive again")
     return locations
 
 
@@ -182,7 +181,7 @@ def _label(field: str, num_classes: int) -> int:
     return label - 1
 
 
-def _flag(fields: list[str]) -> bool:
+def _flag(fields: Sequence[str]) -> bool:
     if fields[0] not in ("0", "1"):
         raise ValueError(f"{fields[0]!r} where 0 or 1 belongs")
     return fields[0] == "1"
