@@ -90,10 +90,14 @@ class ImageDataModule(pl.LightningDataModule):
     def _loader(self, split: str, transform: EvaluationTransform | TrainingTransform, shuffle: bool) -> Loader:
         samples = self.samples[split]
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        sampler = EpochSampler(samples, self.seed, shuffle, replicas, rank)
+        if self.trainer is not None:
+            # Worker processes fetch ahead, and after a resumption they do so before Lightning calls set_epoch.
+            sampler.set_epoch(self.trainer.current_epoch)
         return DataLoader(
             ImageDataset(samples, transform, self.seed),
             batch_size=self.batch_size,
-            sampler=EpochSampler(samples, self.seed, shuffle, replicas, rank),
+            sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -84,9 +84,10 @@ class TrainingTransform:
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """RGB image to a normalised (3, image_size, image_size) float tensor, augmented by draws from ``rng``."""
-        resized = F.resize(image, [self.resize], interpolation=F.InterpolationMode.BILINEAR)
-        left, top, width, height = self._random_crop(resized.width, resized.height, rng)
-        crop = resized.crop((left, top, left + width, top + height))
+        short = min(image.size)
+        resized = int(self.resize * image.width / short), int(self.resize * image.height / short)
+        left, top, width, height = self._random_crop(*resized, rng)
+        crop = _resized_then_cropped(image, resized, (left, top, left + width, top + height))
         crop = crop.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
         if rng.random() < self.flip:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -105,6 +106,16 @@ class TrainingTransform:
         ratio = min(max(width / height, low), high)
         w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
         return (width - w) // 2, (height - h) // 2, w, h
+
+
+def _resized_then_cropped(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    """``image.resize(size).crop(box)``, computing only the pixels of the box, whose filters still see around it."""
+    if size == image.size:
+        return image.crop(box)
+    left, top, right, bottom = box
+    x, y = image.width / size[0], image.height / size[1]
+    source = left * x, top * y, min(right * x, image.width), min(bottom * y, image.height)
+    return image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=source)
 
 
 class Normalization:
