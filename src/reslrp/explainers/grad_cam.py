@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reslrp.errors import InputError
 from reslrp.explainers.shared_network import SharedNetwork
-from reslrp.explainers.target_layer import find_layer, last_spatial_layer
+from reslrp.explainers.target_layer import feature_map, find_layer, last_spatial_layer
 
 SCORES = {"logit": ClassifierOutputTarget, "probability": ClassifierOutputSoftmaxTarget}
 
@@ -65,6 +65,4 @@ class GradCAM:
 
 
 def _start_graph(module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        raise InputError(f"target_layer: {type(module).__name__} does not return one feature map (N, C, h, w)")
-    return output.detach().requires_grad_()
+    return feature_map(module, output).detach().requires_grad_()

@@ -59,3 +59,49 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
     if not spatial:
         raise InputError(f"target_layer: no module of {type(network).__name__} returns a feature map (N, C, h, w)")
     return spatial[-1]
+
+
+def layer_output(network: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
+    """Activation (N, C, h, w) of ``layer``, a module of ``network``, for ``images``, without gradients.
+
+    Raises:
+        InputError: the layer does not return one feature map.
+    """
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
+        # A copy: the next step may change the activation in place.
+        outputs.append(feature_map(layer, output).clone())
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        handle.remove()
+    if not outputs:
+        raise InputError(f"target_layer: {type(layer).__name__} is not used in the forward pass")
+    return outputs[-1]
+
+
+def feature_map(layer: nn.Module, output: object) -> Tensor:
+    """``output`` of ``layer`` if it is a feature map.
+
+    Raises:
+        InputError: it is not a tensor (N, C, h, w).
+    """
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        raise InputError(f"target_layer: {type(layer).__name__} does not return one feature map (N, C, h, w)")
+    return output
+
+
+def channel_count(network: nn.Module, layer: nn.Module) -> int:
+    """Channels that ``layer`` returns, read off the last convolution or normalisation in it or before it; 0 if none."""
+    inside = {id(module) for module in layer.modules()}
+    channels, reached = 0, False
+    for module in network.modules():
+        if reached and id(module) not in inside:
+            break
+        reached = reached or id(module) in inside
+        channels = getattr(module, "out_channels", getattr(module, "num_features", channels))
+    return int(channels)

@@ -1,0 +1,40 @@
+"""Every explainer of conf/explainer, built as the tasks build it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+CONF = Path(__file__).parents[2] / "conf"
+NAMES = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+# The same method with less work, for the time these tests may take.
+QUICK = {
+    "integrated_gradients": {"steps": 4},
+    "smooth_grad": {"samples": 3},
+    "rise": {"samples": 12},
+}
+
+
+@cache
+def configuration(name: str) -> dict[str, Any]:
+    """Resolved content of ``explainer=name``."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        explainer = compose("config", overrides=[f"explainer={name}"]).explainer
+        content = OmegaConf.to_container(explainer, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def build(name: str, network: nn.Module) -> Any:
+    """The explainer of ``explainer=name`` for ``network``, with QUICK's options."""
+    options = {key: value for key, value in configuration(name).items() if key not in ("name", "target", "map")}
+    for method, quick in QUICK.items():
+        if name.startswith(method):
+            options |= quick
+    return instantiate(options, model=network)
