@@ -92,8 +92,9 @@ class ImageDataModule(pl.LightningDataModule):
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         sampler = EpochSampler(samples, self.seed, shuffle, replicas, rank)
         if self.trainer is not None:
-            # Worker processes fetch ahead, and after a resumption they do so before Lightning calls set_epoch.
-            sampler.set_epoch(self.trainer.current_epoch)
+            # Worker processes fetch ahead, and after a resumption they do so before Lightning calls set_epoch with
+            # this very number (``trainer.current_epoch`` lags behind it until training starts).
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             ImageDataset(samples, transform, self.seed),
             batch_size=self.batch_size,

@@ -31,7 +31,7 @@ class StepSeed(Callback):
 
 
 class MetricsTable(Callback):
-    """Write every epoch's metrics and learning rate to a CSV file, one row per epoch.
+    """Write every epoch's metrics, and the learning rate that it began with, to a CSV file, one row per epoch.
 
     The rows travel in the checkpoints, so after an interruption the file goes on with the very epoch that training
     goes on with: no row is lost or written twice.
@@ -40,11 +40,14 @@ class MetricsTable(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
+        self._learning_rate = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self.rows.append({"epoch": trainer.current_epoch, "learning_rate": rate, **metrics})
+        self.rows.append({"epoch": trainer.current_epoch, "learning_rate": self._learning_rate, **metrics})
         if not trainer.is_global_zero:
             return
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")

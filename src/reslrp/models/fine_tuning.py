@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
@@ -38,7 +39,8 @@ class FineTuning(pl.LightningModule):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.network = network
+        # The layout that CPUs and tensor cores convolve fastest; the numbers it gives are the same.
+        self.network = network.to(memory_format=torch.channels_last)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.label_smoothing = label_smoothing

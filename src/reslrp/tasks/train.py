@@ -228,7 +228,8 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
         resume = {"ckpt_path": str(last)}
         if "weights_only" in inspect.signature(trainer.fit).parameters:
             resume["weights_only"] = True
-        if any(name.startswith("EarlyStopping") and kept["stopped_epoch"] for name, kept in state["callbacks"].items()):
+        early_stopping = (kept for name, kept in state["callbacks"].items() if name.startswith("EarlyStopping"))
+        if any(kept["stopped_epoch"] or kept["wait_count"] >= kept["patience"] for kept in early_stopping):
             # Interrupted between the last epoch and the test: nothing is left to learn.
             trainer.fit_loop.max_epochs = state["epoch"] + 1
     try:
