@@ -1,0 +1,28 @@
+"""The masked images themselves, pixel by pixel."""
+
+import numpy as np
+import pytest
+import torch
+from reslrp.metrics.baselines import baseline_image
+from reslrp.metrics.masked_images import MaskedImages, Substrate
+from reslrp.metrics.ranking import rank_pixels
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("baseline", ["black", "blur"])
+def test_every_pixel_is_exactly_the_images_or_the_baselines(dtype, baseline):
+    generator = torch.Generator().manual_seed(0)
+    images = (torch.randn(3, 3, 5, 6, generator=generator) * 1000).to(dtype)
+    maps = torch.randn(3, 5, 6, generator=generator)
+    hidden = baseline_image(images, baseline, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    requests = np.array(
+        [(0, sample, deletion, k) for sample in range(3) for deletion in (0, 1) for k in (0, 1, 17, 30)]
+    )
+    masked = MaskedImages(images, [Substrate(rank_pixels(maps).rank, 30, hidden)], requests)
+    built = masked.build(0, len(masked))
+    for (_, sample, deletion, k), item in zip(requests, masked.item_of_request, strict=True):
+        first = (
+            maps[sample] >= maps[sample].flatten().sort(descending=True).values[k - 1] if k else torch.zeros(5, 6) > 0
+        )
+        kept = first != bool(deletion)
+        assert torch.equal(built[item], torch.where(kept, images[sample], hidden.expand_as(images)[sample]))
