@@ -94,7 +94,8 @@ class ImageDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             # Worker processes fetch ahead, and after a resumption they do so before Lightning calls set_epoch with
             # this very number (``trainer.current_epoch`` lags behind it until training starts).
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            progress = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]  # declared as its base class
         return DataLoader(
             ImageDataset(samples, transform, self.seed),
             batch_size=self.batch_size,
