@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms as T
@@ -139,6 +140,14 @@ def test_skipped_samples_are_known(tmp_path: Path, num_workers: int) -> None:
     assert first.segmentations.all()
     assert third.boxes[1].all()
     assert not third.segmentations.any()
+
+
+def test_lightning_can_move_a_batch(tmp_path: Path) -> None:
+    dataset = EvaluationDataset(sample_files(tmp_path), EvaluationTransform(16, 16, MEAN, STD))
+    batch = collate_evaluation([dataset[0], dataset[1]])
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert (moved.images.device.type, moved.boxes.device.type) == ("meta", "meta")
+    assert moved.indices == (0, 1)
 
 
 def test_with_error_the_file_is_named(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class EvaluationDataset(Dataset[EvaluationItem]):
         return EvaluationItem(index, sample.label, self.transform(image), box, segmentation, "")
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning moves a batch to the device by setting its fields
 class EvaluationBatch:
     """Readable samples of a batch, N of them (N may be 0), and those that were skipped.
 

@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from reslrp.data.catalogue import Catalogue
 from reslrp.data.dataset import EvaluationDataset, collate_evaluation
 from reslrp.errors import InputError
 from reslrp.lrp import LRP
@@ -19,7 +18,7 @@ from reslrp.results.append_log import write_atomically
 from reslrp.results.figures_conservation import CONSERVATION
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import identified, resolved, run_folder
-from reslrp.tasks.evaluate import choose_samples
+from reslrp.tasks.evaluate import choose_samples, read_catalogue
 from reslrp.tasks.explaining import build
 from reslrp.tasks.lightning import chosen_device
 from reslrp.tasks.train import ensure_trained
@@ -38,9 +37,9 @@ def run(cfg: DictConfig) -> Path:
     """
     if cfg.explainer._target_ != LRP_EXPLAINER:
         raise InputError(f"relevance sums are those of reslrp.LRP: explainer={cfg.explainer.name} has none, use ours")
-    ensure_trained(cfg)
-    catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
+    catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
+    ensure_trained(cfg)
     network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("conservation", config)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from reslrp.data.catalogue import Catalogue, Sample
@@ -62,9 +62,9 @@ def evaluate(cfg: DictConfig) -> Path:
     Returns:
         The run folder: samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures.
     """
-    ensure_trained(cfg)
-    catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
+    catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
+    ensure_trained(cfg)
     network = load_model(cfg, catalogue.num_classes)
     config = identified(resolved(cfg))
     explainer = ConfiguredExplainer(config["explainer"], network)  # wrong options end the run here, before any work
@@ -94,6 +94,12 @@ def evaluate(cfg: DictConfig) -> Path:
         write_summary(folder, summarise(store.samples(), describe(config, explainer, trainer, store)))
         publish(folder, config, read_summary(folder))
     return folder
+
+
+def read_catalogue(cfg: DictConfig) -> Catalogue:
+    """The dataset. It is read before a model is trained for it, as that takes minutes and wrong input ends the run."""
+    catalogue: Catalogue = build(OmegaConf.to_container(cfg.dataset.catalogue, resolve=True), "dataset.catalogue")  # type: ignore[arg-type]
+    return catalogue
 
 
 def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> tuple[Sample, ...]:

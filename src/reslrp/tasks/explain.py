@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from reslrp.data.catalogue import Catalogue, Sample
+from reslrp.data.catalogue import Sample
 from reslrp.data.dataset import EvaluationDataset
 from reslrp.errors import InputError
 from reslrp.models.build import load_model
@@ -16,7 +16,7 @@ from reslrp.results.maps import MAPS, write_maps
 from reslrp.results.pictures import write_pictures
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder
-from reslrp.tasks.evaluate import choose_samples
+from reslrp.tasks.evaluate import choose_samples, read_catalogue
 from reslrp.tasks.explaining import ConfiguredExplainer
 from reslrp.tasks.lightning import chosen_device
 from reslrp.tasks.sample_maps import sample_maps
@@ -34,9 +34,9 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
     """
-    ensure_trained(cfg)
-    catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
+    catalogue = read_catalogue(cfg)
     samples = photographs(cfg.task.images) if cfg.task.images else choose_samples(cfg, catalogue)[: cfg.task.pictures]
+    ensure_trained(cfg)
     network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("explain", config)
