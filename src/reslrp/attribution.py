@@ -47,11 +47,8 @@ def heat_quantization(maps: Tensor, levels: int = 8, style: str = "linspace") ->
     Raises:
         InputError: wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
+    _check_quantization(levels, style)
     _check_maps(maps, "heat_quantization")
-    if style not in EDGES:
-        raise InputError(f"heat_quantization: style must be one of {', '.join(EDGES)}, not {style!r}")
-    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 2:
-        raise InputError(f"heat_quantization: levels must be a whole number of at least 2, not {levels!r}")
     values = maps.flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)
@@ -99,6 +96,7 @@ class AttributionMap:
             unknown = sorted(set(heat_quantization) - {"levels", "style"})
             if unknown:
                 raise InputError(f"map.heat_quantization has levels and style, not {', '.join(map(str, unknown))}")
+            _check_quantization(heat_quantization.get("levels", 8), heat_quantization.get("style", "linspace"))
         self.reduce = CHANNEL_REDUCTIONS[channel_reduction]
         self.choose_sign = SIGNS[sign]
         self.upsampling = upsampling
@@ -118,6 +116,13 @@ class AttributionMap:
             corners = None if self.upsampling == "nearest" else False
             maps = F.interpolate(maps[:, None], size=tuple(size), mode=self.upsampling, align_corners=corners)[:, 0]
         return maps if self.quantization is None else heat_quantization(maps, **self.quantization)
+
+
+def _check_quantization(levels: int, style: str) -> None:
+    if style not in EDGES:
+        raise InputError(f"heat_quantization: style must be one of {', '.join(EDGES)}, not {style!r}")
+    if not isinstance(levels, int) or isinstance(levels, bool) or levels < 2:
+        raise InputError(f"heat_quantization: levels must be a whole number of at least 2, not {levels!r}")
 
 
 def _check_maps(maps: Tensor, where: str) -> None:

@@ -16,9 +16,9 @@ class DeepLiftMaxPool(nn.Module):
 
     captum puts the images and their references into one batch, images first; so does this module expect it. A window's
     change in output goes to where its maximum is: up to the larger of the two outputs to the image's maximum, the rest
-    to the reference's. captum's own rule does that with ``max_unpool2d``, which keeps only one window when several
-    share a maximum (3x3 with stride 2, as in ResNets), and takes the first image's gradient for all images where
-    nothing changed.
+    to the reference's. captum has the same rule, but it does not reach a ReLU right before the pooling (whose hook sees
+    the gradient first), keeps only one window when several share a maximum (3x3 with stride 2), and takes the first
+    image's gradient for all images where nothing changed. A ResNet's stem is ReLU and 3x3 pooling with stride 2.
 
     Args:
         pool: the module to replace.

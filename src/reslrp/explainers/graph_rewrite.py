@@ -55,8 +55,12 @@ def one_module_per_step(network: nn.Module) -> fx.GraphModule:
         if node.op == "call_module":
             module = traced.get_submodule(node.target)
             if isinstance(module, IDENTITIES):
-                node.replace_all_uses_with(node.args[0])
-                traced.graph.erase_node(node)
+                _replace_by(traced, node, node.args[0])
+            elif isinstance(module, nn.Flatten):
+                # captum has no rule for the module; the function is passed through.
+                with traced.graph.inserting_before(node):
+                    flat = traced.graph.call_function(torch.flatten, (node.args[0], module.start_dim, module.end_dim))
+                _replace_by(traced, node, flat)
             elif node.target in called:
                 _replace(traced, node, shared_copy(module), node.args)
             called.add(node.target)
@@ -88,5 +92,10 @@ def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, arguments
     name = f"rewritten.{node.name}"
     traced.add_submodule(name, module)
     with traced.graph.inserting_before(node):
-        node.replace_all_uses_with(traced.graph.call_module(name, args=arguments))
+        call = traced.graph.call_module(name, args=arguments)
+    _replace_by(traced, node, call)
+
+
+def _replace_by(traced: fx.GraphModule, node: fx.Node, other: Any) -> None:
+    node.replace_all_uses_with(other)
     traced.graph.erase_node(node)

@@ -36,7 +36,7 @@ class RISE:
     def __init__(
         self,
         model: nn.Module,
-        samples: int = 1000,
+        samples: int = 500,
         cells: int = 8,
         keep: float = 0.5,
         batch_size: int = 32,

@@ -1,0 +1,187 @@
+"""Grad-CAM, Score-CAM and RISE against pytorch-grad-cam by hand and against their definitions."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import pytorch_grad_cam
+import torch
+import torch.nn.functional as F
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
+from small_networks import seeded_images, small_resnet, small_vgg
+from torch import Tensor, nn
+
+from reslrp.errors import InputError
+from reslrp.explainers.grad_cam import GradCAM
+from reslrp.explainers.rise import RISE
+from reslrp.explainers.score_cam import ScoreCAM, different_masks
+
+TARGET = torch.tensor([4, 0, 2])
+
+
+def by_hand(method: Any, network: nn.Module, layer: str, images: Tensor, score: Any = ClassifierOutputTarget) -> Tensor:
+    network = copy.deepcopy(network)
+    with method(network, [network.get_submodule(layer)]) as cam:
+        return torch.from_numpy(cam(images.clone(), [score(int(c)) for c in TARGET])).double()
+
+
+@pytest.mark.parametrize("layer", ["layer4.1", "layer3.0", "layer1"])
+def test_grad_cam_is_pytorch_grad_cam(layer: str) -> None:
+    network, images = small_resnet(), seeded_images()
+    found = GradCAM(network, target_layer=layer).attribute(images, TARGET)
+    torch.testing.assert_close(found, by_hand(pytorch_grad_cam.GradCAM, network, layer, images), atol=1e-6, rtol=1e-6)
+
+
+def test_grad_cam_of_a_layer_whose_output_is_changed_in_place() -> None:
+    network, images = small_resnet(), seeded_images()
+    found = GradCAM(network, target_layer="layer2[1].bn3").attribute(images, TARGET)
+    kept: list[Tensor] = []
+    handle = network.layer2[1].bn3.register_forward_hook(
+        lambda _m, _i, output: kept.append(output.clone()) or kept[-1] + 0
+    )
+    logits = network(images)
+    handle.remove()
+    (gradient,) = torch.autograd.grad(logits.gather(1, TARGET[:, None]).sum(), kept[0])
+    cam = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1).relu().detach()
+    cam = F.interpolate(cam[:, None], size=(64, 64), mode="bilinear")[:, 0]
+    cam = cam - cam.amin(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(found, cam / cam.amax(dim=(1, 2), keepdim=True), atol=1e-5, rtol=1e-5)
+
+
+def test_grad_cam_of_the_probability() -> None:
+    network, images = small_resnet(), seeded_images()
+    found = GradCAM(network, score="probability").attribute(images, TARGET)
+    expected = by_hand(pytorch_grad_cam.GradCAM, network, "layer4.1", images, ClassifierOutputSoftmaxTarget)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", [GradCAM, ScoreCAM])
+def test_layer_names(method: Any) -> None:
+    network, images = small_resnet(), seeded_images()
+    expected = method(network).attribute(images, TARGET)
+    for name in ("layer4[1]", "layer4.-1", "layer4.1", "layer4", "auto"):
+        assert torch.equal(method(network, target_layer=name).attribute(images, TARGET), expected)
+    vgg = small_vgg()
+    named, found = (method(vgg, target_layer=name).attribute(images, TARGET) for name in ("features[-1]", "auto"))
+    assert torch.equal(named, found)
+    for wrong, said in (("layer4[2]", "layer4 has 0, 1"), ("layer5", "conv1, bn1"), ("conv1.weight", "no modules")):
+        with pytest.raises(InputError, match=said) as caught:
+            method(network, target_layer=wrong)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"features, avgpool, flatten, classifier.*auto"):
+        method(vgg)
+    with pytest.raises(InputError, match="feature map"):
+        method(network, target_layer="fc").attribute(images, TARGET)
+
+
+@pytest.mark.parametrize("size", [64, 160])
+def test_score_cam_softmax_is_pytorch_grad_cam(size: int) -> None:
+    network, images = small_resnet(), seeded_images(size=size)
+    found = ScoreCAM(network, variant="channel_softmax", batch_size=7).attribute(images, TARGET)
+    expected = by_hand(pytorch_grad_cam.ScoreCAM, network, "layer4.1", images)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def released_score_cam(network: Any, image: Tensor, target: int) -> Tensor:
+    """One image, one channel at a time, as the released code goes about it."""
+    kept: list[Tensor] = []
+    handle = network.layer4[-1].register_forward_hook(lambda _m, _i, output: kept.append(output))
+    with torch.no_grad():
+        network(image[None])
+        handle.remove()
+        total = torch.zeros_like(image[0])
+        for channel in kept[0][0]:
+            mask = F.interpolate(channel[None, None], size=image.shape[1:], mode="bilinear", align_corners=False)
+            if mask.max() == mask.min():
+                continue
+            unit = (mask - mask.min()) / (mask.max() - mask.min())
+            total += network(image[None] * unit).softmax(dim=1)[0, target] * mask[0, 0]
+    total = total.relu()
+    return (total - total.min()) / (total.max() - total.min())
+
+
+def test_score_cam_probability_is_the_released_code_channel_by_channel() -> None:
+    network, images = small_resnet(), seeded_images(size=160)
+    with torch.no_grad():  # some channels never fire, some always do the same
+        network.layer4[-1].bn3.bias[:3] = -50
+        network.layer4[-1].bn3.weight[3] = 0
+    found = ScoreCAM(network).attribute(images, TARGET)
+    expected = [released_score_cam(network, image, int(c)) for image, c in zip(images, TARGET, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_score_cam_evaluates_equal_masks_once() -> None:
+    activation = torch.zeros(2, 6, 2, 2)
+    activation[0, 1] = 3.0  # constant
+    activation[0, 2, 0, 1] = 1.0
+    activation[0, 3, 0, 1] = 7.0  # the same mask as channel 2
+    activation[0, 4] = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    activation[0, 5] = 10 * activation[0, 4] - 3
+    activation[1, 2, 0, 1] = 1.0  # another image: its own
+    masks = different_masks(activation)
+    assert masks.constant.tolist() == [[True, True, False, False, False, False], [True, True, False, True, True, True]]
+    assert masks.image.tolist() == [0, 0, 0, 1, 1]
+    of = masks.pattern_of
+    assert of[0, 0] == of[0, 1]
+    assert of[0, 2] == of[0, 3]
+    assert of[0, 4] == of[0, 5]
+    assert len(set(of[0].tolist())) == 3
+    expected = torch.tensor([[0, 0.25], [0.5, 1]])
+    torch.testing.assert_close(masks.patterns[of[0, 5]], expected)
+
+
+def test_score_cam_counts_its_channels() -> None:
+    assert ScoreCAM(small_resnet()).forward_equivalents == 17
+    assert ScoreCAM(small_resnet(), "layer1").forward_equivalents == 17
+    assert ScoreCAM(small_resnet(), "conv1").forward_equivalents == 9
+    assert ScoreCAM(small_vgg(), "features[-1]").forward_equivalents == 13
+    assert ScoreCAM(small_vgg(), "auto").forward_equivalents == 13
+
+
+class BrightCorner(nn.Module):
+    """Class 1's logit grows with the mean of the upper left quarter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(6.0, dtype=torch.float64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        half = images.shape[-1] // 2
+        logit = self.scale * (images[:, :, :half, :half].mean(dim=(1, 2, 3)) - 0.5)
+        return torch.stack([-logit, logit], dim=1)
+
+
+def test_rise_finds_what_the_network_looks_at() -> None:
+    images = torch.ones(1, 3, 48, 48, dtype=torch.float64)
+    maps = RISE(BrightCorner(), samples=600).attribute(images, 1)
+    inside, outside = maps[0, :20, :20].mean(), maps[0, 28:, 28:].mean()
+    assert inside > 1.02 * outside
+    assert torch.equal(maps, RISE(BrightCorner(), samples=600).attribute(images, 1))
+    assert not torch.equal(maps, RISE(BrightCorner(), samples=600, seed=1).attribute(images, 1))
+    torch.testing.assert_close(maps, RISE(BrightCorner(), samples=600, batch_size=101).attribute(images, 1))
+
+
+def test_rise_masks_show_each_pixel_as_often_as_expected() -> None:
+    rise = RISE(BrightCorner(), samples=2000, keep=0.3, batch_size=500)
+    masks = torch.cat(list(rise._masks(seeded_images(1, 48)[0])))
+    assert masks.shape == (2000, 48, 48)
+    assert masks.min() >= 0
+    assert masks.max() <= 1 + 1e-12
+    assert (masks.mean(dim=0) - 0.3).abs().max() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda net: ScoreCAM(net, batch_size=-4), "batch_size must be"),
+        (lambda net: ScoreCAM(net, variant="mean"), "variant must be"),
+        (lambda net: GradCAM(net, score="loss"), "score must be"),
+        (lambda net: RISE(net, samples=0), "samples must be"),
+        (lambda net: RISE(net, keep=1.5), "keep must"),
+    ],
+)
+def test_wrong_options_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make(small_resnet())
