@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from reslrp.metrics.baselines import baseline_image
 from reslrp.metrics.masked_images import MaskedImages, Substrate
 from reslrp.metrics.ranking import rank_pixels
