@@ -19,7 +19,7 @@ from PIL import Image
 
 from reslrp.errors import InputError
 from reslrp.models.checkpoint import read_checkpoint
-from reslrp.tasks.train import ensure_trained, run, run_folder
+from reslrp.tasks.train import ensure_trained, run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -221,11 +221,31 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", "trainer.max_epochs=1")
-    OmegaConf.update(cfg, "output_dir", str(tmp_path / "evaluation"))
-    ensure_trained(cfg)
-    assert not (tmp_path / "outputs").exists(), "model=custom without a checkpoint has nothing to train"
-    cfg.model.checkpoint = str(run_folder(cfg) / "best.ckpt")
-    ensure_trained(cfg)
     made = tmp_path / "outputs/train/image_folder/custom/seed42"
+    cfg.model.checkpoint = "outputs/train/image_folder/custom/seed42/best.ckpt"
+    ensure_trained(cfg)
+    assert not made.exists(), "only models that say so are trained on the way"
+    OmegaConf.update(cfg, "model.train_if_missing", True, force_add=True)
+    ensure_trained(cfg)
     assert (made / "best.ckpt").is_file()
     assert yaml.safe_load((made / "config.yaml").read_text())["training"]["max_epochs"] == 1
+    (made / "summary.json").unlink()
+    (made / "config.yaml").unlink()
+    before = (made / "best.ckpt").stat().st_mtime_ns
+    ensure_trained(cfg)
+    assert (made / "best.ckpt").stat().st_mtime_ns == before, "a file that somebody put there is not made anew"
+    cfg.model.checkpoint = str(tmp_path / "somewhere.pt")
+    ensure_trained(cfg)
+    assert not (made / "summary.json").exists()
+
+
+def test_a_dataset_without_training_images(tmp_path: Path) -> None:
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        cfg = compose("config", ["task=train", "dataset=imagenet", f"output_dir={tmp_path / 'run'}"])
+    with pytest.raises(InputError, match="dataset=imagenet has no training images"):
+        run(cfg)
+
+
+def test_the_curves_go_to_an_offline_dashboard(photographs: Path, tmp_path: Path) -> None:
+    run(config(photographs, tmp_path / "run", "logger=wandb", "trainer.max_epochs=1"))
+    assert list((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))

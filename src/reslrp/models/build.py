@@ -14,7 +14,7 @@ from torch import nn
 from reslrp.errors import InputError
 from reslrp.models.checkpoint import fill, load_checkpoint
 
-_NOT_ARGUMENTS = {"name", "weights", "checkpoint"}
+_NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
 """Keys of a model configuration that are about the network; all others are arguments of its constructor."""
 
 

@@ -40,6 +40,9 @@ _DATASET = ("name", "catalogue", "datamodule")
 _ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy")
 """Where training runs, which may change between two starts of one training."""
 
+_NOT_LEARNED = ("checkpoint", "train_if_missing")
+"""Keys of the model's configuration that do not matter to training."""
+
 _MANY_STEPS = 5_000
 
 
@@ -100,15 +103,19 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def ensure_trained(cfg: DictConfig) -> None:
-    """Train the model unless ``cfg.model.checkpoint`` is a file of the user's or a finished training's result.
+    """Make the missing or unfinished checkpoint of a model that is small enough to be trained on the way.
+
+    Those are the models with ``train_if_missing``; a checkpoint that lies elsewhere than training puts it, or that no
+    training of this package made, is the user's and is left alone.
 
     Raises:
         InputError: as :func:`run`.
     """
-    folder = run_folder(cfg)
-    checkpoint = cfg.model.checkpoint
-    made_here = checkpoint is not None and Path(checkpoint).resolve() == (folder / BEST).resolve()
-    if made_here and not (folder / SUMMARY).is_file():
+    if not cfg.model.get("train_if_missing", False) or cfg.model.checkpoint is None:
+        return
+    folder, checkpoint = run_folder(cfg), Path(cfg.model.checkpoint)
+    unfinished = (folder / CONFIG).is_file() and not (folder / SUMMARY).is_file()
+    if checkpoint.resolve() == (folder / BEST).resolve() and (unfinished or not checkpoint.is_file()):
         run(cfg)
 
 
@@ -120,15 +127,20 @@ def run_folder(cfg: DictConfig) -> Path:
 
 
 def training_config(cfg: DictConfig) -> dict[str, Any]:
-    """The part of the configuration that decides what is learned, with every interpolation resolved."""
+    """The part of the configuration that decides what is learned, with every interpolation resolved.
 
+    Raises:
+        InputError: the dataset has no training images.
+    """
+    if "datamodule" not in cfg.dataset:
+        raise InputError(f"dataset={cfg.dataset.name} has no training images: choose another dataset for task=train")
     dataset = {key: value for key, value in _plain(cfg.dataset).items() if key in _DATASET}
     for key in ("num_workers", "batch_size"):
         dataset["datamodule"].pop(key, None)
     return {
         "seed": cfg.seed,
         "dataset": dataset,
-        "model": {key: value for key, value in _plain(cfg.model).items() if key != "checkpoint"},
+        "model": {key: value for key, value in _plain(cfg.model).items() if key not in _NOT_LEARNED},
         "training": {key: value for key, value in _plain(cfg.trainer).items() if key not in _ELSEWHERE},
     }
 
