@@ -25,3 +25,11 @@ def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
     smallest = max(epsilon, torch.finfo(z.dtype).tiny ** 0.75)
     return z + torch.where(z < 0, -smallest, smallest)
+
+
+def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
+    """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
+    if stabilizer:
+        return relevance / signed_denominator(z, stabilizer), None
+    dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
+    return (relevance / z).masked_fill_(dead, 0), relevance * dead
