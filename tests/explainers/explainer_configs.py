@@ -31,9 +31,22 @@ def configuration(name: str) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def method_options(name: str) -> dict[str, Any]:
+    """What the method is constructed with: all but the name, the explained class and the map."""
+    return {key: value for key, value in configuration(name).items() if key not in ("name", "target", "map")}
+
+
+def distinct_methods() -> list[str]:
+    """One name for each method with its options: configurations that only differ in the map are one method."""
+    methods: dict[str, str] = {}
+    for name in NAMES:
+        methods.setdefault(repr(method_options(name)), name)
+    return sorted(methods.values())
+
+
 def build(name: str, network: nn.Module) -> Any:
     """The explainer of ``explainer=name`` for ``network``, with QUICK's options."""
-    options = {key: value for key, value in configuration(name).items() if key not in ("name", "target", "map")}
+    options = method_options(name)
     for method, quick in QUICK.items():
         if name.startswith(method):
             options |= quick

@@ -47,7 +47,8 @@ def test_grad_cam_of_a_layer_whose_output_is_changed_in_place() -> None:
     cam = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1).relu().detach()
     cam = F.interpolate(cam[:, None], size=(64, 64), mode="bilinear")[:, 0]
     cam = cam - cam.amin(dim=(1, 2), keepdim=True)
-    torch.testing.assert_close(found, cam / cam.amax(dim=(1, 2), keepdim=True), atol=1e-5, rtol=1e-5)
+    assert cam.amax(dim=(1, 2)).count_nonzero() > 0
+    torch.testing.assert_close(found, cam / cam.amax(dim=(1, 2), keepdim=True).clamp(min=1e-7), atol=2e-3, rtol=0)
 
 
 def test_grad_cam_of_the_probability() -> None:
