@@ -79,7 +79,8 @@ def print_grid(grid: Grid) -> None:
     """Print the table and its notes; a terminal that is too narrow wraps its lines instead of cutting cells."""
     console = Console()
     table = to_rich(grid)
-    console.width = max(console.width, console.measure(table).maximum)
+    wide = console.options.update(max_width=1000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
     for note in grid.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -151,26 +151,33 @@ def _best(values: Sequence[float], score: str) -> float | None:
 
 
 def _protocol_grid(block: pd.DataFrame, title: str, dataset: str, published_table: str | None) -> Grid:
-    header = ["Method"]
-    for score in SCORES:
-        header += [HEADINGS[score], *(["paper", "Δ"] if published_table else [])]
+    beside = _paper_columns(dataset, published_table)
+    header = ["Method", *(name for score in SCORES for name in (HEADINGS[score], *beside))]
     controls = block["control"].astype(bool)
     groups = [
-        [_cells(line, bool(published_table)) for line in part.to_dict("records")]
+        [_cells(line, beside) for line in part.to_dict("records")]
         for part in (block[~controls], block[controls])
         if len(part)
     ]
     return Grid(title, header, groups, _notes(block, dataset, published_table))
 
 
-def _cells(line: dict[str, Any], with_paper: bool) -> list[Cell]:
+def _paper_columns(dataset: str, published_table: str | None) -> tuple[str, ...]:
+    """What stands beside a measured value; a difference only where the paper measured the same data set."""
+    if published_table is None:
+        return ()
+    return ("paper", "Δ") if paper_dataset(published_table, dataset) == dataset else ("paper",)
+
+
+def _cells(line: dict[Any, Any], beside: Sequence[str]) -> list[Cell]:
     mark = " ‡" if line["clearly_beaten_by"] else " †" if line["beaten_by"] else ""
     cells = [words(f"{line['method']}{mark}")]
     for score in SCORES:
         cells.append(number(line[score], line[f"{score}_error"], bold=line[f"{score}_best"]))
-        if with_paper:
+        if "paper" in beside:
             paper, std, best = (line[f"{score}_{name}"] for name in ("paper", "paper_std", "paper_best"))
             cells.append(number(paper, std, bold=best))
+        if "Δ" in beside:
             cells.append(number(line[f"{score}_difference"], signed=True))
     return cells
 
@@ -193,13 +200,18 @@ def _notes(block: pd.DataFrame, dataset: str, published_table: str | None) -> li
         elif (protocol := block["protocol"].iloc[0]) != PAPER_PROTOCOL:
             notes.append(f"The paper measured under the {PAPER_PROTOCOL} protocol, not under {protocol}.")
     for column, mark, wording in (
-        ("clearly_beaten_by", "‡", "scores below a control, the 95% interval of the difference excludes 0"),
-        ("beaten_by", "†", "scores below a control, the 95% interval of the difference includes 0"),
+        (
+            "clearly_beaten_by",
+            "‡",
+            "a control has the higher ID score, and the 95% interval of the difference excludes 0",
+        ),
+        ("beaten_by", "†", "a control has the higher ID score, but the 95% interval of the difference includes 0"),
     ):
         flagged = block[(block[column] != "") & ((mark == "‡") | (block["clearly_beaten_by"] == ""))]
         if len(flagged):
-            pairs = "; ".join(f"{line['method']} < {line[column]}" for line in flagged.to_dict("records"))
-            notes.append(f"{mark} {wording}: {pairs}.")
+            by_controls = flagged.groupby(column, sort=False)["method"].agg(", ".join)
+            found = "; ".join(f"{controls} above {methods}" for controls, methods in by_controls.items())
+            notes.append(f"{mark} {wording}: {found}.")
     return notes
 
 
