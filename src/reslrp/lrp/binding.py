@@ -19,14 +19,14 @@ _POOL_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", 
 def bind_convolution_module(module: Any) -> Bind:
     """Bind ``nn.Conv*d`` and ``nn.ConvTranspose*d``; other paddings than zeros are padded beforehand."""
     parts = WeightParts()
-    stride, dilation = list(module.stride), list(module.dilation)
+    stride: list[int] = list(module.stride)
+    dilation: list[int] = list(module.dilation)
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        padding, output_padding = list(module.padding), list(module.output_padding)
+        cropped = _tuple(module.padding, len(stride))
+        added: list[int] = list(module.output_padding)
 
         def bind_transposed(values: Values) -> LinearLayer:
-            return Convolution(
-                module.weight, module.bias, stride, padding, dilation, True, output_padding, module.groups, parts
-            )
+            return Convolution(module.weight, module.bias, stride, cropped, dilation, True, added, module.groups, parts)
 
         return bind_transposed
 

@@ -17,7 +17,9 @@ from reslrp.lrp.weights import WeightPart, WeightParts
 class LinearLayer(Protocol):
     """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape."""
 
-    bias: Tensor | None
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias, shaped to be added to its output."""
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         """Return ``part(W) h`` without bias, as a new tensor."""
@@ -121,7 +123,7 @@ class LinearMap:
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
-        self.bias = None
+        self.bias: Tensor | None = None
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         # Its weights are a non-negative matrix times 1, so a part of W is that part of 1.

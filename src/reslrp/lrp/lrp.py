@@ -1,6 +1,6 @@
 """LRP for residual networks: the class that users hold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -23,7 +23,7 @@ from reslrp.lrp.splitting.symmetric import Symmetric
 from reslrp.lrp.start import START, resolve_target, start_relevance
 from reslrp.lrp.tracing import trace
 
-SPLITTINGS = {"ratio": Ratio, "symmetric": Symmetric, "proportional": Proportional}
+SPLITTINGS: dict[str, Callable[[], Splitting]] = {"ratio": Ratio, "symmetric": Symmetric, "proportional": Proportional}
 MAX_POOL = ("average", "winner", "average_2x2")
 
 
@@ -190,8 +190,7 @@ def _check_choice(option: str, value: Any, choices: tuple[str, ...]) -> None:
 def _splitting(split: Any) -> Splitting:
     if isinstance(split, str):
         _check_choice("split", split, tuple(SPLITTINGS))
-        splitting: Splitting = SPLITTINGS[split]()
-        return splitting
+        return SPLITTINGS[split]()
     if not hasattr(split, "share"):
         raise InputError(f"split: a {type(split).__name__} has no method share(skip, branch)")
     return split  # type: ignore[no-any-return]
@@ -203,4 +202,5 @@ def _input_rule(rule: "str | Rule", stabilizer: float) -> Rule:
             raise InputError(f"input_rule: a {type(rule).__name__} has no method propagate")
         return rule
     _check_choice("input_rule", rule, ("ones", "activation", "flat"))
-    return {"ones": Ones(stabilizer), "activation": ZPlus(stabilizer), "flat": Flat()}[rule]
+    named: dict[str, Rule] = {"ones": Ones(stabilizer), "activation": ZPlus(stabilizer), "flat": Flat()}
+    return named[rule]

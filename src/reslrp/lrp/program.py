@@ -6,10 +6,21 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from reslrp.lrp import binding, catalogue
+from reslrp.lrp import binding
 from reslrp.lrp.analysis import Facts, analyse
-from reslrp.lrp.operations import Addition, Evaluate, Gate, IndexMap, Leaf, LeafRule, Linear, Operation
-from reslrp.lrp.operations import PassThrough, Plain, Winner
+from reslrp.lrp.operations import (
+    Addition,
+    Evaluate,
+    Gate,
+    IndexMap,
+    Leaf,
+    LeafRule,
+    Linear,
+    Operation,
+    PassThrough,
+    Plain,
+    Winner,
+)
 from reslrp.lrp.propagation import Program
 from reslrp.lrp.residuals import Residual
 from reslrp.lrp.rules.choice import Place, RuleChoice
@@ -80,11 +91,9 @@ class Compiler:
         operations = dict(reversed(operations.items()))
         padded: dict[fx.Node, PassThrough | IndexMap] = {}
         for node, operation in operations.items():
-            if isinstance(operation, IndexMap) and (
+            if (isinstance(operation, IndexMap) and (
                 node in self.facts.pads or any(s in padded for s in operation.sources)
-            ):
-                padded[node] = operation
-            elif isinstance(operation, PassThrough) and operation.source in padded:
+            )) or (isinstance(operation, PassThrough) and operation.source in padded):
                 padded[node] = operation
         return Program(images[0], result, operations, padded, self._releases(nodes, result), self._places(result))
 
@@ -161,13 +170,13 @@ class Compiler:
             whole, split, index = parts, self._evaluate(parts), node.args[1]
 
             def compute(value: Callable[[fx.Node], Any]) -> Any:
-                return split(*fx.node.map_arg(whole.args, value), **fx.node.map_arg(whole.kwargs, value))[index]  # type: ignore[misc, arg-type]
+                return split(*fx.node.map_arg(whole.args, value), **fx.node.map_arg(whole.kwargs, value))[index]
 
             read = whole.all_input_nodes
         else:
 
             def compute(value: Callable[[fx.Node], Any]) -> Any:
-                return evaluate(*fx.node.map_arg(node.args, value), **fx.node.map_arg(node.kwargs, value))  # type: ignore[misc, arg-type]
+                return evaluate(*fx.node.map_arg(node.args, value), **fx.node.map_arg(node.kwargs, value))
 
             read = node.all_input_nodes
         sources = tuple(source for source in read if source in self.facts.dependent and source not in self.facts.sizes)
@@ -188,8 +197,8 @@ class Compiler:
             return _attribute_reader(self.traced.view, str(node.target))
         if node.op == "call_method":
             return operator_of_method(str(node.target))
-        target: Any = node.target
-        return target
+        function: Evaluate = node.target  # type: ignore[assignment]  # op call_function: its target is the function
+        return function
 
     def _releases(self, nodes: list[fx.Node], result: fx.Node) -> dict[fx.Node, tuple[fx.Node, ...]]:
         last: dict[fx.Node, fx.Node] = {}

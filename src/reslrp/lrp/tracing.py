@@ -141,7 +141,7 @@ def _make_functional(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
             for user in later:
                 user.replace_input_with(other, node)
     for path in inplace_modules:
-        modules[path].inplace = False
+        setattr(modules[path], "inplace", False)  # noqa: B010  # an attribute that nn.Module does not declare
 
 
 def _views_of(source: fx.Node, other: fx.Node) -> set[str]:

@@ -58,4 +58,5 @@ class WeightParts:
 
 
 def _strides_order(weight: Tensor) -> list[int]:
-    return sorted(range(weight.dim()), key=lambda dim: -weight.stride(dim))
+    strides = weight.stride()
+    return sorted(range(weight.dim()), key=lambda dim: -strides[dim])

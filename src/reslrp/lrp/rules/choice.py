@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reslrp.errors import InputError
 from reslrp.lrp.rules.alpha_beta import AlphaBeta
@@ -21,6 +21,7 @@ class Place:
     residuals_before: int
 
 
+@runtime_checkable
 class RuleChoice(Protocol):
     """Chooses a rule for every layer."""
 
@@ -95,8 +96,8 @@ def rule_choice(rule: "str | Rule | RuleChoice | Mapping[str, str | Rule]", stab
         return Everywhere(named_rule(rule, stabilizer))
     if isinstance(rule, Mapping):
         return ByName({key: named_rule(r, stabilizer) if isinstance(r, str) else r for key, r in rule.items()})
-    if hasattr(rule, "rule_at"):
+    if isinstance(rule, RuleChoice):
         return rule
-    if hasattr(rule, "propagate"):
+    if isinstance(rule, Rule):
         return Everywhere(rule)
     raise InputError(f"rule: a {type(rule).__name__} has no 'propagate' method: see reslrp.lrp.rules.rule.Rule")

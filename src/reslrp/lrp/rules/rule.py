@@ -1,12 +1,13 @@
 """What a propagation rule is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from reslrp.lrp.layers import LinearLayer
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Carries relevance through one linear layer."""
 
