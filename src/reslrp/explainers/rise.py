@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reslrp.errors import InputError
 from reslrp.explainers.image_seed import image_seed
-from reslrp.explainers.inference_copy import inference_copy
+from reslrp.explainers.inference_copy import batch_size_for, inference_copy
 from reslrp.explainers.options import at_least_one
 from reslrp.explainers.shared_network import SharedNetwork
 
@@ -25,7 +25,8 @@ class RISE:
         samples: masks per image (RISE's paper: 8000 for ResNet50 at 224x224).
         cells: grid cells along each side (RISE's paper: 7; its code: 8).
         keep: probability of a cell to be visible (RISE's paper: 0.5).
-        batch_size: masked images per forward pass; changes memory and speed, not the result.
+        batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
+            result.
         seed: another seed draws other masks; every image has its own.
         mixed_precision: half precision for the masked images on a GPU; without effect on a CPU.
 
@@ -39,11 +40,13 @@ class RISE:
         samples: int = 500,
         cells: int = 8,
         keep: float = 0.5,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int = 42,
         mixed_precision: bool = True,
     ) -> None:
-        at_least_one(samples=samples, cells=cells, batch_size=batch_size)
+        at_least_one(samples=samples, cells=cells)
+        if batch_size is not None:
+            at_least_one(batch_size=batch_size)
         if not 0 < keep < 1:
             raise InputError(f"rise: keep must lie between 0 and 1, not {keep}")
         self._shared = SharedNetwork(model)
@@ -87,8 +90,9 @@ class RISE:
         # In float64, so that images in float32 and float64 get the same masks.
         visible = torch.rand(self._samples, self._cells, self._cells, generator=generator, dtype=torch.float64)
         grids = (visible < self._keep).to(image)
+        per_pass = self._batch_size or batch_size_for(image)
         offsets = torch.stack([torch.randint(side, (self._samples,), generator=generator) for side in cell], dim=1)
-        for grid, offset in zip(grids.split(self._batch_size), offsets.split(self._batch_size), strict=True):
+        for grid, offset in zip(grids.split(per_pass), offsets.split(per_pass), strict=True):
             masks = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
             cut = [m[y : y + height, x : x + width] for m, (y, x) in zip(masks, offset.tolist(), strict=True)]
             yield torch.stack(cut)

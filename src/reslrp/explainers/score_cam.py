@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reslrp.explainers.inference_copy import inference_copy
+from reslrp.explainers.inference_copy import batch_size_for, inference_copy
 from reslrp.explainers.options import at_least_one, one_of
 from reslrp.explainers.shared_network import SharedNetwork
 from reslrp.explainers.target_layer import channel_count, find_layer, last_spatial_layer, layer_output
@@ -44,7 +44,8 @@ class ScoreCAM:
         variant: ``"probability"`` (released code): weight = probability of the class, constant channels are left out,
             the sum is upsampled before its positive part is taken. ``"channel_softmax"`` (pytorch-grad-cam): weight =
             softmax of the logits over the channels.
-        batch_size: masked images per forward pass; changes memory and speed, not the result.
+        batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
+            result.
         mixed_precision: half precision for the masked images on a GPU; without effect on a CPU.
 
     Raises:
@@ -56,11 +57,12 @@ class ScoreCAM:
         model: nn.Module,
         target_layer: str = "layer4[-1]",
         variant: str = "probability",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         mixed_precision: bool = True,
     ) -> None:
         one_of("variant", variant, ("probability", "channel_softmax"))
-        at_least_one(batch_size=batch_size)
+        if batch_size is not None:
+            at_least_one(batch_size=batch_size)
         self._shared = SharedNetwork(model)
         self._inference = SharedNetwork(model, inference_copy)
         self._variant = variant
@@ -94,10 +96,9 @@ class ScoreCAM:
         network = self._inference.network
         half = self._mixed_precision and images.device.type == "cuda"
         aligned = self._variant == "channel_softmax"
+        size = self._batch_size or batch_size_for(images)
         logits = []
-        for patterns, image in zip(
-            masks.patterns.split(self._batch_size), masks.image.split(self._batch_size), strict=True
-        ):
+        for patterns, image in zip(masks.patterns.split(size), masks.image.split(size), strict=True):
             mask = F.interpolate(patterns[:, None], size=images.shape[-2:], mode="bilinear", align_corners=aligned)
             low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
             mask = (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)

@@ -1,0 +1,158 @@
+"""What every explainer costs: time and memory of one batch, beside the network's forward pass.
+
+    python benchmarks/explainer_cost.py              # ResNet50 at 224x224, batch 4; half an hour on a CPU, Score-CAM's
+    python benchmarks/explainer_cost.py --quick      # the demo network at 64x64, batch 2
+
+Every method of conf/explainer, with the options that stand there, runs once in a process of its own, so that its peak
+memory is its own: resident memory above that of the loaded network, on a GPU the allocated memory. The forward pass is
+timed right before it, as a median. Random weights and images: only methods that skip work depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import nn
+
+from reslrp.models.narrow_bottleneck import NarrowBottleneck
+from reslrp.tasks.explaining import ConfiguredExplainer
+
+CONF = Path(__file__).parents[1] / "conf"
+# Other options of a method cost the same.
+SAME_COST = ("_fair", "_correct", "_softmax", "ours_", "_published")
+REPEATS = 5
+LONG = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is explained, and where."""
+
+    demo: bool
+    size: int
+    batch: int
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one method: seconds of the forward pass and of the method, for the whole batch; declared cost; peak bytes."""
+
+    forward: float
+    seconds: float
+    declared: float
+    memory: int
+
+
+def main() -> None:
+    args = parse_arguments()
+    setting = Setting(args.quick, args.size, args.batch, args.device, args.threads or torch.get_num_threads())
+    names = args.explainers or sorted(p.stem for p in (CONF / "explainer").glob("*.yaml") if not derived(p.stem))
+    network = "the demo network" if setting.demo else "ResNet50"
+    where = f"{setting.device}, {setting.threads} threads"
+    print(f"{network} at {setting.size}x{setting.size}, batch {setting.batch}, {where}")
+    print(f"{'':24}{'s / image':>11}{'of a forward':>14}{'declared':>10}{'peak MiB':>10}")
+    context = multiprocessing.get_context("spawn")
+    for name in names:
+        with context.Pool(1) as pool:
+            cost = pool.apply(measure, (setting, configuration(name)))
+        print(
+            f"{name:24}{cost.seconds / setting.batch:11.3f}{cost.seconds / cost.forward:14.1f}{cost.declared:10.0f}"
+            f"{cost.memory / 2**20:10.0f}",
+            flush=True,
+        )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all that differ in cost")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="the demo network at 64x64, batch 2")
+    args = parser.parse_args()
+    if args.quick:
+        args.size, args.batch = 64, 2
+    return args
+
+
+def derived(name: str) -> bool:
+    return any(part in name for part in SAME_COST)
+
+
+def configuration(name: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        content = OmegaConf.to_container(compose("config", overrides=[f"explainer={name}"]).explainer, resolve=True)
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def measure(setting: Setting, config: dict[str, Any]) -> Cost:
+    torch.set_num_threads(setting.threads)
+    torch.manual_seed(0)
+    network = build_network(setting.demo).eval().to(setting.device)
+    images = torch.randn(setting.batch, 3, setting.size, setting.size, device=setting.device)
+    target = torch.zeros(setting.batch, dtype=torch.int64, device=setting.device)
+    explainer = ConfiguredExplainer(config, network).explainer
+    with torch.inference_mode():
+        forward = statistics.median([timed(network, images) for _ in range(REPEATS + 1)][1:])
+    before = peak_memory(setting.device, reset=True)
+    seconds = timed(explainer.attribute, images, target)
+    memory = peak_memory(setting.device) - before
+    if seconds < LONG:  # short enough for warming up to matter
+        seconds = statistics.median([timed(explainer.attribute, images, target) for _ in range(REPEATS)])
+    return Cost(forward, seconds, explainer.forward_equivalents, memory)
+
+
+def build_network(demo: bool) -> nn.Module:
+    network: nn.Module = (
+        torchvision.models.ResNet(
+            NarrowBottleneck,
+            [2, 3, 3, 2],
+            num_classes=12,
+            width_per_group=16,
+            replace_stride_with_dilation=[False, True, False],
+        )
+        if demo
+        else torchvision.models.resnet50()
+    )
+    return network
+
+
+def timed(function: Any, *arguments: Any) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(device: str, reset: bool = False) -> int:
+    """Bytes at the highest point so far; after ``reset`` on Linux and on a GPU, at the highest point from now on."""
+    if device != "cpu":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "linux":
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()

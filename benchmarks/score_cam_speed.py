@@ -1,0 +1,126 @@
+"""Score-CAM against pytorch-grad-cam's own, in one run.
+
+    python benchmarks/score_cam_speed.py             # ResNet50 at 224x224, one image; minutes on a CPU
+    python benchmarks/score_cam_speed.py --quick     # ResNet18 at 112x112
+
+Both compute the same map (``variant=channel_softmax``) of the same images, in turn, each with its own default batch
+size, and the maps are compared: the speed counts only if their correlation is above 0.999. The CPU time (all threads)
+is what to compare on a machine that others use, too. Weights and images are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import pytorch_grad_cam
+import torch
+import torchvision
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+from reslrp.explainers.score_cam import ScoreCAM
+
+LAYER = "layer4"
+LIBRARY = "pytorch-grad-cam"
+LEAST_CORRELATION = 0.999
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, args.model)(num_classes=1000).eval().to(device)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(args.images, 3, args.size, args.size, generator=generator).to(device)
+    with torch.no_grad():
+        targets = model(images).argmax(dim=1)
+
+    ours = ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax")
+    exact = ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax", mixed_precision=False)
+    runs: dict[str, Callable[[], Tensor]] = {
+        LIBRARY: lambda: library(model, images, targets),
+        "reslrp": lambda: ours.attribute(images, targets),
+    }
+    if device.type == "cuda":
+        runs["reslrp, float32"] = lambda: exact.attribute(images, targets)
+    seconds, cpu_seconds, maps, memory = measure(runs, args.repeats, device)
+
+    print(
+        f"{args.model} at {args.size}x{args.size}, {args.images} images, {device}, {torch.get_num_threads()} threads, "
+        f"median of {args.repeats}"
+    )
+    print(f"{'':18}{'s / image':>11}{'speedup':>9}{'CPU s / image':>15}{'speedup':>9}{'correlation':>13}{'GPU MiB':>9}")
+    worst = 1.0
+    for name in runs:
+        agreement = min(correlation(a, b) for a, b in zip(maps[name], maps[LIBRARY], strict=True))
+        worst = min(worst, agreement)
+        cells = [name.ljust(18)]
+        for values, width in ((seconds, 11), (cpu_seconds, 15)):
+            cells += [f"{values[name] / args.images:{width}.3f}", f"{values[LIBRARY] / values[name]:9.2f}"]
+        used = f"{memory[name] / 2**20:.0f}" if device.type == "cuda" else "-"
+        print("".join(cells) + f"{agreement:13.6f}{used:>9}")
+    if worst <= LEAST_CORRELATION:
+        sys.exit(f"the maps differ: correlation {worst:.6f}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="resnet50", help="a torchvision ResNet")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--images", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="resnet18 at 112x112")
+    args = parser.parse_args()
+    if args.quick:
+        args.model, args.size = "resnet18", 112
+    return args
+
+
+def library(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """pytorch-grad-cam's maps (N, H, W)."""
+    with (
+        pytorch_grad_cam.ScoreCAM(model, [getattr(model, LAYER)[-1]]) as cam,
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        return torch.from_numpy(cam(images, [ClassifierOutputTarget(int(target)) for target in targets]))
+
+
+def measure(
+    runs: dict[str, Callable[[], Tensor]], repeats: int, device: torch.device
+) -> tuple[dict[str, float], dict[str, float], dict[str, Tensor], dict[str, int]]:
+    """Median seconds and CPU seconds of every run, its maps, its peak GPU memory; in turn, against drift."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    maps: dict[str, Tensor] = {}
+    memory: dict[str, int] = {}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+                torch.cuda.reset_peak_memory_stats(device)
+            wall, cpu = time.perf_counter(), time.process_time()
+            maps[name] = run().cpu()
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+            if device.type == "cuda":
+                memory[name] = torch.cuda.max_memory_allocated(device)
+    seconds, cpu_seconds = (
+        {name: statistics.median(pair[i] for pair in pairs) for name, pairs in times.items()} for i in (0, 1)
+    )
+    return seconds, cpu_seconds, maps, memory
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]).double())[0, 1])
+
+
+if __name__ == "__main__":
+    main()
