@@ -45,11 +45,12 @@ class LRP:
             ``share(skip, branch)`` (see ``reslrp.lrp.splitting.splitting``).
         include_identity: whether a skip connection without layers receives relevance (True: the proposed method).
         rule: "z_plus", "epsilon", "gamma", "alpha2_beta1", "mixture" (z+ up to the eighth residual block, epsilon after
-            it; paper Table C), a rule object, or a mapping from layer names (or their beginnings, or wildcards) to these.
+            it; paper Table C), a rule object, or a mapping from layer names (or their beginnings, or wildcards) to
+            these.
         input_rule: the first layer's rule: "ones" (the image is replaced by ones, as in the released code),
             "activation" (z+ with the pixels themselves), "flat", or a rule object such as ``ZBox(low, high)``.
-        max_pool: "average" over the pool's own windows (conserves), "winner" (conserves), or "average_2x2" (the released
-            code's 2x2 windows, which lose relevance on 3x3 pools).
+        max_pool: "average" over the pool's own windows (conserves), "winner" (conserves), or "average_2x2" (the
+            released code's 2x2 windows, which lose relevance on 3x3 pools).
         stabilizer: added to denominators. 0 is strictly conservative: units without any positive contribution spread
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
         start: the relevance of the explained class: its "probability", its "logit", or "one".
@@ -118,8 +119,8 @@ class LRP:
             the relevance that the map started from. Each equals "output" where relevance is conserved.
 
         Raises:
-            InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite pixels,
-                or that the model does not accept; a model whose output is not (N, classes); a target that is no class.
+            InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite
+                pixels, or that the model does not accept; a model whose output is not (N, classes); a target that is no class.
         """
         _check_images(images)
         program = self._program()
@@ -164,7 +165,8 @@ def _forward(program: Program, images: Tensor) -> ForwardPass:
             raise
         reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device}: {reason}"
+            f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device}: "
+            f"{reason}"
         ) from error
 
 

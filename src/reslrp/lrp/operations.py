@@ -224,8 +224,8 @@ class Gate:
         sizes = values.of(first).numel(), values.of(second).numel()
         if sizes[0] == sizes[1]:
             raise InputError(
-                f"{self.where} multiplies two activations of equal shape and neither is a sigmoid or softmax gate: give "
-                "the module that holds it a rule of its own in LRP(leaves={ItsClass: rule})"
+                f"{self.where} multiplies two activations of equal shape and neither is a sigmoid or softmax gate: "
+                "give the module that holds it a rule of its own in LRP(leaves={ItsClass: rule})"
             )
         return first if sizes[0] > sizes[1] else second
 

@@ -70,8 +70,8 @@ def trace(model: nn.Module, leaves: Iterable[Any]) -> Traced:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise UnsupportedModelError(
-                f"torch.fx cannot trace {type(model).__name__} ({type(error).__name__}: {reason}): name the module that "
-                "does what cannot be traced in LRP(leaves={ItsClass: rule})"
+                f"torch.fx cannot trace {type(model).__name__} ({type(error).__name__}: {reason}): name the module "
+                "that does what cannot be traced in LRP(leaves={ItsClass: rule})"
             ) from error
     called = {
         str(node.target): view.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module"
@@ -107,9 +107,12 @@ def size_nodes(graph: fx.Graph) -> set[fx.Node]:
         elif node.op == "call_function" and node.target is getattr:
             if node.args[1] in ("shape", "ndim", "dtype", "device", "is_cuda"):
                 sizes.add(node)
-        elif node.op in ("call_function", "call_method") and node.all_input_nodes:
-            if all(source in sizes for source in node.all_input_nodes):
-                sizes.add(node)
+        elif (
+            node.op in ("call_function", "call_method")
+            and node.all_input_nodes
+            and all(source in sizes for source in node.all_input_nodes)
+        ):
+            sizes.add(node)
     return sizes
 
 

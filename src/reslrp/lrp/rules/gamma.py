@@ -11,9 +11,9 @@ from reslrp.lrp.weights import FULL, NEGATIVE, POSITIVE
 class Gamma:
     """Relevance follows all contributions ``c = W h``, those of the unit's own sign counting 1 + gamma times.
 
-    For a unit with ``z = sum c >= 0`` the shares are those of ``c + gamma c+`` (for h >= 0 the weight ``W + gamma W+``),
-    for one with z < 0 those of ``c + gamma c-``; so the denominator is never smaller than z. Biases are dropped. A unit
-    without contributions distributes its relevance evenly over its receptive field.
+    For a unit with ``z = sum c >= 0`` the shares are those of ``c + gamma c+`` (for h >= 0 the weight
+    ``W + gamma W+``), for one with z < 0 those of ``c + gamma c-``; so the denominator is never smaller than z. Biases
+    are dropped. A unit without contributions distributes its relevance evenly over its receptive field.
     """
 
     def __init__(self, gamma: float = 0.25, stabilizer: float = 0.0) -> None:
