@@ -42,7 +42,7 @@ def _is_read_once(network: fx.GraphModule, source: fx.Node) -> bool:
     if len(source.users) != 1:
         return False
     if source.op == "call_module":
-        return isinstance(network.get_submodule(source.target), nn.Conv2d)
+        return isinstance(network.get_submodule(str(source.target)), nn.Conv2d)
     # An addition in place is another name of its first summand.
     return source.target in ADDITIONS and all(isinstance(a, fx.Node) and len(a.users) == 1 for a in source.args[:1])
 
