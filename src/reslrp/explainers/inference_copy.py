@@ -31,7 +31,7 @@ def _activate_in_place(network: fx.GraphModule) -> None:
     """In place where a ReLU is the only reader of a layer's output: large allocations cost as much as convolutions."""
     safe: dict[nn.ReLU, bool] = {}
     for node in network.graph.nodes:
-        module = network.get_submodule(node.target) if node.op == "call_module" else None
+        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, nn.ReLU):
             safe[module] = safe.get(module, True) and _is_read_once(network, node.args[0])
     for relu, fresh in safe.items():
