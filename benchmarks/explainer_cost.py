@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from reslrp.models.narrow_bottleneck import NarrowBottleneck
+from reslrp.models.build import initial_model
 from reslrp.tasks.explaining import ConfiguredExplainer
 
 CONF = Path(__file__).parents[1] / "conf"
 # Other options of a method cost the same.
 SAME_COST = ("_fair", "_correct", "_softmax", "ours_", "_published")
 REPEATS = 5
+NUM_CLASSES = 1000
 LONG = 10.0  # seconds
 
 
@@ -118,18 +118,10 @@ def measure(setting: Setting, config: dict[str, Any]) -> Cost:
 
 
 def build_network(demo: bool) -> nn.Module:
-    network: nn.Module = (
-        torchvision.models.ResNet(
-            NarrowBottleneck,
-            [2, 3, 3, 2],
-            num_classes=12,
-            width_per_group=16,
-            replace_stride_with_dilation=[False, True, False],
-        )
-        if demo
-        else torchvision.models.resnet50()
-    )
-    return network
+    """As conf/model says, with random parameters."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=[f"model={'demo' if demo else 'resnet50'}", "model.weights=null"])
+    return initial_model(config, NUM_CLASSES)
 
 
 def timed(function: Any, *arguments: Any) -> float:
