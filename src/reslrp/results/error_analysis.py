@@ -32,8 +32,8 @@ CATEGORIES = {
 FAILURES = "failures.csv"
 ATTENDED_SHARE = 0.5
 """The attended area is the smallest set of pixels that holds this share of the positive attribution."""
-WRONG_BELOW = 0.5
-"""Wrongly attended: less than this share of the attended area lies on the object."""
+HALF = 0.5
+"""Share of the object, or of the attended area, that counts as most of it."""
 AREA_WITHOUT_OBJECT = (0.02, 0.2)
 """Without a box or mask: an attended area below the first share of the image is too small, above the second too big."""
 
@@ -82,8 +82,9 @@ def attended_area(attribution: npt.NDArray[np.floating], share: float = ATTENDED
 def propose(maps: Maps) -> pd.DataFrame:
     """Attended area, its overlap with the object, and the category that follows.
 
-    With an object region: *wrongly* attended where most of the attended area lies off the object; else *over*-attended
-    where it is larger than the object; else *insufficiently* attended. Without one, by the attended share of the image.
+    With an object region: *over*-attended where the attended area covers most of the object and is larger than it;
+    else *wrongly* attended where most of the attended area lies off the object; else *insufficiently* attended.
+    Without one, by the attended share of the image.
 
     Returns:
         One row per sample: ``sample_id, attended_share, object_share`` (of the image), ``on_object`` (share of the
@@ -95,25 +96,26 @@ def propose(maps: Maps) -> pd.DataFrame:
         known = bool(region.any())
         overlap = int((attended & region).sum())
         on_object = overlap / max(int(attended.sum()), 1)
+        covered = overlap / max(int(region.sum()), 1)
         lines.append(
             {
                 "sample_id": str(name),
                 "attended_share": float(attended.mean()),
                 "object_share": float(region.mean()) if known else float("nan"),
                 "on_object": on_object if known else float("nan"),
-                "covered": overlap / int(region.sum()) if known else float("nan"),
-                "proposed": _category(float(attended.mean()), float(region.mean()), on_object, known),
+                "covered": covered if known else float("nan"),
+                "proposed": _category(float(attended.mean()), float(region.mean()), on_object, covered, known),
             }
         )
     frame: pd.DataFrame = pd.DataFrame(lines)
     return frame
 
 
-def _category(attended: float, region: float, on_object: float, known: bool) -> str:
+def _category(attended: float, region: float, on_object: float, covered: float, known: bool) -> str:
     if known:
-        if on_object < WRONG_BELOW:
-            return "wrongly_attended"
-        return "over_attended" if attended > region else "insufficiently_attended"
+        if attended > region and covered >= HALF:
+            return "over_attended"
+        return "wrongly_attended" if on_object < HALF else "insufficiently_attended"
     small, large = AREA_WITHOUT_OBJECT
     if attended < small:
         return "insufficiently_attended"

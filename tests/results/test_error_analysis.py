@@ -1,0 +1,116 @@
+"""Failures, their proposed categories, and a person's word that outweighs the proposal."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_runs import write_run
+
+from reslrp.errors import InputError
+from reslrp.results.error_analysis import (
+    FAILURES,
+    attended_area,
+    best_baseline,
+    contact_sheet,
+    keep_confirmed,
+    propose,
+    table_d,
+    worst_samples,
+    write_failures,
+)
+from reslrp.results.maps import Maps
+from reslrp.results.measured import Measured
+
+
+def disc(centre: tuple[float, float], radius: float, size: int = 32) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] / size
+    return np.asarray((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2)
+
+
+@pytest.fixture
+def maps() -> Maps:
+    """An object in the middle; attention on a spot of it, on all around it, and in a corner; then without an object."""
+    spot, wide, corner = disc((0.5, 0.5), 0.1), disc((0.5, 0.5), 0.35), disc((0.15, 0.15), 0.1)
+    attended = np.stack([spot, wide, corner, disc((0.5, 0.5), 0.05), np.ones((32, 32), dtype=bool), corner])
+    region = np.stack([disc((0.5, 0.5), 0.25)] * 3 + [np.zeros((32, 32), dtype=bool)] * 3)
+    count = len(attended)
+    return Maps(
+        sample_id=np.array([f"s{i:02d}" for i in range(count)]),
+        image=np.zeros((count, 32, 32, 3), dtype=np.uint8),
+        map=attended.astype(float) - 0.2,
+        region=region,
+        label=np.zeros(count, dtype=int),
+        predicted=np.zeros(count, dtype=int),
+        probability=np.ones(count),
+        class_name=np.array(["bird"] * count),
+    )
+
+
+def test_categories_follow_area_and_overlap(maps: Maps) -> None:
+    found = propose(maps)
+    assert list(found["proposed"]) == ["insufficiently_attended", "over_attended", "wrongly_attended"] * 2
+    assert found["on_object"][0] == 1.0
+    assert found["covered"][1] == 1.0
+    assert found["on_object"][2] == 0.0
+    assert found["object_share"][3:].isna().all()
+
+
+def test_attended_area_is_the_smallest_set_with_half_the_relevance() -> None:
+    attribution = np.array([[4.0, 3.0, 2.0, 1.0, -9.0]])
+    np.testing.assert_array_equal(attended_area(attribution), [[True, True, False, False, False]])
+    np.testing.assert_array_equal(attended_area(np.array([[1.0, 1.0, 1.0, 0.0]])), [[True, True, True, False]])
+    assert not attended_area(np.zeros((2, 2))).any()
+
+
+def test_threshold_is_the_best_baseline_and_controls_do_not_count(tmp_path: Path) -> None:
+    scores = [0.1 * i for i in range(12)]
+    ours = Measured("Ours", (write_run(tmp_path / "ours", insertion=scores, deletion=0.0),))
+    rows = [
+        ours,
+        Measured("weak", (write_run(tmp_path / "weak", insertion=0.2, deletion=0.0),)),
+        Measured("strong", (write_run(tmp_path / "strong", insertion=0.35, deletion=0.0),)),
+        Measured("one pixel", (write_run(tmp_path / "pixel", insertion=0.9, deletion=0.0),), control=True),
+    ]
+    name, threshold = best_baseline(rows, "Ours")
+    assert (name, threshold) == ("strong", pytest.approx(0.35))
+    assert list(worst_samples(ours, threshold).index) == ["s00", "s01", "s02", "s03"]
+    assert list(worst_samples(ours, 0.2 + 1e-12).index) == ["s00", "s01", "s02"]  # not greater than counts as failed
+    with pytest.raises(InputError, match="baseline"):
+        best_baseline([ours], "Ours")
+
+
+def test_a_persons_word_is_kept_and_counted(maps: Maps, tmp_path: Path) -> None:
+    path = tmp_path / FAILURES
+    proposal = propose(maps).assign(id_score=np.linspace(-0.1, 0.3, 6))
+    write_failures(keep_confirmed(proposal, path), path)
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    written.loc[0, "confirmed"] = "WA"
+    written.loc[1, "confirmed"] = "over_attended"
+    written.to_csv(path, index=False)
+    failures = keep_confirmed(proposal, path)
+    assert list(failures["confirmed"])[:3] == ["wrongly_attended", "over_attended", ""]
+    write_failures(failures, path)
+    assert list(keep_confirmed(proposal, path)["confirmed"]) == list(failures["confirmed"])
+    grid = table_d(failures, "demo", 0.371, "mean ID score of Grad-CAM", 6, 20)
+    assert [cell.text for cell in grid.groups[0][0]] == ["measured, demo", "0.371", "6 (30.0%)", "1", "2", "3"]
+    assert [cell.bold for cell in grid.groups[0][0][3:]] == [False, False, True]
+    assert [cell.text for cell in grid.groups[1][0][3:]] == ["40", "25", "35"]
+    assert "2 are confirmed" in grid.notes[0]
+
+
+def test_a_word_that_is_no_category_is_refused(maps: Maps, tmp_path: Path) -> None:
+    path = tmp_path / FAILURES
+    path.write_text("sample_id,confirmed\ns00,\ns01,blurred\n")
+    with pytest.raises(InputError, match="line 3: 'blurred' is no category"):
+        keep_confirmed(propose(maps), path)
+    path.write_text("name\nx\n")
+    with pytest.raises(InputError, match="no columns"):
+        keep_confirmed(propose(maps), path)
+
+
+def test_contact_sheet_shows_every_failure_in_order(maps: Maps) -> None:
+    failures = propose(maps).assign(id_score=np.linspace(-0.1, 0.4, 6), confirmed="")
+    figure = contact_sheet(maps, failures, across=4)
+    titles = [axis.get_title() for axis in figure.axes if axis.images]
+    assert titles == ["-0.10 IA", "+0.00 OA", "+0.10 WA", "+0.20 IA", "+0.30 OA", "+0.40 WA"]
