@@ -57,7 +57,9 @@ def _through_block(block: nn.Module, h: Tensor, relevance: Tensor, split: str, i
 def _through_convolution(convolution: nn.Module, h: Tensor, relevance: Tensor) -> Tensor:
     weight = convolution.weight.clamp(min=0)
     return _through(
-        lambda v: F.conv2d(v, weight, None, convolution.stride, convolution.padding, 1, convolution.groups), h, relevance
+        lambda v: F.conv2d(v, weight, None, convolution.stride, convolution.padding, 1, convolution.groups),
+        h,
+        relevance,
     )
 
 

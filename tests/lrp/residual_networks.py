@@ -1,9 +1,14 @@
 """Small residual networks with trained-like BatchNorm statistics, seeded."""
 
+import copy
+import functools
+
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import BasicBlock
+
+from reslrp.models.narrow_bottleneck import NarrowBottleneck
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -27,16 +32,20 @@ def built(name: str, **options: object) -> nn.Module:
         return randomised(torchvision.models.get_model(name, weights=None, num_classes=10, **options))
 
 
-def small_resnet(block: type[nn.Module] = Bottleneck) -> nn.Module:
-    """A ResNet with identity and projection skips that runs in milliseconds."""
+@functools.cache
+def _small_resnet(block: type[nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        narrow = {"width_per_group": 8} if block is Bottleneck else {}
-        return randomised(torchvision.models.ResNet(block, [2, 1, 1, 2], num_classes=10, **narrow))
+        return randomised(torchvision.models.ResNet(block, [2, 1, 1, 2], num_classes=10))
+
+
+def small_resnet(block: type[nn.Module] = NarrowBottleneck) -> nn.Module:
+    """A ResNet with identity and projection skips that runs in milliseconds; a copy of its own for every caller."""
+    return copy.deepcopy(_small_resnet(block))
 
 
 def images(count: int = 2, size: int = 33, seed: int = 3) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-BLOCKS = {"BasicBlock": BasicBlock, "Bottleneck": Bottleneck}
+BLOCKS = {"BasicBlock": BasicBlock, "Bottleneck": NarrowBottleneck}

@@ -13,7 +13,6 @@ ARCHITECTURES = {
     "resnet18": 65,
     "resnet50": 65,
     "resnext50_32x4d": 33,
-    "wide_resnet50_2": 33,
     "regnet_y_400mf": 65,
     "vgg11_bn": 33,
     "mobilenet_v2": 65,
@@ -40,7 +39,7 @@ def test_architectures_conserve_in_float32(name: str) -> None:
     assert gap(sums, relevance) <= 1e-5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     size=st.integers(17, 70),
     seed=st.integers(0, 1000),

@@ -91,9 +91,10 @@ class Compiler:
         operations = dict(reversed(operations.items()))
         padded: dict[fx.Node, PassThrough | IndexMap] = {}
         for node, operation in operations.items():
-            if (isinstance(operation, IndexMap) and (
-                node in self.facts.pads or any(s in padded for s in operation.sources)
-            )) or (isinstance(operation, PassThrough) and operation.source in padded):
+            if (
+                isinstance(operation, IndexMap)
+                and (node in self.facts.pads or any(s in padded for s in operation.sources))
+            ) or (isinstance(operation, PassThrough) and operation.source in padded):
                 padded[node] = operation
         return Program(images[0], result, operations, padded, self._releases(nodes, result), self._places(result))
 
