@@ -120,7 +120,8 @@ class LRP:
 
         Raises:
             InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite
-                pixels, or that the model does not accept; a model whose output is not (N, classes); a target that is no class.
+                pixels, or that the model does not accept; a model whose output is not (N, classes); a target that
+                is no class.
         """
         _check_images(images)
         program = self._program()

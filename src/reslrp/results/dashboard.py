@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from reslrp.results.figures_curves import POSITIONS, sampled_curves
@@ -90,7 +92,7 @@ def _conservation(samples: pd.DataFrame) -> Any:
 def _curve_plot(folder: Path, protocol: str) -> Any:
     import wandb
 
-    lines = {}
+    lines: dict[str, npt.NDArray[np.float64]] = {}
     for name, curves in zip(("insertion", "deletion"), sampled_curves(folder, protocol), strict=True):
         mean, band = curves.mean(axis=0), curves.std(axis=0)
         lines |= {name: mean, f"{name} + std": mean + band, f"{name} - std": mean - band}

@@ -25,7 +25,7 @@ class SampleRecord:
 
     Attributes:
         sample_id: identifier within the dataset.
-        path: image file, relative to the dataset's root.
+        path: image file.
         label: ground-truth class index.
         predicted: class index with the highest score.
         probability: softmax probability of the explained class, in [0, 1].

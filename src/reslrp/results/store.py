@@ -123,8 +123,10 @@ class SampleStore:
 
 
 def read_samples(folder: Path) -> pd.DataFrame:
-    """``samples.csv`` of a run folder; sample ids stay text."""
-    return pd.read_csv(folder / SAMPLES, dtype={"sample_id": str, "path": str}, float_precision="round_trip")
+    """``samples.csv`` of a run folder, every number exactly as it was written; sample ids stay text."""
+    text = pd.read_csv(folder / SAMPLES, dtype=str, keep_default_na=False)
+    kinds: dict[str, type] = {"sample_id": str, "path": str, "label": int, "predicted": int}
+    return pd.DataFrame({name: [kinds.get(name, float)(value) for value in text[name]] for name in text.columns})
 
 
 def read_curves(folder: Path) -> list[SampleCurves]:

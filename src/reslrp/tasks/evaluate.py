@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,7 @@ def evaluate(cfg: DictConfig) -> Path:
         build(options, f"protocol.{name}")
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     trainer = evaluation_trainer(cfg)
+    batches = fixed_batches(len(samples), config["task"]["batch_size"])
 
     folder = run_folder("evaluate", config)
     claim_folder(folder, config)
@@ -83,7 +83,7 @@ def evaluate(cfg: DictConfig) -> Path:
     done = store.done()
     title = f"{explainer_title(config)} on {config['dataset']['name']}"
     console.print(f"[bold]{title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}", highlight=False)
-    left = batches_left(samples, config["task"]["batch_size"], done)
+    left = [batch for batch in batches if any(order[index] not in done for index in batch)]
     if left:
         run_test(trainer, EvaluationModule(network, config, dataset, left, store))
     if not first_process():  # srun or torchrun started this process beside the first one, which writes the rest
@@ -111,19 +111,18 @@ def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> tuple[Sample, ...]:
     return class_balanced(candidates, cfg.num_samples, sampling.seed, sampling.style, catalogue.class_names)
 
 
-def batches_left(samples: Sequence[Sample], size: int, done: set[str]) -> list[list[int]]:
-    """Batches with a sample that is not done, as positions in ``samples``.
+def fixed_batches(count: int, size: int) -> list[list[int]]:
+    """Positions of ``count`` samples, ``size`` consecutive ones a batch.
 
-    A batch is always the same ``size`` consecutive samples, done or not: what is computed together decides the last
-    bits of a number.
+    A batch is computed whole even if some of its samples are done: what is computed together decides the last bits of
+    a number.
 
     Raises:
         InputError: ``size`` is not positive.
     """
     if size < 1:
         raise InputError(f"task.batch_size must be at least 1, not {size}")
-    batches = [list(range(start, min(start + size, len(samples)))) for start in range(0, len(samples), size)]
-    return [batch for batch in batches if any(samples[index].sample_id not in done for index in batch)]
+    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
 def describe(

@@ -1,0 +1,186 @@
+"""``python run.py`` end to end on a small folder of photographs: results, resumption, refusal, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+
+from reslrp.errors import IncompleteRun, InputError
+from reslrp.results.store import SampleStore, read_curves, read_samples
+from reslrp.tasks.evaluate import evaluate, run
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("finch", "jay", "wren")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Three classes, four test images each, and random weights of the demo network in ``weights.pt``."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 1), ("test", 4)):
+        for name in CLASSES:
+            folder = tmp_path / "photographs" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = OmegaConf.load(ROOT / "conf/model/demo.yaml")
+        options = {key: model[key] for key in ("_target_", "block", "layers", "width_per_group")}
+        network = instantiate(options, num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    return tmp_path
+
+
+def overrides(folder: Path, *more: str) -> list[str]:
+    return [
+        "dataset=image_folder",
+        f"dataset.root={folder / 'photographs'}",
+        "dataset.image_size=32",
+        "dataset.resize=32",
+        "dataset.num_workers=0",
+        "num_samples=9",
+        f"model.checkpoint={folder / 'weights.pt'}",
+        "task.batch_size=2",
+        "task.pictures=2",
+        "logger=none",
+        f"output_dir={folder / 'run'}",
+        *more,
+    ]
+
+
+def configured(folder: Path, *more: str) -> object:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", overrides(folder, *more))
+
+
+def command_line(folder: Path, *more: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run.py"), *overrides(folder, *more)]
+
+
+def test_leaves_what_was_promised(photographs: Path) -> None:
+    folder = evaluate(configured(photographs, "protocol=[published,strict]", "explainer=ours"))  # type: ignore[arg-type]
+    rows = read_samples(folder)
+    assert list(rows.columns)[:10] == (
+        [
+            "sample_id",
+            "path",
+            "label",
+            "predicted",
+            "probability",
+            "insertion",
+            "deletion",
+            "id_score",
+            "relevance_sum",
+            "seconds",
+        ]
+    )
+    assert len(rows) == 9
+    assert rows.groupby("label").size().tolist() == [3, 3, 3]
+    assert np.allclose(rows.id_score, rows.insertion - rows.deletion)
+    assert np.allclose(rows.relevance_sum, rows.probability, rtol=1e-5)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["explainer"], summary["split"], summary["dataset"], summary["protocol"]) == (
+        "ours",
+        "ratio",
+        "image_folder",
+        "published",
+    )
+    assert summary["insertion"] == pytest.approx(rows.insertion.mean())
+    assert summary["id_score_strict_stderr"] == pytest.approx(rows.id_score_strict.std() / 3)
+    assert {"torch", "reslrp"} <= summary["versions"].keys()
+    curves = read_curves(folder)
+    assert {(c.sample_id, c.protocol) for c in curves} == {
+        (s, p) for s in rows.sample_id for p in ("published", "strict")
+    }
+    assert (folder / "config.yaml").exists()
+    assert Image.open(folder / "pictures" / "samples.png").size[0] > 300
+
+
+def test_goes_on_where_it_stopped_with_the_same_numbers(photographs: Path) -> None:
+    folder = evaluate(configured(photographs))  # type: ignore[arg-type]
+    whole, curves = read_samples(folder), (folder / "curves.jsonl").read_text()
+    lines = (folder / "samples.csv").read_text().splitlines(keepends=True)
+    # As if killed within the fourth row: its curves are written, the row is torn.
+    (folder / "samples.csv").write_text("".join(lines[:4]) + lines[4][:20])
+    (folder / "summary.json").unlink()
+    evaluate(configured(photographs))  # type: ignore[arg-type]
+    again = read_samples(folder)
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
+    assert (folder / "curves.jsonl").read_text() == curves
+
+
+def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
+    evaluate(configured(photographs, "explainer=center"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"explainer\.name was 'center', now 'random'"):
+        evaluate(configured(photographs, "explainer=random"))  # type: ignore[arg-type]
+    folder = evaluate(configured(photographs, "explainer=center", "task.forward_batch_size=5"))  # type: ignore[arg-type]
+    assert len(read_samples(folder)) == 9
+
+
+def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -> None:
+    (photographs / "photographs/test/jay/2.png").write_text("not a picture")
+    more = ("explainer=center", "num_samples=12")
+    with pytest.raises(InputError, match=r"2\.png"):
+        evaluate(configured(photographs, *more))  # type: ignore[arg-type]
+    other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
+    with pytest.raises(IncompleteRun, match="1 of 12"):
+        run(configured(photographs, *other))  # type: ignore[arg-type]
+    store = SampleStore(photographs / "skipping")
+    assert len(store.done()) == 11
+    assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
+
+
+def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = command_line(photographs, "explainer=edges", "num_samples=12", "task.batch_size=1")
+    samples = photographs / "run" / "samples.csv"
+    process = subprocess.Popen(command, cwd=photographs, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (samples.exists() and samples.read_text().count("\n") > 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (photographs / "run" / "summary.json").exists()
+    assert subprocess.run(command, cwd=photographs, env=environment, check=False).returncode == 0
+    resumed = read_samples(photographs / "run")
+    undisturbed = command_line(
+        photographs, "explainer=edges", "num_samples=12", "task.batch_size=1", f"output_dir={photographs / 'whole'}"
+    )
+    assert subprocess.run(undisturbed, cwd=photographs, env=environment, check=False).returncode == 0
+    whole = read_samples(photographs / "whole")
+    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["explainer=unheard_of"], "explainer/unheard_of"),
+        (["dataset.root=nowhere"], "nowhere"),
+        (["num_samples=100"], "num_samples"),
+        (["explainer.split=thirds"], "thirds"),
+        (["task.batch_size=0"], "batch_size"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(photographs: Path, more: list[str], words: str) -> None:
+    done = subprocess.run(
+        command_line(photographs, *more), cwd=photographs, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert not (photographs / "run").exists()
