@@ -21,7 +21,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --quiet -e .
 	@touch $@
 
-demo: setup ## data, model, every explainer, a table and pictures in outputs/
+demo: setup ## data, model, every explainer, one table and pictures in outputs/reproduce/demo
 	$(BIN)/python run.py experiment=demo $(ARGS)
 
 test: setup ## the whole test suite, lint and types

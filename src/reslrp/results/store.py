@@ -126,7 +126,9 @@ def read_samples(folder: Path) -> pd.DataFrame:
     """``samples.csv`` of a run folder, every number exactly as it was written; sample ids stay text."""
     text = pd.read_csv(folder / SAMPLES, dtype=str, keep_default_na=False)
     kinds: dict[str, type] = {"sample_id": str, "path": str, "label": int, "predicted": int}
-    return pd.DataFrame({name: [kinds.get(name, float)(value) for value in text[name]] for name in text.columns})
+    columns = {name: [kinds.get(name, float)(value) for value in text[name]] for name in text.columns}
+    frame: pd.DataFrame = pd.DataFrame(columns)
+    return frame
 
 
 def read_curves(folder: Path) -> list[SampleCurves]:
