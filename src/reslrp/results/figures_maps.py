@@ -46,7 +46,7 @@ def map_grid(
     figure = Figure(figsize=(_TILE * across, _TILE * down))
     axes = figure.subplots(down, across, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     axes = axes.T if transposed else axes
-    titles = ["Original", *(label for label, _ in columns)]
+    titles = [textwrap.fill(title, 14) for title in ("Original", *(label for label, _ in columns))]
     for row in range(shape[0]):
         tiles = [first.image[row] / 255] + [
             overlay(maps.image[row], maps.map[row], cmap, alpha, outlier_percent) for _, maps in columns

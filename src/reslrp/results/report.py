@@ -45,6 +45,7 @@ def write_report(root: Path, path: Path, title: str) -> None:
         InputError: there is nothing to report.
     """
     products = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in sorted(root.rglob(PRODUCT))]
+    products.sort(key=lambda found: (found[1]["dataset"], _place(found[1]["name"]), found[1]["name"]))
     named = [Path(folder) for _, product in products for row in product["rows"] for folder in row["folders"]]
     folders = dict.fromkeys([*named, *(file.parent for file in sorted(root.rglob(SUMMARY)))])
     evaluations = [
@@ -54,17 +55,20 @@ def write_report(root: Path, path: Path, title: str) -> None:
     ]
     if not evaluations and not products:
         raise InputError(f"{root} holds no finished evaluation: run one first, or name another folder with task.root=")
-    commands = {
-        folder: row["command"] for _, product in products for row in product["rows"] for folder in row["folders"]
-    }
+    rows: dict[str, dict[str, Any]] = {}  # the first row that shows an evaluation names it
+    for _, product in products:
+        for row in product["rows"]:
+            for folder in row["folders"]:
+                rows.setdefault(folder, row)
+    labels = [rows.get(str(each.folder), {}).get("label", each.folder.name) for each in evaluations]
     page = _Page(resources.files("reslrp.results").joinpath("report.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         subtitle=html.escape(_subtitle(evaluations, products)),
         navigation=_navigation([product for _, product in products]),
         products="\n".join(_product(folder, product) for folder, product in products),
-        evaluations=evaluations_table([evaluation.summary for evaluation in evaluations]),
+        evaluations=evaluations_table([evaluation.summary for evaluation in evaluations], labels),
         provenance=_provenance(evaluations),
-        data=_embedded([_run_data(each, commands.get(str(each.folder))) for each in evaluations]),
+        data=_embedded([_run_data(each, rows.get(str(each.folder), {}).get("command")) for each in evaluations]),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page)
@@ -83,6 +87,11 @@ def _subtitle(evaluations: Sequence[Evaluation], products: Sequence[tuple[Path, 
         f"{len(products)} tables and figures, {len(evaluations)} evaluations, {samples} explained samples; "
         f"data: {', '.join(datasets)}. Scores are fractions; ID = Insertion − Deletion."
     )
+
+
+def _place(name: str) -> int:
+    """Tables first, then figures, then the rest."""
+    return 0 if name.startswith("table") else 1 if name.startswith("figure") else 2
 
 
 def _anchor(product: dict[str, Any]) -> str:

@@ -16,14 +16,31 @@ def grid_table(grid: Grid) -> str:
     return f'<h3>{html.escape(grid.title)}</h3><div class="scroll">{_table(grid)}</div>{notes}'
 
 
-def evaluations_table(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """One row per evaluation; a click on it shows its samples."""
+def evaluations_table(summaries: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
+    """One row per evaluation; a click on it shows its samples.
+
+    Args:
+        summaries: one per evaluation.
+        labels: what each is called in the table that it was made for, or its folder's name.
+    """
     protocols = list(dict.fromkeys(name for summary in summaries for name in summary["protocols"]))
-    header = ["Explainer", "Splitting", "Data", "Model", "Seed", "Samples", "Accuracy", "Forwards", "s/sample"]
+    header = [
+        "Evaluation",
+        "Explainer",
+        "Splitting",
+        "Data",
+        "Model",
+        "Seed",
+        "Samples",
+        "Accuracy",
+        "Forwards",
+        "s/sample",
+    ]
     header += [f"{score} {protocol}" for protocol in protocols for score in ("Ins.", "Del.", "ID")]
     rows = []
-    for summary in summaries:
-        cells = [words(str(summary.get(name) or "–")) for name in ("explainer", "split", "dataset", "model")]
+    for summary, label in zip(summaries, labels, strict=True):
+        cells = [words(label)]
+        cells += [words(str(summary.get(name) or "–")) for name in ("explainer", "split", "dataset", "model")]
         cells += [Cell(str(summary[name])) for name in ("seed", "num_samples")]
         cells += [number(summary["accuracy"]), _short(summary["forward_equivalents"])]
         cells.append(_short(summary["seconds_per_sample"]))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from hydra.utils import instantiate
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from reslrp.data.catalogue import Catalogue
@@ -53,14 +55,17 @@ def failures(
     limit, origin = (best, f"mean ID score of {baseline}") if threshold is None else (threshold, "given")
     scores = worst_samples(ours[0], limit)
     shown = scores.head(worst)
-    if not len(shown):
-        return Product(notes=[f"No failure: every ID score of {proposed} exceeds {limit:.3f} ({origin})."])
-    maps = maps_of(ours[0].folders[0], list(shown.index))
-    found = propose(maps).assign(id_score=shown.loc[list(maps.sample_id)].to_numpy())
-    table = keep_confirmed(found, folder / FAILURES)
+    figures: dict[str, Figure] = {}
+    table = pd.DataFrame(columns=["sample_id", "id_score", "proposed", "confirmed"])
+    if len(shown):
+        maps = maps_of(ours[0].folders[0], list(shown.index))
+        found = propose(maps)
+        found.insert(1, "id_score", shown.loc[list(maps.sample_id)].to_numpy())
+        table = keep_confirmed(found, folder / FAILURES)
+        figures["contact_sheet"] = contact_sheet(maps, table)
     write_failures(table, folder / FAILURES)
     grid = table_d(table, dataset, limit, origin, len(scores), len(ours[0].samples[0]))
-    return Product([grid], table, {"contact_sheet": contact_sheet(maps, table)})
+    return Product([grid], table, figures)
 
 
 def maps_of(run: Path, sample_ids: Sequence[str]) -> Maps:

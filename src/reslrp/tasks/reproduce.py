@@ -12,6 +12,7 @@ measured: a misspelt option does not show after an hour.
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 from collections.abc import Sequence
@@ -105,9 +106,18 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
-    prefix = [f"experiment={name}", f"task={reproduce.row_task}"]
-    rows = tuple(_row(entry, prefix, typed, seeds, cfg.seed) for entry in [*listed, *controls])
-    return Plan(cfg, command, rows)
+    rows = []
+    composed: dict[tuple[str, ...], tuple[DictConfig, ...]] = {}  # rows of an audit repeat, and composing takes a while
+    for entry in [*listed, *controls]:
+        overrides = [f"task={reproduce.row_task}", *typed, *entry["overrides"]]
+        if tuple(overrides) not in composed:
+            try:
+                composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds)
+            except HydraException as error:
+                where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
+                raise InputError(f"{where}: {error}") from error
+        rows.append(_row(entry, composed[tuple(overrides)], shlex.join(["python", "run.py", *overrides])))
+    return Plan(cfg, command, tuple(rows))
 
 
 def carry_out(plan: Plan) -> Path:
@@ -163,34 +173,25 @@ def typed_overrides() -> list[str]:
     return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in _OWN]
 
 
-def _row(entry: dict[str, Any], prefix: Sequence[str], typed: Sequence[str], seeds: Sequence[int], seed: int) -> Row:
-    entry = dict(entry)
-    label, overrides = entry.pop("label"), entry.pop("overrides")
+def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:
+    known = {name: entry[name] for name in ("published", "control") if name in entry}
+    traits = {name: value for name, value in entry.items() if name not in ("label", "overrides", *known)}
+    return Row(entry["label"], known.get("published"), known.get("control", False), traits, command, configs)
+
+
+def _row_configs(overrides: list[str], seeds: Sequence[int]) -> tuple[DictConfig, ...]:
+    """Ordinary configurations, as if the row had been started alone, one per seed."""
+    composed = _compose(overrides)
+    with open_dict(composed):
+        del composed["reproduce"]
+    composed.output_dir = None
     configs = []
-    for checkpoint in seeds:
-        chosen = [f"seed={checkpoint}"] if checkpoint != seed else []
-        try:
-            configs.append(_row_config([*prefix, *typed, *overrides, *chosen]))
-        except HydraException as error:
-            raise InputError(f"row {label!r} of {prefix[0]} ({' '.join(overrides)}): {error}") from error
-    return Row(
-        label=label,
-        published=entry.pop("published", None),
-        control=entry.pop("control", False),
-        command=shlex.join(["python", "run.py", *prefix[1:], *overrides, *typed]),
-        traits=entry,
-        configs=tuple(configs),
-    )
-
-
-def _row_config(overrides: list[str]) -> DictConfig:
-    """An ordinary configuration, as if the row had been started alone."""
-    config = _compose(overrides)
-    with open_dict(config):
-        del config["reproduce"]
-        config.output_dir = None
-    OmegaConf.resolve(config)
-    return config
+    for seed in seeds:
+        config = copy.deepcopy(composed)
+        config.seed = seed
+        OmegaConf.resolve(config)
+        configs.append(config)
+    return tuple(configs)
 
 
 def _compose(overrides: list[str]) -> DictConfig:

@@ -1,0 +1,202 @@
+"""Experiments: every row of every one composes, and a table is measured, resumed and reported for real."""
+
+import json
+import re
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method, instantiate
+from PIL import Image
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
+
+from reslrp.tasks.reproduce import plan
+
+PROJECT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture
+def hydra_job() -> Iterator[None]:
+    """What hydra.main sets up before a task runs."""
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        HydraConfig.instance().set_config(compose("config", return_hydra_config=True))
+        yield
+
+
+@pytest.mark.usefixtures("hydra_job")
+def test_every_experiment_composes_and_names_existing_explainers() -> None:
+    explainers = {f"explainer={path.stem}" for path in (PROJECT / "conf" / "explainer").glob("*.yaml")}
+    for name in EXPERIMENTS:
+        config = compose("config", [f"experiment={name}"])
+        if "experiments" in config:
+            assert set(config.experiments) <= set(EXPERIMENTS)
+            continue
+        assert config.reproduce.name == name
+        rows = instantiate(config.reproduce.rows, _convert_="all")
+        assert {row["overrides"][0] for row in rows} <= explainers
+        assert {f"explainer={control}" for control in config.reproduce.controls} <= explainers
+        get_method(config.reproduce.measure)
+        assert callable(instantiate(config.reproduce.product))
+
+
+@pytest.mark.usefixtures("hydra_job")
+def test_every_switch_of_the_audit_composes() -> None:
+    rows = plan(compose("config", ["experiment=audit"]), "audit", []).rows
+    by_switch = {row.traits["switch"]: row.configs[0] for row in rows if row.traits["method"] == "Ours"}
+    assert by_switch["published setting"].explainer.max_pool == "average_2x2"
+    last = by_switch["ties"].explainer
+    assert (last.input_rule, last.max_pool, last.stabilizer) == ("activation", "average", 0.0)
+    assert last.map.heat_quantization.style == "floor"
+    assert all("reproduce" not in row.configs[0] for row in rows)
+
+
+@pytest.mark.usefixtures("hydra_job")
+def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
+    table = compose("config", ["experiment=table2", "dataset=cub"])
+    for row in plan(table, "table2", ["dataset=cub"]).rows:
+        assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
+        assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
+    figure = compose("config", ["experiment=figureB", "dataset=cub"])
+    planned = plan(figure, "figureB", ["dataset=cub", "task.forward_batch_size=8"])
+    assert [[config.seed for config in row.configs] for row in planned.rows] == [[42], [42]]
+    assert planned.rows[0].configs[0].task._target_ == "reslrp.tasks.explain.run"
+
+
+@pytest.mark.usefixtures("hydra_job")
+def test_a_row_is_the_run_that_its_command_would_start() -> None:
+    config = compose("config", ["experiment=table2"])
+    row = plan(config, "table2", ["num_samples=7"]).rows[1]
+    assert row.command == "python run.py task=evaluate num_samples=7 explainer=ours_symmetric"
+    alone = compose("config", [*row.command.split()[2:], "protocol=[published,strict]"])
+    assert row.configs[0] == alone
+    assert alone.explainer.split == "symmetric"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("photographs")
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 2), ("test", 3)):
+        for name in ("left", "right"):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = draw.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{index}.png")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(ResNet(BasicBlock, [1, 1, 1, 1], num_classes=2).state_dict(), root / "net.pt")
+    return root
+
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """run.py in this process, in an empty folder, on the photographs and a tiny network."""
+
+    def start(*overrides: str) -> int:
+        fixed = [
+            "dataset=image_folder",
+            f"dataset.root={photographs}",
+            "dataset.resize=32",
+            "dataset.image_size=32",
+            "dataset.num_workers=0",
+            "model=custom",
+            "model._target_=torchvision.models.ResNet",
+            "+model.block._target_=hydra.utils.get_class",
+            "+model.block.path=torchvision.models.resnet.BasicBlock",
+            "+model.layers=[1,1,1,1]",
+            "+model.num_classes=2",
+            f"model.checkpoint={photographs / 'net.pt'}",
+            "logger=none",
+            "device=cpu",
+        ]
+        monkeypatch.setattr(sys, "argv", ["run.py", *fixed, *overrides])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(PROJECT / "run.py"), run_name="__main__")
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return start
+
+
+ROWS = (
+    "reproduce.rows=[{label: 'Grad-CAM', published: '4', overrides: ['explainer=grad_cam']},"
+    "{label: Ours, published: '6', overrides: ['explainer=ours_released']}]"
+)
+
+
+def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shorter = [ROWS, "reproduce.controls=[one_pixel]", "num_samples=4", "task.pictures=2"]
+    assert run("experiment=table1", *shorter) == 0
+    printed = capsys.readouterr().out
+    folder = tmp_path / "outputs" / "reproduce" / "image_folder" / "table1"
+    names = {"table.csv", "table.md", "table.tex", "product.json", "curves.pdf", "curves.png"}
+    assert names == {path.name for path in folder.iterdir()}
+    frame = pd.read_csv(folder / "table.csv")
+    assert list(zip(frame["protocol"], frame["method"], strict=True)) == [
+        (protocol, method) for protocol in ("published", "strict") for method in ("Grad-CAM", "Ours", "one pixel")
+    ]
+    for value in frame["id_score"]:
+        assert f"{value:.3f}" in printed
+    product = json.loads((folder / "product.json").read_text())
+    for row, value in zip(product["rows"], frame["id_score"], strict=False):
+        summary = json.loads((tmp_path / row["folders"][0] / "summary.json").read_text())
+        assert summary["id_score"] == pytest.approx(value)
+
+    # Another experiment with the same rows measures nothing twice: the seconds in its rows are those of the first time.
+    def measured() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (tmp_path / "outputs" / "evaluate").rglob("samples.csv")}
+
+    before = measured()
+    assert len(before) == 3
+    assert run("experiment=tableB", *shorter, "reproduce.title=Again") == 0
+    assert measured() == before
+
+    assert run("task=report") == 0
+    page = (tmp_path / "outputs" / "report.html").read_text()
+    assert re.search("Table 1 · image_folder", page)
+    assert re.search("Again · image_folder", page)
+    assert page.count("data-run=") >= 3
+
+
+def test_figures_and_table_d(run: Run, tmp_path: Path) -> None:
+    results = tmp_path / "outputs" / "reproduce" / "image_folder"
+    assert run("experiment=figure7", "num_samples=4") == 0
+    gaps = pd.read_csv(results / "figure7" / "table.csv").set_index(["method", "checkpoint"])["max_relative_gap"]
+    assert gaps["Ours (conserving)"].max() < 1e-5
+    assert gaps["Ours (released code)", "input"] > 1e-3  # its pooling loses relevance
+    assert run("experiment=figureA", "num_samples=4") == 0
+    assert (results / "figureA" / "figure.pdf").exists()
+    threshold = "reproduce.product.threshold=1.0"  # everything fails
+    assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
+    failures = pd.read_csv(results / "tableD" / "failures.csv", keep_default_na=False)
+    assert len(failures) == 4
+    assert failures["id_score"].is_monotonic_increasing
+    failures.loc[0, "confirmed"] = "WA"
+    failures.to_csv(results / "tableD" / "failures.csv", index=False)
+    assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
+    assert "1 are confirmed" in (results / "tableD" / "table.md").read_text()
+
+
+def test_a_misspelt_row_ends_before_anything_is_measured(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "reproduce.rows=[{label: A, overrides: ['explainer=grad_cam']},{label: B, overrides: ['explainer.rul=x']}]"
+    assert run("experiment=table1", wrong) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.count("\n") == 0
+    assert "row 'B' of experiment=table1 (explainer.rul=x)" in error
+    assert not (tmp_path / "outputs").exists()
