@@ -97,6 +97,8 @@ def test_a_persons_word_is_kept_and_counted(maps: Maps, tmp_path: Path) -> None:
     assert [cell.bold for cell in grid.groups[0][0][3:]] == [False, False, True]
     assert [cell.text for cell in grid.groups[1][0][3:]] == ["40", "25", "35"]
     assert "2 are confirmed" in grid.notes[0]
+    write_failures(failures.iloc[2:], path)  # another threshold: two samples are no failures any more
+    assert list(keep_confirmed(proposal, path)["confirmed"]) == list(failures["confirmed"])
 
 
 def test_a_word_that_is_no_category_is_refused(maps: Maps, tmp_path: Path) -> None:

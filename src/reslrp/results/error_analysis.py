@@ -29,6 +29,7 @@ CATEGORIES = {
     "over_attended": "Over-attended",
     "wrongly_attended": "Wrongly attended",
 }
+_INITIALS = {"IA": "insufficiently_attended", "OA": "over_attended", "WA": "wrongly_attended"}
 FAILURES = "failures.csv"
 ATTENDED_SHARE = 0.5
 """The attended area is the smallest set of pixels that holds this share of the positive attribution."""
@@ -128,24 +129,34 @@ def keep_confirmed(proposal: pd.DataFrame, path: Path) -> pd.DataFrame:
     Raises:
         InputError: a confirmed category is none of the three (also accepted: their initials IA, OA, WA).
     """
-    initials = {"IA": "insufficiently_attended", "OA": "over_attended", "WA": "wrongly_attended"}
-    confirmed: dict[str, str] = {}
-    if path.exists():
-        earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if not {"sample_id", "confirmed"} <= set(earlier.columns):
-            raise InputError(f"{path} has no columns sample_id and confirmed: restore them, or delete the file")
-        for line, (name, said) in enumerate(zip(earlier["sample_id"], earlier["confirmed"], strict=True), start=2):
-            category = initials.get(said.strip().upper(), said.strip())
-            if category and category not in CATEGORIES:
-                raise InputError(f"{path}, line {line}: {said!r} is no category, write one of {', '.join(CATEGORIES)}")
-            confirmed[name] = category
+    earlier = _earlier(path)
+    confirmed = dict(zip(earlier["sample_id"], earlier["confirmed"], strict=True))
     merged: pd.DataFrame = proposal.assign(confirmed=[confirmed.get(name, "") for name in proposal["sample_id"]])
     return merged
 
 
 def write_failures(failures: pd.DataFrame, path: Path) -> None:
-    """Write ``failures.csv`` for a person to confirm."""
-    write_atomically(path, failures.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
+    """Write ``failures.csv`` for a person to confirm; what a person has said about other samples stays in it."""
+    earlier = _earlier(path)
+    others = earlier[(earlier["confirmed"] != "") & ~earlier["sample_id"].isin(failures["sample_id"])]
+    text = pd.concat([failures, others]).to_csv(index=False, lineterminator="\n", float_format="%.4f")
+    write_atomically(path, text)
+
+
+def _earlier(path: Path) -> pd.DataFrame:
+    """What ``failures.csv`` holds, with the confirmed categories checked and spelt out."""
+    if not path.exists():
+        nothing: pd.DataFrame = pd.DataFrame(columns=["sample_id", "confirmed"], dtype=str)
+        return nothing
+    earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not {"sample_id", "confirmed"} <= set(earlier.columns):
+        raise InputError(f"{path} has no columns sample_id and confirmed: restore them, or delete the file")
+    categories = [_INITIALS.get(said.strip().upper(), said.strip()) for said in earlier["confirmed"]]
+    for line, category in enumerate(categories, start=2):
+        if category and category not in CATEGORIES:
+            raise InputError(f"{path}, line {line}: {category!r} is no category, write one of {', '.join(CATEGORIES)}")
+    checked: pd.DataFrame = earlier.assign(confirmed=categories)
+    return checked
 
 
 def table_d(failures: pd.DataFrame, dataset: str, threshold: float, origin: str, failed: int, samples: int) -> Grid:
@@ -166,7 +177,7 @@ def table_d(failures: pd.DataFrame, dataset: str, threshold: float, origin: str,
         _counts_row(
             entry.source,
             "–" if entry.threshold is None else f"{entry.threshold:.3f}",
-            "–" if entry.share_of_samples is None else f"{entry.share_of_samples:.1%}",
+            "–" if entry.failures is None else f"{entry.failures} ({entry.share_of_samples:.1%})",
             entry.counts,
         )
         for entry in published_failures()
@@ -197,7 +208,7 @@ def contact_sheet(maps: Maps, failures: pd.DataFrame, across: int = 10) -> Figur
     figure = Figure(figsize=(1.15 * across, 1.4 * down))
     axes = figure.subplots(down, across, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.3}).ravel()
     decided = failures["confirmed"].where(failures["confirmed"] != "", failures["proposed"])
-    initials = {"insufficiently_attended": "IA", "over_attended": "OA", "wrongly_attended": "WA"}
+    initials = {category: short for short, category in _INITIALS.items()}
     for axis in axes[count:]:
         axis.set_axis_off()
     for index, (axis, score, category) in enumerate(zip(axes[:count], failures["id_score"], decided, strict=True)):

@@ -37,12 +37,14 @@ class PublishedFailures:
 
     Attributes:
         threshold: ID score up to which an explanation counts as failed.
-        share_of_samples: fraction of the samples that failed.
+        failures: number of samples that failed.
+        share_of_samples: the same as a fraction.
         counts: category to number among the 100 worst samples.
         source: where the numbers stand.
     """
 
     threshold: float | None
+    failures: int | None
     share_of_samples: float | None
     counts: dict[str, int]
     source: str
@@ -74,6 +76,7 @@ def published_failures() -> list[PublishedFailures]:
     return [
         PublishedFailures(
             threshold=float(row["threshold"]) if row["threshold"] else None,
+            failures=int(row["failures"]) if row["failures"] else None,
             share_of_samples=float(row["share_of_samples"]) if row["share_of_samples"] else None,
             counts={category: int(row[category]) for category in categories},
             source=str(row["source"]),

@@ -230,7 +230,7 @@ def _difference_grid(frame: pd.DataFrame, title: str) -> Grid:
         ]
         groups[bool(lines["control"].iloc[0])].append([words(str(method)), *cells])
     return Grid(
-        f"{title} — ID score minus {reference}'s",
+        f"{title} — ID score minus that of {reference}",
         ["Method", *protocols],
         [group for group in groups.values() if group],
         ["In brackets: 95% paired bootstrap interval over the samples. Bold: it excludes 0."],

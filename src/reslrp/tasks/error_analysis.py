@@ -72,6 +72,7 @@ def maps_of(run: Path, sample_ids: Sequence[str]) -> Maps:
     """Maps of chosen samples of a finished evaluation, made with its own configuration, in the given order."""
     cfg = OmegaConf.load(run / "config.yaml")
     assert isinstance(cfg, DictConfig)
+    del cfg.model["checkpoint_sha256"]  # what identified the weights is no argument of the network
     catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
     network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
     by_id = {sample.sample_id: sample for sample in catalogue.split("test")}
