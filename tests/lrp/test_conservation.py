@@ -115,11 +115,11 @@ def test_channel_permutation_and_batch_independence() -> None:
     together = LRP(model).attribute(x)
     apart = torch.cat([LRP(model).attribute(image[None]) for image in x])
     assert torch.allclose(together, apart, rtol=1e-9, atol=1e-14)
-    order = torch.randperm(model.conv1.out_channels, generator=torch.Generator().manual_seed(0))
-    block, bn = model.layer1[0], model.bn1
+    block = model.layer2[0]
+    order = torch.randperm(block.conv1.out_channels, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for tensor in (model.conv1.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var):
-            tensor.copy_(tensor[order].clone())
-        block.conv1.weight.copy_(block.conv1.weight[:, order].clone())
-        block.downsample[0].weight.copy_(block.downsample[0].weight[:, order].clone())
+        for tensor in (block.conv1.weight, *block.bn1.state_dict().values()):
+            if tensor.dim():
+                tensor.copy_(tensor[order].clone())
+        block.conv2.weight.copy_(block.conv2.weight[:, order].clone())
     assert torch.allclose(LRP(model).attribute(x), together, rtol=1e-7, atol=1e-13)
