@@ -6,7 +6,7 @@ DATASET ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench
+.PHONY: help setup demo test lint bench report
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -40,3 +40,6 @@ bench: setup ## speed against the peers; each table in one run
 
 reproduce-%: setup ## a table or figure of the paper: reproduce-table1 ... reproduce-figure7, -audit, -all; DATASET=demo|cub|imagenet
 	$(BIN)/python run.py experiment=$* dataset=$(DATASET) $(ARGS)
+
+report: setup ## one self-contained HTML page of all that was reproduced
+	$(BIN)/python run.py task=report dataset=$(DATASET) $(ARGS)
