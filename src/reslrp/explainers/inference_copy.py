@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from reslrp.explainers.graph_rewrite import ADDITIONS
@@ -47,11 +47,11 @@ def _is_read_once(network: fx.GraphModule, source: fx.Node) -> bool:
     return source.target in ADDITIONS and all(isinstance(a, fx.Node) and len(a.users) == 1 for a in source.args[:1])
 
 
-def batch_size_for(images: Tensor) -> int:
-    """Copies of ``images`` (N, 3, H, W) per forward pass that suit their device; 64 on a GPU, 4 on a CPU at 224x224.
+def batch_size_for(device: torch.device, pixels: int) -> int:
+    """Images of so many ``pixels`` per forward pass that suit the device; 64 on a GPU, 4 on a CPU at 224x224.
 
     On a CPU the pixels are kept constant: allocations of more than 32 MiB are slow.
     """
-    if images.device.type == "cuda":
+    if device.type == "cuda":
         return 64
-    return max(1, 4 * 224**2 // (images.shape[-2] * images.shape[-1]))
+    return max(1, 4 * 224**2 // pixels)

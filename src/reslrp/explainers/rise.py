@@ -90,7 +90,7 @@ class RISE:
         # In float64, so that images in float32 and float64 get the same masks.
         visible = torch.rand(self._samples, self._cells, self._cells, generator=generator, dtype=torch.float64)
         grids = (visible < self._keep).to(image)
-        per_pass = self._batch_size or batch_size_for(image)
+        per_pass = self._batch_size or batch_size_for(image.device, image.shape[-2:].numel())
         offsets = torch.stack([torch.randint(side, (self._samples,), generator=generator) for side in cell], dim=1)
         for grid, offset in zip(grids.split(per_pass), offsets.split(per_pass), strict=True):
             masks = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

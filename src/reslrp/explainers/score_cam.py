@@ -96,7 +96,7 @@ class ScoreCAM:
         network = self._inference.network
         half = self._mixed_precision and images.device.type == "cuda"
         aligned = self._variant == "channel_softmax"
-        size = self._batch_size or batch_size_for(images)
+        size = self._batch_size or batch_size_for(images.device, images.shape[-2:].numel())
         logits = []
         for patterns, image in zip(masks.patterns.split(size), masks.image.split(size), strict=True):
             mask = F.interpolate(patterns[:, None], size=images.shape[-2:], mode="bilinear", align_corners=aligned)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
+from reslrp.explainers.inference_copy import batch_size_for, inference_copy
 from reslrp.metrics import BatchSize, CurveScores, score_curves
 from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
 from reslrp.results.store import SampleStore
@@ -62,7 +63,12 @@ class EvaluationModule(pl.LightningModule):
         # Built here and not earlier: the network is now on this process's device.
         self.explainer = ConfiguredExplainer(self.config["explainer"], self.network)
         self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
-        self.batch_size = BatchSize(self.config["task"]["forward_batch_size"])
+        # Most of the forward passes are the curves'.
+        self.scored_network = inference_copy(self.network)
+        batch_size = self.config["task"]["forward_batch_size"]
+        if batch_size is None:
+            batch_size = batch_size_for(self.device, self.config["dataset"]["image_size"] ** 2)
+        self.batch_size = BatchSize(batch_size)
         self.done = self.store.done()
 
     def on_test_end(self) -> None:
@@ -77,7 +83,7 @@ class EvaluationModule(pl.LightningModule):
             explanation = self.explainer.explain(batch.images, batch.labels)
             scored = batch.labels if self.config["task"]["scored_class"] == "label" else explanation.predicted
             scores = score_curves(
-                self.network,
+                self.scored_network,
                 batch.images,
                 explanation.maps,
                 scored,
