@@ -188,3 +188,22 @@ def test_models_that_cannot_be_used() -> None:
         LRP(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())).attribute(images())
     with pytest.raises(InputError, match="Module"):
         LRP("resnet50")  # type: ignore[arg-type]
+
+
+def test_a_model_that_views_its_features_takes_any_batch() -> None:
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3)
+            self.classifier = nn.Linear(4 * 30 * 30, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.convolution(x).relu()
+            return self.classifier(x.view(x.size(0), -1))
+
+    torch.manual_seed(0)
+    lrp, batch = LRP(Viewing()), torch.randn(4, 3, 32, 32)
+    relevance = lrp.attribute(batch)
+    assert relevance.is_contiguous()
+    single = torch.cat([lrp.attribute(image[None]) for image in batch])
+    assert torch.allclose(relevance, single, rtol=1e-4, atol=1e-8)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reslrp.errors import InputError
 from reslrp.lrp.leaf_rules import leaf_rules
 from reslrp.lrp.operations import LeafRule
+from reslrp.lrp.precision import full_precision
 from reslrp.lrp.program import Compiler
 from reslrp.lrp.propagation import ForwardPass, Program
 from reslrp.lrp.rules.choice import RuleChoice, rule_choice
@@ -128,7 +129,7 @@ class LRP:
         # Inference tensors cannot take part in the transposes of index maps, and their version is not counted.
         with torch.inference_mode(False), torch.no_grad():
             images = images.clone() if images.is_inference() else images.detach()
-            run = _forward(program, images)
+            run = _forward(program, _fast_layout(images))
             logits = run.output
             if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != images.shape[0]:
                 found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -138,8 +139,9 @@ class LRP:
             # Relevance is carried in float32 at least: half precision would not conserve it.
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             relevance = start_relevance(logits, resolve_target(target, logits), self.start)
-            with torch.autocast(images.device.type, enabled=False):
+            with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
                 result, sums = run.propagate(relevance, with_sums=return_sums)
+                result = result.contiguous()
         return (result, sums) if return_sums else result
 
     def _program(self) -> Program:
@@ -169,6 +171,13 @@ def _forward(program: Program, images: Tensor) -> ForwardPass:
             f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device}: "
             f"{reason}"
         ) from error
+
+
+def _fast_layout(images: Tensor) -> Tensor:
+    """On a CPU, channels last in memory: measured a tenth faster from three images on, and slower for fewer."""
+    if images.device.type != "cpu" or len(images) < 3:
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _check_images(images: Any) -> None:

@@ -156,8 +156,8 @@ class Leaf:
 
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
-        rest = args[1:]
-        return self.evaluate(*args, **kwargs), (values.of(self.source), lambda h: self.evaluate(h, *rest, **kwargs))
+        first, rest = args[0].contiguous(), args[1:]  # code that was not traced may rely on it
+        return self.evaluate(first, *rest, **kwargs), (first, lambda h: self.evaluate(h, *rest, **kwargs))
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, function = saved

@@ -226,6 +226,10 @@ class Compiler:
 
 def operator_of_method(name: str) -> Evaluate:
     """Return the function that calls the method ``name``."""
+    if (
+        name == "view"
+    ):  # the model's own tensors may lie otherwise in memory than the engine's, which may be channels last
+        name = "reshape"
 
     def call(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(tensor, name)(*args, **kwargs)

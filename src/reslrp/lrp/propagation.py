@@ -1,4 +1,9 @@
-"""One forward pass, one walk back."""
+"""One forward pass, one walk back.
+
+The walk is a plain loop instead of one call of ``torch.autograd.grad`` through custom functions: it computes the same
+numbers, needs no graph, no hooks and no gradient mode of the caller, frees each activation as soon as it has been
+passed, and leaves out the bookkeeping of about two hundred autograd nodes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

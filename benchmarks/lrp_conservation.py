@@ -1,0 +1,117 @@
+"""How exactly relevance is conserved, and at what price, over architectures and image sizes.
+
+    python benchmarks/lrp_conservation.py                      # 17 torchvision networks at 224, 225, 230 and 299 pixels
+    python benchmarks/lrp_conservation.py --quick              # three small ones at 64 and 65 pixels
+    python benchmarks/lrp_conservation.py --network my_module:make_network     # yours, beside them
+
+The gap is |sum of relevance - p| / p of the worst image: at the network's input, and at the worst of all block inputs.
+The time is that of ``LRP(network).attribute`` over a forward pass of the same batch, median of interleaved rounds.
+Weights are torchvision's initial ones; BatchNorm gets random statistics and affine parameters, as a trained network
+has; images are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torchvision
+from explainer_cost import timed
+from torch import Tensor, nn
+
+from reslrp import LRP
+
+NETWORKS = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "regnet_x_400mf",
+    "regnet_y_400mf", "vgg11", "vgg11_bn", "mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0",
+    "convnext_tiny", "shufflenet_v2_x1_0", "mnasnet0_5",
+)  # fmt: skip
+SIZES = (224, 225, 230, 299)
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    print(
+        f"batch {args.batch}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
+        f"time: median of {args.repeats} rounds"
+    )
+    print(f"{'network':32}{'size':>6}{'gap at input':>14}{'gap at blocks':>15}{'blocks':>8}{'forwards':>10}{'p':>10}")
+    for name, make in networks(args).items():
+        network = make().eval().to(args.device)
+        lrp = LRP(network)
+        for size in args.sizes:
+            generator = torch.Generator().manual_seed(size)
+            images = torch.randn(args.batch, 3, size, size, generator=generator).to(args.device)
+            at_input, at_blocks, blocks, probability = gaps(lrp, images)
+            ratio = time_ratio(network, lrp, images, args.repeats)
+            print(
+                f"{name:32}{size:6}{at_input:14.1e}{at_blocks:15.1e}{blocks:8}{ratio:10.2f}{probability:10.2g}",
+                flush=True,
+            )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=NETWORKS, help="names of torchvision models")
+    parser.add_argument("--network", action="append", default=[], metavar="MODULE:CALLABLE", help="returns a network")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="resnet18, vgg11_bn, mobilenet_v2 at 64 and 65 pixels")
+    args = parser.parse_args()
+    if args.quick:
+        args.networks, args.sizes = ("resnet18", "vgg11_bn", "mobilenet_v2"), (64, 65)
+    return args
+
+
+def networks(args: argparse.Namespace) -> dict[str, Callable[[], nn.Module]]:
+    made: dict[str, Callable[[], nn.Module]] = {name: partial(torchvision_network, name) for name in args.networks}
+    for path in args.network:
+        module, _, function = path.partition(":")
+        made[path] = getattr(importlib.import_module(module), function)
+    return made
+
+
+def torchvision_network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0.0, 0.1)  # type: ignore[arg-type]  # it tracks its statistics
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0.0, 0.1)
+    return network
+
+
+def gaps(lrp: LRP, images: Tensor) -> tuple[float, float, int, float]:
+    """Of the worst image: the gap at the input and at the worst block; number of blocks; smallest probability."""
+    relevance, sums = lrp.attribute(images, return_sums=True)
+    p = sums.pop("output").double()
+    sums.pop("input")
+    at_input = (relevance.double().flatten(1).sum(1) - p).abs() / p
+    at_blocks = [float(((total.double() - p).abs() / p).max()) for total in sums.values()]
+    return float(at_input.max()), max(at_blocks, default=0.0), len(at_blocks), float(p.min())
+
+
+def time_ratio(network: nn.Module, lrp: LRP, images: Tensor, repeats: int) -> float:
+    with torch.inference_mode():
+        network(images)
+    ratios = []
+    for _ in range(repeats):
+        with torch.inference_mode():
+            forward = timed(network, images)
+        ratios.append(timed(lrp.attribute, images) / forward)
+    return statistics.median(ratios)
+
+
+if __name__ == "__main__":
+    main()

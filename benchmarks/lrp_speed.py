@@ -1,0 +1,153 @@
+"""LRP against the peers and against the network's own passes, in one run.
+
+    python benchmarks/lrp_speed.py             # ResNet50 at 224x224, batch 1 and 8 (on a GPU 64, too)
+    python benchmarks/lrp_speed.py --quick     # ResNet18 at 112x112
+
+Each round times every row once, in turn, so that a busy moment of the machine meets all alike; ratios are medians over
+the rounds of one row's time over the same round's forward pass. The forward pass is the network as torchvision makes
+it, in the images' own memory format. captum's LRP runs on the graph rewritten with modules for additions (on the
+network as it is, its sums explode), zennit's with EpsilonPlus and its ResNet canonizer. Memory is the peak above the
+loaded network, each row in a process of its own: resident memory, on a GPU allocated memory. Random weights and images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torchvision
+import zennit.attribution
+import zennit.composites
+import zennit.torchvision
+from explainer_cost import peak_memory, timed
+from torch import Tensor, nn
+
+from reslrp import LRP
+from reslrp.explainers.lrp_epsilon import LRPEpsilon
+
+FORWARD = "forward"
+ROWS = (FORWARD, "forward + input gradient", "reslrp", "captum LRP", "zennit EpsilonPlus")
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is explained, and where."""
+
+    model: str
+    size: int
+    device: str
+    threads: int
+
+
+def main() -> None:
+    args = parse_arguments()
+    setting = Setting(args.model, args.size, args.device, args.threads or torch.get_num_threads())
+    where = f"{args.device}, {setting.threads} threads, torch {torch.__version__}"
+    print(f"{args.model} at {args.size}x{args.size}, {where}, {args.repeats} rounds")
+    torch.set_num_threads(setting.threads)
+    network = build(setting)
+    runs = {row: runner(row, network) for row in ROWS}
+    for batch in args.batches:
+        images = batch_of(batch, setting)
+        ratios, seconds = measure(runs, images, args.repeats)
+        print(f"\nbatch {batch:<19}{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}{'peak MiB':>10}")
+        for row in ROWS:
+            memory = memory_of(row, setting, batch)
+            print(
+                f"{row:25}{1e3 * seconds[row] / batch:12.1f}{statistics.median(ratios[row]):10.2f}"
+                f"{min(ratios[row]):8.2f}{max(ratios[row]):9.2f}{memory / 2**20:10.0f}",
+                flush=True,
+            )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="resnet50", help="a torchvision ResNet")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batches", type=int, nargs="+", help="default: 1 8, on a GPU 1 8 64")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="ResNet18 at 112x112, batch 1 and 4, 3 rounds")
+    args = parser.parse_args()
+    if args.quick:
+        args.model, args.size, args.repeats = "resnet18", 112, 3
+    if args.batches is None:
+        args.batches = [1, 4] if args.quick else [1, 8, 64] if args.device != "cpu" else [1, 8]
+    return args
+
+
+def build(setting: Setting) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = torchvision.models.get_model(setting.model, weights=None)
+    return network.eval().to(setting.device)
+
+
+def batch_of(batch: int, setting: Setting) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 3, setting.size, setting.size, generator=generator).to(setting.device)
+
+
+def runner(row: str, network: nn.Module) -> Run:
+    if row == FORWARD:
+        return torch.inference_mode()(lambda images: network(images))
+    if row == "forward + input gradient":
+        return lambda images: input_gradient(network, images)
+    if row == "reslrp":
+        return LRP(network).attribute
+    if row == "captum LRP":
+        return LRPEpsilon(network, variant="correct").attribute
+    composite = zennit.composites.EpsilonPlus(canonizers=[zennit.torchvision.ResNetCanonizer()])
+    return lambda images: zennit_relevance(network, composite, images)
+
+
+def input_gradient(network: nn.Module, images: Tensor) -> Tensor:
+    # Without the weights' gradients, as the other rows.
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    images = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(images).amax(dim=1).sum(), images)
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    return gradient
+
+
+def zennit_relevance(network: nn.Module, composite: object, images: Tensor) -> Tensor:
+    def one_hot(logits: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits)
+
+    with zennit.attribution.Gradient(network, composite, attr_output=one_hot) as attributor:
+        relevance: Tensor = attributor(images.clone())[1]
+    return relevance
+
+
+def measure(runs: dict[str, Run], images: Tensor, repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Ratios to the round's forward pass, and median seconds of a batch, per row. The first round is for warming up."""
+    rounds = [{row: timed(run, images) for row, run in runs.items()} for _ in range(repeats + 1)][1:]
+    ratios = {row: [times[row] / times[FORWARD] for times in rounds] for row in runs}
+    return ratios, {row: statistics.median(times[row] for times in rounds) for row in runs}
+
+
+def memory_of(row: str, setting: Setting, batch: int) -> int:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak_in_this_process, (row, setting, batch))
+
+
+def peak_in_this_process(row: str, setting: Setting, batch: int) -> int:
+    """Of two calls; what reslrp keeps between calls, the positive parts of the weights, counts."""
+    torch.set_num_threads(setting.threads)
+    network, images = build(setting), batch_of(batch, setting)
+    run = runner(row, network)
+    before = peak_memory(setting.device, reset=True)
+    for _ in range(2):
+        run(images)
+    return peak_memory(setting.device) - before
+
+
+if __name__ == "__main__":
+    main()

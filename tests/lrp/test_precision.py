@@ -1,0 +1,58 @@
+"""TF32 is off within, and afterwards everything is as before, whoever leaves last."""
+
+import threading
+
+import pytest
+import torch
+
+from reslrp.lrp.precision import full_precision
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+def setting() -> tuple[object, object]:
+    """Convolutions' and products' precision, by whatever names this PyTorch has for them."""
+    if hasattr(torch.backends.cudnn, "conv"):
+        return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def test_is_off_within_and_restored_after_an_error() -> None:
+    before = setting()
+    found: list[object] = []
+
+    def fail() -> None:
+        with full_precision(GPU):
+            found.append(setting())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert found[0] in {("ieee", "ieee"), (False, False)}
+    assert setting() == before
+    assert torch.backends.cudnn.allow_tf32 is True
+
+
+def test_a_cpu_changes_nothing() -> None:
+    before = setting()
+    with full_precision(CPU):
+        assert setting() == before
+
+
+def test_the_last_thread_restores() -> None:
+    before = setting()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with full_precision(GPU):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with full_precision(GPU):
+        thread.start()
+        assert entered.wait(10)
+    assert setting() != before
+    leave.set()
+    thread.join()
+    assert setting() == before
