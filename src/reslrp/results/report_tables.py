@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reslrp.results.grid import Cell, Grid, number, words
-from reslrp.results.summary import SCORES, score_column
+from reslrp.results.summary import SCORES, further_metrics, score_column
 
 
 def grid_table(grid: Grid) -> str:
@@ -37,6 +37,8 @@ def evaluations_table(summaries: Sequence[Mapping[str, Any]], labels: Sequence[s
         "s/sample",
     ]
     header += [f"{score} {protocol}" for protocol in protocols for score in ("Ins.", "Del.", "ID")]
+    further = list(dict.fromkeys(name for summary in summaries for name in further_metrics(summary)))
+    header += [name.replace("_", " ") for name in further]
     rows = []
     for summary, label in zip(summaries, labels, strict=True):
         cells = [words(label)]
@@ -48,6 +50,7 @@ def evaluations_table(summaries: Sequence[Mapping[str, Any]], labels: Sequence[s
             for score in SCORES:
                 column = score_column(score, protocol, summary["protocols"]) if protocol in summary["protocols"] else ""
                 cells.append(number(summary.get(column)))
+        cells += [number(summary.get(name)) for name in further]
         rows.append(cells)
     return _table(Grid("", header, [rows], []), pick=True) if rows else ""
 

@@ -47,6 +47,13 @@ def score_column(score: str, protocol: str, protocols: Sequence[str]) -> str:
     return score if protocol == protocols[0] else f"{score}_{protocol}"
 
 
+def further_metrics(summary: Mapping[str, Any]) -> list[str]:
+    """Names of the measured columns that are no score of a protocol: ``gini``, ``energy_in_box``, ..."""
+    scores = {score_column(score, name, summary["protocols"]) for name in summary["protocols"] for score in SCORES}
+    measured = (name.removesuffix("_stderr") for name in summary if name.endswith("_stderr"))
+    return [name for name in measured if name not in (*scores, "probability", "relevance_sum")]
+
+
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write ``summary.json`` atomically."""
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")

@@ -46,7 +46,11 @@ def run(cfg: DictConfig) -> None:
         return
     summary = read_summary(folder)
     scores = "  ".join(f"{name} {summary[name]:.3f} ± {summary[f'{name}_stderr'] or 0:.3f}" for name in SCORES)
-    console.print(f"{scores}  ({summary['num_samples']} samples, {summary['protocol']})\n{folder}", highlight=False)
+    console.print(
+        f"{scores}  ({summary['num_samples']} samples, {summary['protocol']})\n{folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
     skipped = summary["skipped"]
     if skipped:
         raise IncompleteRun(
@@ -67,8 +71,9 @@ def evaluate(cfg: DictConfig) -> Path:
     network = load_model(cfg, catalogue.num_classes)
     config = identified(resolved(cfg))
     explainer = ConfiguredExplainer(config["explainer"], network)  # wrong options end the run here, before any work
-    for name, options in config["protocol"].items():
-        build(options, f"protocol.{name}")
+    for group in ("protocol", "metric"):
+        for name, options in config[group].items():
+            build(options, f"{group}.{name}")
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     trainer = evaluation_trainer(cfg)
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
@@ -82,7 +87,9 @@ def evaluate(cfg: DictConfig) -> Path:
         store.merge(order)
     done = store.done()
     title = f"{explainer_title(config)} on {config['dataset']['name']}"
-    console.print(f"[bold]{title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}", highlight=False)
+    console.print(
+        f"[bold]{title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}", highlight=False, soft_wrap=True
+    )
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
     if left:
         run_test(trainer, EvaluationModule(network, config, dataset, left, store))

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
 from reslrp.explainers.inference_copy import batch_size_for, inference_copy
 from reslrp.metrics import BatchSize, CurveScores, score_curves
+from reslrp.metrics.per_sample import ExplainedBatch, SampleMetric
 from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
 from reslrp.results.store import SampleStore
 from reslrp.tasks.explaining import ConfiguredExplainer, Explanation, build
@@ -63,6 +64,9 @@ class EvaluationModule(pl.LightningModule):
         # Built here and not earlier: the network is now on this process's device.
         self.explainer = ConfiguredExplainer(self.config["explainer"], self.network)
         self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
+        self.metrics: list[SampleMetric] = [
+            build(options, f"metric.{name}") for name, options in self.config["metric"].items()
+        ]
         # Most of the forward passes are the curves'.
         self.scored_network = inference_copy(self.network)
         batch_size = self.config["task"]["forward_batch_size"]
@@ -92,8 +96,9 @@ class EvaluationModule(pl.LightningModule):
                 mean=self.config["dataset"]["mean"],
                 std=self.config["dataset"]["std"],
             )
+            further = self._further(batch, explanation)
             seconds = (time.perf_counter() - start) / len(batch.indices)
-            records = self._records(batch, explanation, scores, seconds)
+            records = self._records(batch, explanation, scores, further, seconds)
             curves = self._curves(batch, scores)
         self.store.append(
             [record for record in records if record.sample_id not in self.done],
@@ -102,8 +107,27 @@ class EvaluationModule(pl.LightningModule):
             rank=self.trainer.global_rank,
         )
 
+    def _further(self, batch: EvaluationBatch, explanation: Explanation) -> dict[str, Tensor]:
+        explained = ExplainedBatch(
+            images=batch.images,
+            targets=explanation.target,
+            maps=explanation.maps,
+            relevance_sum=explanation.relevance_sum,
+            probability=explanation.probability,
+            boxes=batch.boxes,
+            segmentations=batch.segmentations,
+            network=self.network,
+            explain_with=self.explainer.maps_of,
+        )
+        return {name: values for metric in self.metrics for name, values in metric.columns(explained).items()}
+
     def _records(
-        self, batch: EvaluationBatch, explanation: Explanation, scores: dict[str, CurveScores], seconds: float
+        self,
+        batch: EvaluationBatch,
+        explanation: Explanation,
+        scores: dict[str, CurveScores],
+        further: dict[str, Tensor],
+        seconds: float,
     ) -> list[SampleRecord]:
         columns = {
             "label": batch.labels,
@@ -111,19 +135,19 @@ class EvaluationModule(pl.LightningModule):
             "probability": explanation.probability,
             "relevance_sum": explanation.relevance_sum,
         }
-        further: dict[str, Tensor] = {}
+        more: dict[str, Tensor] = {}
         for position, (protocol, curve) in enumerate(scores.items()):
-            target, suffix = (columns, "") if position == 0 else (further, f"_{protocol}")
+            target, suffix = (columns, "") if position == 0 else (more, f"_{protocol}")
             for name in ("insertion", "deletion", "id_score"):
                 target[f"{name}{suffix}"] = getattr(curve, name)
         plain = {name: values.tolist() for name, values in columns.items()}
-        more = {name: values.tolist() for name, values in further.items()}
+        others = {name: values.tolist() for name, values in {**more, **further}.items()}
         return [
             SampleRecord(
                 sample_id=self.dataset.samples[index].sample_id,
                 path=str(self.dataset.samples[index].path),
                 seconds=seconds,
-                more={name: values[row] for name, values in more.items()},
+                more={name: values[row] for name, values in others.items()},
                 **{name: values[row] for name, values in plain.items()},
             )
             for row, index in enumerate(batch.indices)

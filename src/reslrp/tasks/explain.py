@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> Path:
     folder = run_folder("explain", config)
     if (folder / MAPS).exists():
         claim_folder(folder, config)
-        console.print(f"explained before: {folder}", highlight=False)
+        console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
         return folder
     explainer = ConfiguredExplainer(config["explainer"], network)
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform))
@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
     claim_folder(folder, config)
     write_maps(folder, maps)
     grid = write_pictures(folder, maps, title=f"{explainer_title(config)} on {config['dataset']['name']}")
-    console.print(f"{len(samples)} maps: {grid}", highlight=False)
+    console.print(f"{len(samples)} maps: {grid}", highlight=False, soft_wrap=True)
     return folder
 
 

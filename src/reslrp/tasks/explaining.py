@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from reslrp.attribution import AttributionMap
 from reslrp.errors import InputError
 from reslrp.explainers.explainer import Explainer
+from reslrp.metrics.explain import Explain
 
 EXPLAINED = ("predicted", "label")
 
@@ -53,6 +54,7 @@ class ConfiguredExplainer:
         options = {key: value for key, value in config.items() if key not in ("name", "target", "map")}
         if config["target"] not in EXPLAINED:
             raise InputError(f"explainer.target must be one of {', '.join(EXPLAINED)}, not {config['target']!r}")
+        self.config = config
         self.network = network
         self.target = config["target"]
         self.explainer: Explainer = build(options, "explainer", model=network)
@@ -74,6 +76,14 @@ class ConfiguredExplainer:
             target=target,
             probability=probabilities.gather(1, target[:, None])[:, 0],
         )
+
+    def maps(self, images: Tensor, target: Tensor) -> Tensor:
+        """Attribution maps (N, H, W) of ``images`` (N, 3, H, W) for the classes ``target`` (N,)."""
+        return self.to_map(self.explainer.attribute(images, target), images.shape[-2:])
+
+    def maps_of(self, network: nn.Module) -> Explain:
+        """The function that computes the same method's maps for another network of the same architecture."""
+        return self.maps if network is self.network else ConfiguredExplainer(self.config, network).maps
 
 
 def build(config: Mapping[str, Any], where: str, **arguments: Any) -> Any:

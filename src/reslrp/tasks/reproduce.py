@@ -84,7 +84,7 @@ def run_all(cfg: DictConfig) -> None:
     folders = [carry_out(each) for each in plans]
     page = folders[0].parent / "report.html"
     write_report(folders[0].parent, page, f"Layer-wise relevance propagation for ResNet, {cfg.dataset.name}")
-    Console().print(f"[bold]Report[/bold]: {page}", highlight=False)
+    Console().print(f"[bold]Report[/bold]: {page}", highlight=False, soft_wrap=True)
 
 
 def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
@@ -132,7 +132,11 @@ def carry_out(plan: Plan) -> Path:
     measure = get_method(cfg.reproduce.measure)
     rows = []
     for position, row in enumerate(plan.rows, start=1):
-        console.print(f"[bold]{cfg.reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}", highlight=False)
+        console.print(
+            f"[bold]{cfg.reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}",
+            highlight=False,
+            soft_wrap=True,
+        )
         folders = tuple(measure(config) for config in row.configs)
         rows.append(Measured(row.label, folders, row.published, row.control, row.command, row.traits))
     try:
@@ -152,7 +156,7 @@ def carry_out(plan: Plan) -> Path:
         print_grid(grid)
     for note in product.notes:
         console.print(note)
-    console.print(f"[bold]{cfg.reproduce.title}[/bold]: {folder}\n", highlight=False)
+    console.print(f"[bold]{cfg.reproduce.title}[/bold]: {folder}\n", highlight=False, soft_wrap=True)
     skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in skipped_samples(path)}
     if skipped:
         raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
