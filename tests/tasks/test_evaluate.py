@@ -165,6 +165,51 @@ def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> No
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
 
 
+def test_two_processes_give_what_one_gives(photographs: Path) -> None:
+    more = ("explainer=ours", "metric=[localisation,sparsity,conservation,sensitivity,randomisation]")
+    two = (*more, "trainer.devices=2", "device=cpu", f"output_dir={photographs / 'two'}")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    for command in (command_line(photographs, *more), command_line(photographs, *two)):
+        done = subprocess.run(command, cwd=photographs, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, other = read_samples(photographs / "run"), read_samples(photographs / "two")
+    assert len(other) == 9  # five batches for two processes: no sample is repeated to make the shares even
+    pd.testing.assert_frame_equal(other.drop(columns="seconds"), one.drop(columns="seconds"), check_exact=True)
+    assert (photographs / "two/curves.jsonl").read_text() == (photographs / "run/curves.jsonl").read_text()
+    assert {"gini", "conservation_gap", "max_sensitivity", "rank_correlation_fc"} <= set(one.columns)
+    assert one["energy_in_box"].isna().all()  # photographs in folders have no boxes
+    assert json.loads((photographs / "run/summary.json").read_text())["energy_in_box"] is None
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option", "protocols"),
+    [("joblib", "n_jobs=2", ("published",)), ("submitit_local", "timeout_min=5", ("published", "strict"))],
+)
+def test_a_sweep_through_a_launcher_leaves_every_point(
+    photographs: Path, launcher: str, option: str, protocols: tuple[str, ...]
+) -> None:
+    options = [item for item in overrides(photographs) if not item.startswith("output_dir=")]
+    sweep = [
+        "-m",
+        f"hydra/launcher={launcher}",
+        f"hydra.sweep.dir={photographs / 'sweep'}",
+        "explainer=center,random",
+        f"hydra.launcher.{option}",
+        f"protocol={','.join(protocols)}",
+        *options,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *sweep],
+        cwd=photographs, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summaries = [json.loads(path.read_text()) for path in photographs.glob("outputs/evaluate/**/summary.json")]
+    assert sorted((each["explainer"], each["protocol"], each["num_samples"]) for each in summaries) == [
+        (explainer, protocol, 9) for explainer in ("center", "random") for protocol in protocols
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
