@@ -1,5 +1,6 @@
 """Training through the command line on tiny photographs: resume, refuse, finish once."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,7 +20,9 @@ from PIL import Image
 
 from reslrp.errors import InputError
 from reslrp.models.checkpoint import read_checkpoint
-from reslrp.tasks.train import ensure_trained, run
+from reslrp.tasks.evaluate import read_catalogue
+from reslrp.tasks.explained_network import explained_network
+from reslrp.tasks.train import run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -221,22 +224,30 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", "trainer.max_epochs=1")
+    catalogue = read_catalogue(cfg)
     made = tmp_path / "outputs/train/image_folder/custom/seed42"
     cfg.model.checkpoint = "outputs/train/image_folder/custom/seed42/best.ckpt"
-    ensure_trained(cfg)
+    with pytest.raises(InputError, match="task=train"):
+        explained_network(cfg, catalogue)
     assert not made.exists(), "only models that say so are trained on the way"
     OmegaConf.update(cfg, "model.train_if_missing", True, force_add=True)
-    ensure_trained(cfg)
-    assert (made / "best.ckpt").is_file()
+    cfg.explainer.split = "thirds"
+    with pytest.raises(InputError, match="thirds"):
+        explained_network(cfg, catalogue)
+    assert not made.exists(), "wrong options show before the training"
+    cfg.explainer.split = "ratio"
+    explained_network(cfg, catalogue)
     assert yaml.safe_load((made / "config.yaml").read_text())["training"]["max_epochs"] == 1
+
+    others = dataclasses.replace(catalogue, class_names=("another", *catalogue.class_names[1:]))
+    with pytest.raises(InputError, match="where the dataset has 'another'"):
+        explained_network(cfg, others)
+
     (made / "summary.json").unlink()
     (made / "config.yaml").unlink()
     before = (made / "best.ckpt").stat().st_mtime_ns
-    ensure_trained(cfg)
+    explained_network(cfg, catalogue)
     assert (made / "best.ckpt").stat().st_mtime_ns == before, "a file that somebody put there is not made anew"
-    cfg.model.checkpoint = str(tmp_path / "somewhere.pt")
-    ensure_trained(cfg)
-    assert not (made / "summary.json").exists()
 
 
 def test_a_dataset_without_training_images(tmp_path: Path) -> None:

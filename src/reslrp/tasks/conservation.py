@@ -13,15 +13,14 @@ from torch.utils.data import DataLoader
 from reslrp.data.dataset import EvaluationDataset, collate_evaluation
 from reslrp.errors import InputError
 from reslrp.lrp import LRP
-from reslrp.models.build import load_model
 from reslrp.results.append_log import write_atomically
 from reslrp.results.figures_conservation import CONSERVATION
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import identified, resolved, run_folder
 from reslrp.tasks.evaluate import choose_samples, read_catalogue
+from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import build
 from reslrp.tasks.lightning import chosen_device
-from reslrp.tasks.train import ensure_trained
 
 LRP_EXPLAINER = "reslrp.explainers.ours.Ours"
 
@@ -39,8 +38,7 @@ def run(cfg: DictConfig) -> Path:
         raise InputError(f"relevance sums are those of reslrp.LRP: explainer={cfg.explainer.name} has none, use ours")
     catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
-    ensure_trained(cfg)
-    network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
+    network = explained_network(cfg, catalogue).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("conservation", config)
     claim_folder(folder, config)

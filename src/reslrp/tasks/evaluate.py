@@ -16,7 +16,6 @@ from reslrp.data.dataset import EvaluationDataset
 from reslrp.data.manifest import read_manifest, write_manifest
 from reslrp.data.sampling import class_balanced
 from reslrp.errors import IncompleteRun, InputError
-from reslrp.models.build import load_model
 from reslrp.results.dashboard import publish
 from reslrp.results.maps import write_maps
 from reslrp.results.pictures import write_pictures
@@ -26,10 +25,10 @@ from reslrp.results.store import SampleStore, read_curves
 from reslrp.results.summary import SCORES, SUMMARY, read_summary, summarise, write_summary
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name
 from reslrp.tasks.evaluation_module import EvaluationModule, accelerator_name
+from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import ConfiguredExplainer, build
 from reslrp.tasks.lightning import evaluation_trainer, first_process, run_test
 from reslrp.tasks.sample_maps import sample_maps
-from reslrp.tasks.train import ensure_trained
 
 console = Console()
 
@@ -67,13 +66,12 @@ def evaluate(cfg: DictConfig) -> Path:
     """
     catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
-    ensure_trained(cfg)
-    network = load_model(cfg, catalogue.num_classes)
-    config = identified(resolved(cfg))
-    explainer = ConfiguredExplainer(config["explainer"], network)  # wrong options end the run here, before any work
-    for group in ("protocol", "metric"):
-        for name, options in config[group].items():
+    for group in ("protocol", "metric"):  # wrong options end the run here, before any work
+        for name, options in resolved(cfg)[group].items():
             build(options, f"{group}.{name}")
+    network = explained_network(cfg, catalogue)
+    config = identified(resolved(cfg))
+    explainer = ConfiguredExplainer(config["explainer"], network)
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     trainer = evaluation_trainer(cfg)
     batches = fixed_batches(len(samples), config["task"]["batch_size"])

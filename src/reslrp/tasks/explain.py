@@ -11,16 +11,15 @@ from rich.console import Console
 from reslrp.data.catalogue import Sample
 from reslrp.data.dataset import EvaluationDataset
 from reslrp.errors import InputError
-from reslrp.models.build import load_model
-from reslrp.results.maps import MAPS, write_maps
+from reslrp.results.maps import MAPS, read_maps, write_maps
 from reslrp.results.pictures import write_pictures
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder
 from reslrp.tasks.evaluate import choose_samples, read_catalogue
+from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import ConfiguredExplainer
 from reslrp.tasks.lightning import chosen_device
 from reslrp.tasks.sample_maps import sample_maps
-from reslrp.tasks.train import ensure_trained
 
 console = Console()
 
@@ -36,11 +35,10 @@ def run(cfg: DictConfig) -> Path:
     """
     catalogue = read_catalogue(cfg)
     samples = photographs(cfg.task.images) if cfg.task.images else choose_samples(cfg, catalogue)[: cfg.task.pictures]
-    ensure_trained(cfg)
-    network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
+    network = explained_network(cfg, catalogue).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("explain", config)
-    if (folder / MAPS).exists():
+    if (folder / MAPS).exists() and list(read_maps(folder).sample_id) == [sample.sample_id for sample in samples]:
         claim_folder(folder, config)
         console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
         return folder

@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "dataset": cfg.dataset.name,
         "model": cfg.model.name,
         "seed": cfg.seed,
-        "num_classes": catalogue.num_classes,
+        "class_names": list(catalogue.class_names),
         "accuracy": test["test_accuracy"],
         "test_loss": test["test_loss"],
         "best_epoch": int(history["epoch"][history["val_loss"].argmin()]),
@@ -100,23 +100,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         write_summary(folder, summary)
     _say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
     return summary
-
-
-def ensure_trained(cfg: DictConfig) -> None:
-    """Make the missing or unfinished checkpoint of a model that is small enough to be trained on the way.
-
-    Those are the models with ``train_if_missing``; a checkpoint that lies elsewhere than training puts it, or that no
-    training of this package made, is the user's and is left alone.
-
-    Raises:
-        InputError: as :func:`run`.
-    """
-    if not cfg.model.get("train_if_missing", False) or cfg.model.checkpoint is None:
-        return
-    folder, checkpoint = run_folder(cfg), Path(cfg.model.checkpoint)
-    unfinished = (folder / CONFIG).is_file() and not (folder / SUMMARY).is_file()
-    if checkpoint.resolve() == (folder / BEST).resolve() and (unfinished or not checkpoint.is_file()):
-        run(cfg)
 
 
 def run_folder(cfg: DictConfig) -> Path:

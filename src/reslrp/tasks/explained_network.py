@@ -1,0 +1,49 @@
+"""The network that a task explains: with its weights, which are trained first where that is small work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from reslrp.data.catalogue import Catalogue
+from reslrp.errors import InputError
+from reslrp.models.build import initial_model, load_model
+from reslrp.results.summary import SUMMARY, read_summary
+from reslrp.tasks import train
+from reslrp.tasks.configuration import resolved
+from reslrp.tasks.explaining import ConfiguredExplainer
+
+
+def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
+    """Load ``cfg.model``; train it first if it is small, missing and unfinished (``model.train_if_missing``).
+
+    A checkpoint that lies elsewhere than training puts it, or that no training of this package made, is the user's and
+    is left alone.
+
+    Raises:
+        InputError: the model cannot be used, it was trained on other classes, or the explainer's options are wrong.
+    """
+    folder = train.run_folder(cfg)
+    if cfg.model.checkpoint is not None and Path(cfg.model.checkpoint).resolve() == (folder / train.BEST).resolve():
+        unfinished = (folder / train.CONFIG).is_file() and not (folder / SUMMARY).is_file()
+        if cfg.model.get("train_if_missing", False) and (unfinished or not (folder / train.BEST).is_file()):
+            # Training takes minutes: wrong options of the explainer shall show before it.
+            ConfiguredExplainer(resolved(cfg)["explainer"], initial_model(cfg, catalogue.num_classes).eval())
+            train.run(cfg)
+        if (folder / SUMMARY).is_file():
+            _check_classes(folder, read_summary(folder), catalogue)
+    return load_model(cfg, catalogue.num_classes)
+
+
+def _check_classes(folder: Path, summary: dict[str, Any], catalogue: Catalogue) -> None:
+    """The default checkpoint is named by dataset= and model=; another dataset.root may hold other classes."""
+    learned, asked = summary["class_names"], list(catalogue.class_names)
+    if learned != asked:
+        first, other = next((a, b) for a, b in zip([*learned, None], [*asked, None], strict=False) if a != b)
+        raise InputError(
+            f"{folder / train.BEST} was trained on other classes ({first!r} where the dataset has {other!r}): give "
+            "model.checkpoint=FILE, or train with task=train and another output_dir"
+        )
