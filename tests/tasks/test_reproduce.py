@@ -18,6 +18,8 @@ from PIL import Image
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
+from reslrp.results.run_config import config_hash
+from reslrp.tasks.configuration import resolved
 from reslrp.tasks.reproduce import plan
 
 PROJECT = Path(__file__).parents[2]
@@ -64,6 +66,8 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
     table = compose("config", ["experiment=table2", "dataset=cub"])
     for row in plan(table, "table2", ["dataset=cub"]).rows:
         assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
+        assert row.command.startswith("python run.py -m experiment=table2 ")
+        assert row.command.endswith(" seed=40,41,42,43,44")
         assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
     figure = compose("config", ["experiment=figureB", "dataset=cub"])
     planned = plan(figure, "figureB", ["dataset=cub", "task.forward_batch_size=8"])
@@ -75,9 +79,11 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
 def test_a_row_is_the_run_that_its_command_would_start() -> None:
     config = compose("config", ["experiment=table2"])
     row = plan(config, "table2", ["num_samples=7"]).rows[1]
-    assert row.command == "python run.py task=evaluate num_samples=7 explainer=ours_symmetric"
-    alone = compose("config", [*row.command.split()[2:], "protocol=[published,strict]"])
-    assert row.configs[0] == alone
+    assert row.command == "python run.py experiment=table2 task=evaluate num_samples=7 explainer=ours_symmetric"
+    alone = compose("config", row.command.split()[2:])
+    assert alone.task["_target_"] == "reslrp.tasks.evaluate.run"
+    assert config_hash(resolved(alone)) == config_hash(resolved(row.configs[0]))
+    assert list(alone.protocol) == ["published", "strict"]
     assert alone.explainer.split == "symmetric"
 
 

@@ -26,9 +26,11 @@ EXECUTION_KEYS = (
     "task.batch_size",
     "task.forward_batch_size",
     "task.pictures",
+    "reproduce",
 )
 """Keys that say how or where an evaluation is carried out. They do not change what is measured, so they may change
-between two starts of the same run. (The checkpoint counts by its content, not by its path.)"""
+between two starts of the same run. (The checkpoint counts by its content, not by its path; ``reproduce`` lays out a
+table of which the run may be a row.)"""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from reslrp.data.catalogue import Catalogue
 from reslrp.data.dataset import EvaluationDataset
 from reslrp.errors import InputError
 from reslrp.models.build import load_model
@@ -27,6 +26,7 @@ from reslrp.results.error_analysis import (
 from reslrp.results.maps import Maps
 from reslrp.results.measured import Measured
 from reslrp.results.product import Product
+from reslrp.tasks.evaluate import read_catalogue
 from reslrp.tasks.explaining import ConfiguredExplainer
 from reslrp.tasks.lightning import chosen_device
 from reslrp.tasks.sample_maps import sample_maps
@@ -73,7 +73,7 @@ def maps_of(run: Path, sample_ids: Sequence[str]) -> Maps:
     cfg = OmegaConf.load(run / "config.yaml")
     assert isinstance(cfg, DictConfig)
     del cfg.model["checkpoint_sha256"]  # what identified the weights is no argument of the network
-    catalogue: Catalogue = instantiate(cfg.dataset.catalogue)
+    catalogue = read_catalogue(cfg)
     network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
     by_id = {sample.sample_id: sample for sample in catalogue.split("test")}
     samples = [by_id[name] for name in sample_ids]

@@ -116,7 +116,10 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
             except HydraException as error:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
-        rows.append(_row(entry, composed[tuple(overrides)], shlex.join(["python", "run.py", *overrides])))
+        sweep = ["-m"] if len(seeds) > 1 else []
+        each = [f"seed={','.join(map(str, seeds))}"] if sweep else []
+        alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
+        rows.append(_row(entry, composed[tuple(overrides)], alone))
     return Plan(cfg, command, tuple(rows))
 
 
