@@ -1,6 +1,6 @@
 """Images per second of the training loader with 0 and 2 workers, against decoding alone.
 
-    python benchmarks/loader_throughput.py [--root FOLDER] [--num-images 400] [--resize 256 --image-size 224]
+    python benchmarks/loader_throughput.py [--quick] [--root FOLDER] [--num-images 400] [--resize 256 --image-size 224]
 
 Without a folder, photographs of CUB's size (500 x 375) are made in a temporary one.
 """
@@ -32,7 +32,10 @@ def main() -> None:
     parser.add_argument("--resize", type=int, default=256)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--quick", action="store_true", help="64 images")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.num_images = 64
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         paths = sorted((arguments.root or made(Path(temporary), 64)).rglob("*.jpg"))
