@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -37,14 +38,17 @@ def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
     """One panel per protocol and curve; the band is ± one standard error over the samples. Controls are dashed."""
     figure = Figure(figsize=(7.5, 3.0 * len(protocols)), layout="constrained")
     axes = figure.subplots(len(protocols), 2, squeeze=False, sharex=True, sharey=True)
+    # Ten saturated colours, then their ten light twins.
+    pairs = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]  # a list of colours has them
+    colours = [(*pairs[::2], *pairs[1::2])[index % 20] for index in range(len(rows))]
     for down, protocol in enumerate(protocols):
         for index, row in enumerate(rows):
             for axis, curves in zip(axes[down], sampled_curves(row.folders[0], protocol), strict=True):
                 mean = curves.mean(axis=0)
                 error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else np.zeros_like(mean)
                 style = "--" if row.control else "-"
-                axis.plot(POSITIONS, mean, style, color=f"C{index % 10}", linewidth=1.2, label=row.label)
-                axis.fill_between(POSITIONS, mean - error, mean + error, color=f"C{index % 10}", alpha=0.2, linewidth=0)
+                axis.plot(POSITIONS, mean, style, color=colours[index], linewidth=1.2, label=row.label)
+                axis.fill_between(POSITIONS, mean - error, mean + error, color=colours[index], alpha=0.2, linewidth=0)
         for axis, name in zip(axes[down], ("Insertion", "Deletion"), strict=True):
             axis.set_title(f"{name}, {protocol}", fontsize=9)
             axis.set(xlim=(0, 1), ylim=(0, 1))

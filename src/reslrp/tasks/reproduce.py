@@ -158,7 +158,7 @@ def carry_out(plan: Plan) -> Path:
     for grid in product.grids:
         print_grid(grid)
     for note in product.notes:
-        console.print(note)
+        console.print(note, soft_wrap=True)
     console.print(f"[bold]{cfg.reproduce.title}[/bold]: {folder}\n", highlight=False, soft_wrap=True)
     skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in skipped_samples(path)}
     if skipped:
