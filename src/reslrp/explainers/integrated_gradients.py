@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reslrp.explainers.baseline import Baseline
 from reslrp.explainers.captum_call import captum_call, check_score, with_score
+from reslrp.explainers.inference_copy import batch_size_for
 from reslrp.explainers.options import at_least_one, one_of
 from reslrp.explainers.shared_network import SharedNetwork
 
@@ -26,7 +27,8 @@ class IntegratedGradients:
         method: how the integral is approximated (captum's default, published: ``"gausslegendre"``).
         baseline, mean, std: see :class:`reslrp.explainers.baseline.Baseline` (captum's default, published: ``"zero"``).
         score: ``"logit"`` (published) or ``"probability"``.
-        batch_size: interpolated images per forward pass; changes memory, not the result.
+        batch_size: interpolated images per forward pass, None to let the device decide; changes memory and speed, not
+            the result.
 
     Raises:
         InputError: an option has an unknown value, or fewer than one step or image.
@@ -41,9 +43,11 @@ class IntegratedGradients:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         score: str = "logit",
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
-        at_least_one(steps=steps, batch_size=batch_size)
+        at_least_one(steps=steps)
+        if batch_size is not None:
+            at_least_one(batch_size=batch_size)
         one_of("method", method, METHODS)
         check_score(score)
         self._shared = SharedNetwork(model)
@@ -62,12 +66,13 @@ class IntegratedGradients:
         """Attribution (N, 3, H, W) in units of the score."""
         with captum_call():
             network, images, classes = self._shared.prepare(images, target)
+            per_pass = self._batch_size or batch_size_for(images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(with_score(network, self._score)).attribute(
                 images,
                 baselines=self._baseline.like(images),
                 target=classes,
                 n_steps=self._steps,
                 method=self._method,
-                internal_batch_size=max(self._batch_size, len(images)),
+                internal_batch_size=max(per_pass, len(images)),
             )
         return attribution.detach()

@@ -21,7 +21,7 @@ class SmoothGrad:
         samples: noisy copies (SmoothGrad's paper: 50).
         noise: standard deviation, as a share of the image's range max - min (SmoothGrad's paper: 0.1 to 0.2).
         score: ``"logit"`` or ``"probability"``.
-        batch_size: noisy copies per forward pass.
+        batch_size: noisy copies per forward pass; another number draws other noise.
         seed: another seed draws other noise.
 
     Raises:

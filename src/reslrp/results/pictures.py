@@ -69,4 +69,4 @@ def _draw_curves(axis: Axes, curves: Sequence[SampleCurves]) -> None:
     axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axis.tick_params(labelsize=7)
     axis.set_ylabel("probability of the class", fontsize=7)
-    axis.legend(fontsize=6, frameon=False, loc="center right")
+    axis.legend(fontsize=6, frameon=False, loc="best")
