@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figur
     for index, row in enumerate(axes):
         image, attribution = maps.image[index], maps.map[index]
         row[0].imshow(image, interpolation="nearest")
-        row[0].set_title(f"{maps.class_name[index]}\nexplained with p = {maps.probability[index]:.3f}", fontsize=7)
+        name = textwrap.fill(str(maps.class_name[index]).replace("_", " "), 30)
+        row[0].set_title(f"{name}\nexplained with p = {maps.probability[index]:.3f}", fontsize=7)
         row[1].imshow(overlay(image, attribution), interpolation="nearest")
         row[1].set_title("map over image", fontsize=7)
         row[2].imshow(attribution, cmap="viridis", interpolation="nearest")
