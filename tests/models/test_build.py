@@ -75,6 +75,15 @@ def test_a_checkpoint_is_loaded_for_explaining(tmp_path: Path) -> None:
     assert torch.equal(network.fc.weight, trained.fc.weight)  # type: ignore[union-attr, arg-type]
 
 
+def test_a_network_without_weights_is_the_same_in_every_run() -> None:
+    torch.manual_seed(1)
+    first = load_model(resnet18(), 3).state_dict()
+    torch.manual_seed(2)
+    again = load_model(resnet18(), 3).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert torch.initial_seed() == 2, "the generator of whoever calls is left alone"
+
+
 def test_any_importable_network() -> None:
     network = load_model(config(_target_=MEAN, outputs=5, scale=2.0), 5)
     assert isinstance(network, Mean)

@@ -21,7 +21,8 @@ _NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
 def load_model(cfg: DictConfig, num_classes: int) -> nn.Module:
     """The network to be explained, in eval mode on the CPU, with ``cfg.model``'s checkpoint, else its weights.
 
-    With neither, the constructor is trusted to have loaded its own.
+    With neither, the constructor is trusted to have loaded its own; if it has not, its parameters are random, from
+    ``cfg.seed``.
 
     Args:
         cfg: the whole configuration; reads ``model``, ``dataset.name``, ``dataset.image_size`` and ``seed``.
@@ -30,7 +31,7 @@ def load_model(cfg: DictConfig, num_classes: int) -> nn.Module:
     Raises:
         InputError: nothing importable, weights that do not fit or are missing, or another number of classes.
     """
-    network = _construct(cfg.model, num_classes)
+    network = _construct(cfg, num_classes)
     if cfg.model.checkpoint is not None:
         load_checkpoint(network, Path(cfg.model.checkpoint), made_by=training_command(cfg))
     elif cfg.model.weights is not None:
@@ -51,9 +52,7 @@ def initial_model(cfg: DictConfig, num_classes: int) -> nn.Module:
     Raises:
         InputError: as :func:`load_model`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(cfg.seed)
-        network = _construct(cfg.model, num_classes)
+    network = _construct(cfg, num_classes)
     if cfg.model.weights is not None:
         _load_weights(network, cfg.model, new_head=True)
     _check_outputs(network, cfg, num_classes)
@@ -65,7 +64,9 @@ def training_command(cfg: DictConfig) -> str:
     return f"python run.py task=train dataset={cfg.dataset.name} model={cfg.model.name} seed={cfg.seed}"
 
 
-def _construct(model: DictConfig, num_classes: int) -> nn.Module:
+def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """Random parameters follow from ``cfg.seed``, so that a network without weights is the same in every run."""
+    model = cfg.model
     try:
         settings = OmegaConf.to_container(model, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -76,7 +77,9 @@ def _construct(model: DictConfig, num_classes: int) -> nn.Module:
         arguments["num_classes"] = num_classes
     target = arguments["_target_"]
     try:
-        network = instantiate(arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            network = instantiate(arguments)
     except InstantiationException as error:
         cause = error.__cause__ or error
         raise InputError(
