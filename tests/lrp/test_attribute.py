@@ -207,3 +207,38 @@ def test_a_model_that_views_its_features_takes_any_batch() -> None:
     assert relevance.is_contiguous()
     single = torch.cat([lrp.attribute(image[None]) for image in batch])
     assert torch.allclose(relevance, single, rtol=1e-4, atol=1e-8)
+
+
+class Pooled(nn.Module):
+    """Untraceable for its control flow; relies on contiguous features, wherever they come from."""
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        if float(x.abs().sum()) < 0:
+            raise AssertionError
+        return x + skip.view(skip.shape[0], -1).reshape(skip.shape)
+
+
+class Gated(nn.Module):
+    """A leaf called by keyword with two features, and one that only makes a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.pooled = Pooled()
+        self.gate = Pooled()
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        h = self.first(image).relu()
+        h = self.pooled(x=self.second(h).relu(), skip=h)
+        h = h * torch.sigmoid(self.gate(h, h))
+        return self.classifier(h.mean((2, 3)))
+
+
+def test_leaves_take_keywords_and_any_batch() -> None:
+    torch.manual_seed(0)
+    lrp = LRP(Gated(), leaves={Pooled: "pass"})
+    batch = torch.randn(4, 3, 12, 12)
+    single = torch.cat([lrp.attribute(image[None]) for image in batch])
+    assert torch.allclose(lrp.attribute(batch), single, rtol=1e-4, atol=1e-7)

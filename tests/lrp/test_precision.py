@@ -10,10 +10,8 @@ from reslrp.lrp.precision import full_precision
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
 
-def setting() -> tuple[object, object]:
-    """Convolutions' and products' precision, by whatever names this PyTorch has for them."""
-    if hasattr(torch.backends.cudnn, "conv"):
-        return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+def setting() -> tuple[bool, bool]:
+    """Whether convolutions and products may use TF32."""
     return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
 
@@ -28,9 +26,9 @@ def test_is_off_within_and_restored_after_an_error() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert found[0] in {("ieee", "ieee"), (False, False)}
+    assert found[0] == (False, False)
     assert setting() == before
-    assert torch.backends.cudnn.allow_tf32 is True
+    assert before == (True, False), "PyTorch's own choice"
 
 
 def test_a_cpu_changes_nothing() -> None:
@@ -56,3 +54,16 @@ def test_the_last_thread_restores() -> None:
     leave.set()
     thread.join()
     assert setting() == before
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before PyTorch 2.9 precisions have no names")
+def test_precisions_that_were_set_by_name() -> None:
+    convolution = torch.backends.cudnn.conv
+    try:
+        convolution.fp32_precision = "none"
+        with full_precision(GPU):
+            assert convolution.fp32_precision == "ieee"
+        assert convolution.fp32_precision == "none"
+    finally:
+        convolution.fp32_precision = "tf32"
+    assert setting() == (True, False)

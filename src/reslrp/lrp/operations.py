@@ -156,8 +156,14 @@ class Leaf:
 
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
-        first, rest = args[0].contiguous(), args[1:]  # code that was not traced may rely on it
-        return self.evaluate(first, *rest, **kwargs), (first, lambda h: self.evaluate(h, *rest, **kwargs))
+        known = {source: values.of(source) for source in self.node.all_input_nodes}
+
+        def function(h: Tensor) -> Any:
+            changed = {**known, self.source: h}
+            args = fx.node.map_arg(self.node.args, changed.__getitem__)
+            return self.evaluate(*args, **fx.node.map_arg(self.node.kwargs, changed.__getitem__))
+
+        return self.evaluate(*args, **kwargs), (values.of(self.source), function)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, function = saved

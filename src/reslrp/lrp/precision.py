@@ -7,7 +7,7 @@ and relevance would be conserved to three digits only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 _LOCK = threading.Lock()
 _inside = 0
-_before: tuple[Any, ...] = ()
+_restore: list[Callable[[], None]] = []
 
 
 @contextmanager
@@ -27,10 +27,15 @@ def full_precision(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    global _inside, _before
+    global _inside, _restore
     with _LOCK:
         if _inside == 0:
-            _before = _exchange(("ieee", "ieee") if _by_name() else (False, False))
+            backends: Any = torch.backends  # Any: each PyTorch has other attributes there
+            convolution = getattr(backends.cudnn, "conv", None)
+            _restore = [
+                _switch_off(backends.cudnn, convolution),
+                _switch_off(backends.cuda.matmul, backends.cuda.matmul),
+            ]
         _inside += 1
     try:
         yield
@@ -38,22 +43,21 @@ def full_precision(device: torch.device) -> Iterator[None]:
         with _LOCK:
             _inside -= 1
             if _inside == 0:
-                _exchange(_before)
+                for restore in _restore:
+                    restore()
 
 
-def _by_name() -> bool:
-    """PyTorch 2.9 named the precisions; reading the older switches fails once somebody has used the names."""
-    return hasattr(torch.backends.cudnn, "conv")
+def _switch_off(owner: Any, named: Any) -> Callable[[], None]:
+    """Forbid TF32 and return what allows it again.
 
-
-def _exchange(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Set convolutions' and products' precision and return what they were."""
-    convolutions: Any = torch.backends.cudnn  # Any: each PyTorch has other attributes there
-    products: Any = torch.backends.cuda.matmul
-    if _by_name():
-        found = convolutions.conv.fp32_precision, products.fp32_precision
-        convolutions.conv.fp32_precision, products.fp32_precision = values
-    else:
-        found = convolutions.allow_tf32, products.allow_tf32
-        convolutions.allow_tf32, products.allow_tf32 = values
-    return found
+    PyTorch 2.9 gave the precisions names (``fp32_precision``) and kept the older switch (``allow_tf32``), which cannot
+    be read once somebody has used the names; what was set one way is put back that way.
+    """
+    try:
+        allowed = owner.allow_tf32
+    except RuntimeError:
+        precision = named.fp32_precision
+        named.fp32_precision = "ieee"
+        return lambda: setattr(named, "fp32_precision", precision)
+    owner.allow_tf32 = False
+    return lambda: setattr(owner, "allow_tf32", allowed)

@@ -192,6 +192,11 @@ class Compiler:
         )
 
     def _evaluate(self, node: fx.Node) -> Evaluate:
+        evaluate = self._function(node)
+        # Code that was not traced may rely on the memory format that the model itself would have given it.
+        return _on_contiguous(evaluate) if self.facts.kinds.get(node, ("", ""))[0] == "leaf" else evaluate
+
+    def _function(self, node: fx.Node) -> Evaluate:
         if node.op == "call_module":
             return self.traced.modules[str(node.target)].forward
         if node.op == "get_attr":
@@ -233,6 +238,17 @@ def operator_of_method(name: str) -> Evaluate:
 
     def call(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(tensor, name)(*args, **kwargs)
+
+    return call
+
+
+def _on_contiguous(evaluate: Evaluate) -> Evaluate:
+    def contiguous(value: Any) -> Any:
+        return value.contiguous() if isinstance(value, Tensor) else value
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        mapped: Any = fx.node.map_aggregate((args, kwargs), contiguous)
+        return evaluate(*mapped[0], **mapped[1])
 
     return call
 
