@@ -111,8 +111,8 @@ def protocol_sets() -> dict[str, dict[str, Protocol]]:
     return {
         "published": {"published": Published()},
         "strict": {"strict": Strict()},
-        "levels": {"levels": Levels()},
-        "published, strict, levels": {"published": Published(), "strict": Strict(), "levels": Levels()},
+        "levels": {"levels": Levels(max_levels=1024)},
+        "published, strict, levels": {"published": Published(), "strict": Strict(), "levels": Levels(max_levels=1024)},
     }
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
+from reslrp.data.catalogue import Sample
+from reslrp.data.dataset import EvaluationDataset, collate_evaluation
 from reslrp.data.image_reading import BadImage, read_image, read_mask
+from reslrp.data.transforms import EvaluationTransform
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -111,3 +115,13 @@ def test_masks_are_the_majority_of_annotators(tmp_path: Path) -> None:
     Image.fromarray(np.stack([levels, 255 - levels], -1), "LA").save(tmp_path / "la.png")
     for name in ("l.png", "la.png"):
         assert read_mask(tmp_path / name).tolist() == [[False, False, False, True, True, True]]
+
+
+def test_a_bad_image_is_still_one_line_when_a_loading_process_meets_it(tmp_path: Path) -> None:
+    path = tmp_path / "note.jpg"
+    path.write_text("hello")
+    dataset = EvaluationDataset([Sample("note", path, 0, "test")], EvaluationTransform(8, 8, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(BadImage) as caught:
+        list(DataLoader(dataset, num_workers=1, collate_fn=collate_evaluation))  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"cannot read the image {path}: ")
+    assert "\n" not in str(caught.value)

@@ -144,6 +144,26 @@ def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -
     assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
 
 
+def test_the_order_of_protocols_and_metrics_is_part_of_a_run(photographs: Path) -> None:
+    evaluate(configured(photographs, "explainer=center", "protocol=[published,strict]"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="order of protocol"):
+        evaluate(configured(photographs, "explainer=center", "protocol=[strict,published]"))  # type: ignore[arg-type]
+
+
+def test_no_further_metrics_on_request(photographs: Path) -> None:
+    folder = evaluate(configured(photographs, "explainer=center", "metric=[]"))  # type: ignore[arg-type]
+    assert list(read_samples(folder).columns)[-1] == "seconds"
+
+
+def test_a_text_file_that_poses_as_an_image_leaves_nothing_behind(photographs: Path) -> None:
+    (photographs / "photographs/test/jay/2.png").write_text("not a picture")
+    command = command_line(photographs, "explainer=center", "num_samples=12", "dataset.num_workers=2")
+    done = subprocess.run(command, cwd=photographs, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: cannot read the image")
+    assert not (photographs / "run").exists()
+
+
 def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = command_line(photographs, "explainer=edges", "num_samples=12", "task.batch_size=1")
@@ -218,6 +238,11 @@ def test_a_sweep_through_a_launcher_leaves_every_point(
         (["num_samples=100"], "num_samples"),
         (["explainer.split=thirds"], "thirds"),
         (["task.batch_size=0"], "batch_size"),
+        (["num_samples=all"], "num_samples must be a whole number"),
+        (["task.forward_batch_size=0"], "forward_batch_size"),
+        (["task.scored_class=lable"], "label, predicted"),
+        (["protocol=[]"], "protocol"),
+        (["dataset.on_bad_image=ignore"], "on_bad_image"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(photographs: Path, more: list[str], words: str) -> None:

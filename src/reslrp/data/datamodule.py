@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from reslrp.data.catalogue import Catalogue, Sample
 from reslrp.data.dataset import ImageDataset, OnBadImage
 from reslrp.data.epoch_sampler import EpochSampler
-from reslrp.data.image_reading import BadImage, read_image
+from reslrp.data.readable import readable
 from reslrp.data.transforms import EvaluationTransform, TrainingTransform
 from reslrp.errors import InputError
 
@@ -114,21 +111,3 @@ class ImageDataModule(pl.LightningDataModule):
         if not samples:
             raise InputError(f"the {split} split of {self.catalogue.root} has no images: add some, or choose num_val")
         return samples
-
-
-def readable(samples: Sequence[Sample], num_workers: int) -> tuple[Sample, ...]:
-    """Those samples whose images can be read; a warning names the others."""
-
-    def reason(sample: Sample) -> str | None:
-        try:
-            read_image(sample.path)
-        except BadImage as error:
-            return f"{sample.path} ({error.reason})"
-        return None
-
-    with ThreadPoolExecutor(max(num_workers, 1)) as pool:
-        reasons = list(track(pool.map(reason, samples), description="Checking images", total=len(samples)))
-    bad = [one for one in reasons if one is not None]
-    if bad:
-        warnings.warn(f"left out {len(bad)} of {len(samples)} images: {'; '.join(bad)}", stacklevel=2)
-    return tuple(sample for sample, why in zip(samples, reasons, strict=True) if why is None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from PIL import Image
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from reslrp.data.catalogue import Sample
 from reslrp.data.image_reading import BadImage, read_image, read_mask
 from reslrp.data.transforms import EvaluationTransform, box_mask
+from reslrp.errors import InputError
 
 OnBadImage = Literal["error", "skip"]
 
@@ -77,6 +78,10 @@ class EvaluationDataset(Dataset[EvaluationItem]):
     def __init__(
         self, samples: Sequence[Sample], transform: EvaluationTransform, on_bad_image: OnBadImage = "error"
     ) -> None:
+        if on_bad_image not in get_args(OnBadImage):
+            raise InputError(
+                f"dataset.on_bad_image must be one of {', '.join(get_args(OnBadImage))}, not {on_bad_image!r}"
+            )
         self.samples = tuple(samples)
         self.transform = transform
         self.on_bad_image = on_bad_image

@@ -18,14 +18,16 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexEr
 class BadImage(InputError):
     """An image file that cannot be read; ``reason`` says why without repeating the path."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot read the image {path}: {reason} (repair or remove it, or set on_bad_image=skip)")
+    def __init__(self, path: Path | str, reason: str | None = None) -> None:
+        if reason is None:  # torch's loader makes a worker's error anew from its printed traceback, the message last
+            super().__init__(str(path).strip().splitlines()[-1].partition(": ")[2])
+        else:
+            super().__init__(f"cannot read the image {path}: {reason} (repair or remove it, or set on_bad_image=skip)")
         self.path = path
-        self.reason = reason
+        self.reason = reason or str(self)
 
-    def __reduce__(self) -> tuple[type[BadImage], tuple[Path, str]]:
-        # Data-loading workers send exceptions to the main process by pickling.
-        return BadImage, (self.path, self.reason)
+    def __reduce__(self) -> tuple[type[BadImage], tuple[Path | str, str]]:
+        return BadImage, (self.path, self.reason)  # a launcher that runs jobs elsewhere pickles their errors
 
 
 def read_image(path: Path) -> Image.Image:

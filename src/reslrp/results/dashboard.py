@@ -51,7 +51,7 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
     run = wandb.init(
         dir=str(folder),
         name=f"{summary['dataset']}-{explainer}-{summary['protocol']}",
-        group=f"{summary['dataset']}-{summary['model']}",
+        group=f"{summary['dataset']}/{explainer}/{summary['protocol']}",
         job_type=str(summary["explainer"]),
         tags=[str(summary[key]) for key in ("dataset", "explainer", "protocol")],
         config=dict(config),
@@ -61,6 +61,7 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
     try:
         samples = read_samples(folder)
         run.summary.update({key: value for key, value in summary.items() if isinstance(value, int | float | str)})
+        run.log({"summary": _summary_table(summary)})
         run.log({"samples": _sample_table(folder, samples), "conservation": _conservation(samples)})
         run.log({f"curves/{protocol}": _curve_plot(folder, protocol) for protocol in summary["protocols"]})
         grid = folder / PICTURES / GRID
@@ -68,6 +69,13 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             run.log({"pictures": wandb.Image(str(grid))})
     finally:
         run.finish()
+
+
+def _summary_table(summary: Mapping[str, Any]) -> Any:
+    import wandb
+
+    shown = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
+    return wandb.Table(columns=list(shown), data=[list(shown.values())])
 
 
 def _sample_table(folder: Path, samples: pd.DataFrame) -> Any:

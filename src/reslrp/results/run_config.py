@@ -47,11 +47,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved configuration that decides the numbers, flattened."""
-    return {
+    found = {
         key: value
         for key, value in flatten(config).items()
         if not any(key == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
     }
+    # Their order is that of the columns, and the first protocol's columns bear no suffix.
+    return found | {f"order of {name}": list(config[name]) for name in ("protocol", "metric") if name in config}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

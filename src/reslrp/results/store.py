@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from reslrp.errors import InputError
 from reslrp.results.append_log import append_lines, read_lines, replace_lines
 from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
 
@@ -92,7 +93,14 @@ class SampleStore:
         append_lines(self._file(CURVES, rank), [json.dumps(asdict(curve)) for curve in curves])
         rows = [record.row() for record in records]
         path = self._file(SAMPLES, rank)
-        header = [] if path.exists() and path.stat().st_size else [_csv_line(list(rows[0]))]
+        header = [_csv_line(list(rows[0]))]
+        if path.exists() and path.stat().st_size:
+            found = read_lines(path)[:1]
+            if found != header:
+                raise InputError(
+                    f"{path} has other columns than this run writes ({found[0]}): choose another output_dir"
+                )
+            header = []
         append_lines(path, header + [_csv_line(list(row.values())) for row in rows])
 
     def _file(self, name: str, rank: int) -> Path:

@@ -46,10 +46,12 @@ def run(cfg: DictConfig) -> Path:
         return folder
     options = {key: value for key, value in config["explainer"].items() if key not in ("name", "target", "map")}
     lrp: LRP = build({**options, "_target_": "reslrp.LRP"}, "explainer", model=network)
-    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform))
+    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     loader = DataLoader(dataset, batch_size=cfg.task.batch_size, collate_fn=collate_evaluation)
     lines = []
     for batch in loader:
+        if not batch.indices:
+            continue
         images = batch.images.to(next(network.parameters()).device)
         _, sums = lrp.attribute(images, return_sums=True)
         blocks = [name for name in sums if name not in ("input", "output")]

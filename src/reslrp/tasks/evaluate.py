@@ -14,6 +14,7 @@ from rich.console import Console
 from reslrp.data.catalogue import Catalogue, Sample
 from reslrp.data.dataset import EvaluationDataset
 from reslrp.data.manifest import read_manifest, write_manifest
+from reslrp.data.readable import check_readable
 from reslrp.data.sampling import class_balanced
 from reslrp.errors import IncompleteRun, InputError
 from reslrp.results.dashboard import publish
@@ -31,6 +32,7 @@ from reslrp.tasks.lightning import evaluation_trainer, first_process, run_test
 from reslrp.tasks.sample_maps import sample_maps
 
 console = Console()
+SCORED = ("label", "predicted")
 
 
 def run(cfg: DictConfig) -> None:
@@ -64,6 +66,7 @@ def evaluate(cfg: DictConfig) -> Path:
     Returns:
         The run folder: samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures.
     """
+    check_numbers(cfg)
     catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
     for group in ("protocol", "metric"):  # wrong options end the run here, before any work
@@ -77,6 +80,8 @@ def evaluate(cfg: DictConfig) -> Path:
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
 
     folder = run_folder("evaluate", config)
+    if cfg.dataset.on_bad_image == "error" and not folder.exists():
+        check_readable(samples, cfg.dataset.num_workers)  # one bad image shall show before hours of work
     claim_folder(folder, config)
     store = SampleStore(folder)
     order = [sample.sample_id for sample in samples]
@@ -101,6 +106,21 @@ def evaluate(cfg: DictConfig) -> Path:
     return folder
 
 
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise InputError for settings of an evaluation that have a wrong kind of value."""
+    least = {"num_samples": 1, "seed": 0, "task.batch_size": 1, "task.pictures": 0, "dataset.num_workers": 0}
+    if cfg.task.forward_batch_size is not None:
+        least["task.forward_batch_size"] = 1
+    for key, minimum in least.items():
+        value = OmegaConf.select(cfg, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise InputError(f"{key} must be a whole number of at least {minimum}, not {value!r}")
+    if cfg.task.scored_class not in SCORED:
+        raise InputError(f"task.scored_class must be one of {', '.join(SCORED)}, not {cfg.task.scored_class!r}")
+    if not cfg.protocol:
+        raise InputError("protocol=[]: name at least one protocol of conf/protocol")
+
+
 def read_catalogue(cfg: DictConfig) -> Catalogue:
     """The dataset. It is read before a model is trained for it, as that takes minutes and wrong input ends the run."""
     catalogue: Catalogue = build(OmegaConf.to_container(cfg.dataset.catalogue, resolve=True), "dataset.catalogue")  # type: ignore[arg-type]
@@ -121,12 +141,7 @@ def fixed_batches(count: int, size: int) -> list[list[int]]:
 
     A batch is computed whole even if some of its samples are done: what is computed together decides the last bits of
     a number.
-
-    Raises:
-        InputError: ``size`` is not positive.
     """
-    if size < 1:
-        raise InputError(f"task.batch_size must be at least 1, not {size}")
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 

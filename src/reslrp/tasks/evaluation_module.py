@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
+from reslrp.errors import InputError
 from reslrp.explainers.inference_copy import batch_size_for, inference_copy
 from reslrp.metrics import BatchSize, CurveScores, score_curves
 from reslrp.metrics.per_sample import ExplainedBatch, SampleMetric
@@ -84,7 +87,7 @@ class EvaluationModule(pl.LightningModule):
         records: list[SampleRecord] = []
         curves: list[SampleCurves] = []
         if batch.indices:
-            explanation = self.explainer.explain(batch.images, batch.labels)
+            explanation = self._explain(batch.images, batch.labels)
             scored = batch.labels if self.config["task"]["scored_class"] == "label" else explanation.predicted
             scores = score_curves(
                 self.scored_network,
@@ -96,9 +99,8 @@ class EvaluationModule(pl.LightningModule):
                 mean=self.config["dataset"]["mean"],
                 std=self.config["dataset"]["std"],
             )
-            further = self._further(batch, explanation)
             seconds = (time.perf_counter() - start) / len(batch.indices)
-            records = self._records(batch, explanation, scores, further, seconds)
+            records = self._records(batch, explanation, scores, self._further(batch, explanation), seconds)
             curves = self._curves(batch, scores)
         self.store.append(
             [record for record in records if record.sample_id not in self.done],
@@ -106,6 +108,22 @@ class EvaluationModule(pl.LightningModule):
             [self._skipped(index, reason) for index, reason in batch.skipped],
             rank=self.trainer.global_rank,
         )
+
+    def _explain(self, images: Tensor, labels: Tensor) -> Explanation:
+        """Explain a batch; one that does not fit into memory is halved."""
+        try:
+            return self.explainer.explain(images, labels)
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise InputError("out of memory: not even one image can be explained at once on this device") from None
+        # Outside the handler, whose traceback keeps the failed batch alive.
+        warnings.warn(f"out of memory: {len(images)} images are explained in two halves", RuntimeWarning, stacklevel=2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = len(images) // 2
+        parts = self._explain(images[:half], labels[:half]), self._explain(images[half:], labels[half:])
+        names = [field.name for field in fields(Explanation)]
+        return Explanation(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def _further(self, batch: EvaluationBatch, explanation: Explanation) -> dict[str, Tensor]:
         explained = ExplainedBatch(

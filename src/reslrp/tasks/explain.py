@@ -43,7 +43,7 @@ def run(cfg: DictConfig) -> Path:
         console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
         return folder
     explainer = ConfiguredExplainer(config["explainer"], network)
-    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform))
+    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     maps = sample_maps(explainer, dataset, range(len(samples)), catalogue.class_names, cfg.task.batch_size)
 
     claim_folder(folder, config)

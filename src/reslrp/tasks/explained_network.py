@@ -18,7 +18,7 @@ from reslrp.tasks.explaining import ConfiguredExplainer
 
 
 def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
-    """Load ``cfg.model``; train it first if it is small, missing and unfinished (``model.train_if_missing``).
+    """Load ``cfg.model``; train it first if it is small (``model.train_if_missing``) and missing or unfinished.
 
     A checkpoint that lies elsewhere than training puts it, or that no training of this package made, is the user's and
     is left alone.
@@ -40,6 +40,8 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
 
 def _check_classes(folder: Path, summary: dict[str, Any], catalogue: Catalogue) -> None:
     """The default checkpoint is named by dataset= and model=; another dataset.root may hold other classes."""
+    if "class_names" not in summary:
+        raise InputError(f"{folder} does not say which classes were learned: delete the folder and train again")
     learned, asked = summary["class_names"], list(catalogue.class_names)
     if learned != asked:
         first, other = next((a, b) for a, b in zip([*learned, None], [*asked, None], strict=False) if a != b)

@@ -2,9 +2,10 @@
 
 An experiment (``conf/experiment/NAME.yaml``) lists rows, each a label and the overrides that make it. A row's
 configuration is the experiment's own with those overrides and an ordinary measuring task in place of this one, so a row
-is exactly the run that ``python run.py <overrides>`` would be. Evaluations live in folders named by a hash of their
-configuration: a row that another table has measured is found done, and an interrupted experiment goes on where it
-stopped. A multirun sweep would give the same folders, but could not write the table after its last job.
+is exactly the run that ``python run.py experiment=NAME task=evaluate <overrides>`` would be. Evaluations lie in
+folders named by a hash of their configuration: a row that another table has measured is found done, and an interrupted
+experiment goes on where it stopped. A multirun sweep would give the same folders, but could not write the table after
+its last job.
 
 All rows of an experiment (for ``experiment=all``, of all experiments) are composed and checked before the first one is
 measured: a misspelt option does not show after an hour.
@@ -81,10 +82,18 @@ def run_all(cfg: DictConfig) -> None:
         experiment = _compose([f"experiment={name}", *typed])
         experiment.output_dir = cfg.output_dir
         plans.append(plan(experiment, name, typed))
-    folders = [carry_out(each) for each in plans]
+    folders, incomplete = [], []
+    for each in plans:
+        try:
+            folders.append(carry_out(each))
+        except IncompleteRun as error:  # its product is written; the others and the report shall be, too
+            incomplete.append(error)
+            folders.append(product_folder(each.config))
     page = folders[0].parent / "report.html"
     write_report(folders[0].parent, page, f"Layer-wise relevance propagation for ResNet, {cfg.dataset.name}")
     Console().print(f"[bold]Report[/bold]: {page}", highlight=False, soft_wrap=True)
+    if incomplete:
+        raise IncompleteRun("; ".join(dict.fromkeys(map(str, incomplete))))
 
 
 def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
@@ -102,6 +111,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         for control in reproduce.controls
     ]
     seeds = list(reproduce.checkpoints.get(cfg.dataset.name, [cfg.seed]))
+    if any(text.startswith("model.checkpoint=") for text in typed):
+        seeds = [cfg.seed]  # one checkpoint is no five
     command = shlex.join(["python", "run.py", f"experiment={name}", *typed])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
@@ -131,7 +142,7 @@ def carry_out(plan: Plan) -> Path:
     """
     cfg, console = plan.config, Console()
     dataset = cfg.dataset.name
-    folder = Path(cfg.output_dir or Path("outputs", "reproduce", dataset), cfg.reproduce.name)
+    folder = product_folder(cfg)
     measure = get_method(cfg.reproduce.measure)
     rows = []
     for position, row in enumerate(plan.rows, start=1):
@@ -164,6 +175,11 @@ def carry_out(plan: Plan) -> Path:
     if skipped:
         raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
     return folder
+
+
+def product_folder(cfg: DictConfig) -> Path:
+    """``<output_dir>/<name>``, by default ``outputs/reproduce/<dataset>/<name>``."""
+    return Path(cfg.output_dir or Path("outputs", "reproduce", cfg.dataset.name), cfg.reproduce.name)
 
 
 def skipped_samples(folder: Path) -> list[dict[str, str]]:

@@ -204,8 +204,12 @@ def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLo
     if options["mode"] == "disabled":
         return False
     name = f"train-{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
-    logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder), **options)
-    logger.log_hyperparams(config)
+    try:
+        logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder), **options)
+        logger.log_hyperparams(config)
+    except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
+        _say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
+        return False
     return logger
 
 

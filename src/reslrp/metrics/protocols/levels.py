@@ -16,24 +16,23 @@ class Levels:
     """Tied pixels move together, as in the published protocol, but the x axis is the true masked fraction.
 
     The points are both ends and the end of every level, so the curve depends on the order of the map alone and needs
-    no choice among tied pixels. A map with more than max_levels distinct values (a continuous one) keeps, of its
-    level ends, those at the published protocol's counts (`step` apart), still at their true fraction; step=1 keeps
-    every level.
+    no choice among tied pixels. With `max_levels`, a map with more distinct values (a continuous one) keeps, of its
+    level ends, those at the published protocol's counts (`step` apart), still at their true fraction.
     """
 
     step: int | None = None
-    max_levels: int = 1024
+    max_levels: int | None = None
     baseline: str = "black"
     patch: int = 1
 
     def __post_init__(self) -> None:
         check_options(step=self.step, baseline=self.baseline, patch=self.patch)
-        if self.max_levels < 1:
+        if self.max_levels is not None and self.max_levels < 1:
             raise InputError(f"max_levels={self.max_levels} must be at least 1")
 
     def points(self, values: Tensor) -> CurvePoints:
         ends = level_ends(values)
-        if ends.numel() > self.max_levels:
+        if self.max_levels is not None and ends.numel() > self.max_levels:
             counts = nominal_counts(values.numel(), self.step)
             ends = torch.cat([end_of_level(values, counts - 1), ends[-1:]]).unique()
         lengths = torch.cat([ends.new_zeros(1), ends])
