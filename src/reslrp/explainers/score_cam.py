@@ -85,27 +85,31 @@ class ScoreCAM:
             layer = last_spatial_layer(network, images[:1]) if auto else find_layer(network, self._target_layer)
             activation = layer_output(network, layer, images)
             masks = different_masks(activation)
-            logits = self._masked_logits(images, masks, classes)
+            scores = self._masked_scores(images, masks, classes)[masks.pattern_of]
             if self._variant == "probability":
-                weights = logits.softmax(dim=1).gather(1, classes[masks.image][:, None])[:, 0][masks.pattern_of]
-                return _released_map(activation, weights.masked_fill(masks.constant, 0), images.shape[-2:])
-            scores = logits.gather(1, classes[masks.image][:, None])[:, 0]
-            return _grad_cam_library_map(activation, scores[masks.pattern_of].softmax(dim=1), images.shape[-2:])
+                return _released_map(activation, scores.masked_fill(masks.constant, 0), images.shape[-2:])
+            return _grad_cam_library_map(activation, scores.softmax(dim=1), images.shape[-2:])
 
-    def _masked_logits(self, images: Tensor, masks: Masks, classes: Tensor) -> Tensor:
+    def _masked_scores(self, images: Tensor, masks: Masks, classes: Tensor) -> Tensor:
+        """Of every masked image the score of its class: the probability, or the logit."""
         network = self._inference.network
         half = self._mixed_precision and images.device.type == "cuda"
         aligned = self._variant == "channel_softmax"
         size = self._batch_size or batch_size_for(images.device, images.shape[-2:].numel())
-        logits = []
-        for patterns, image in zip(masks.patterns.split(size), masks.image.split(size), strict=True):
+        # One tensor for all: thousands of small ones between the large ones of the network would fragment the heap.
+        scores = images.new_empty(len(masks.patterns))
+        for start in range(0, len(scores), size):
+            patterns, image = masks.patterns[start : start + size], masks.image[start : start + size]
             mask = F.interpolate(patterns[:, None], size=images.shape[-2:], mode="bilinear", align_corners=aligned)
             low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
             mask = (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)
             masked = (images[image] * mask).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cuda", torch.float16, enabled=half):
-                logits.append(network(masked).to(images.dtype))
-        return torch.cat(logits)
+                logits = network(masked).to(images.dtype)
+            if not aligned:
+                logits = logits.softmax(dim=1)
+            scores[start : start + size] = logits.gather(1, classes[image][:, None])[:, 0]
+        return scores
 
 
 def different_masks(activation: Tensor) -> Masks:
