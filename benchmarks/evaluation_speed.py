@@ -28,7 +28,8 @@ import torchvision
 from torch import Tensor, nn
 
 from reslrp import heat_quantization
-from reslrp.explainers.inference_copy import batch_size_for, inference_copy
+from reslrp.explainers.batch_size import images_per_pass
+from reslrp.explainers.inference_copy import inference_copy
 from reslrp.metrics import score_curves
 from reslrp.metrics.protocols import Levels, Protocol, Published, Strict
 
@@ -46,7 +47,7 @@ def main() -> None:
     step = -(-(args.size**2) * 500 // 224**2)
 
     evaluated = count_forwards(model, images, maps, targets, {"published": Published()}, args.batch_size)
-    copy, suited = inference_copy(model), batch_size_for(device, args.size**2)
+    copy, suited = inference_copy(model), images_per_pass(None, device, args.size**2)
     batch = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
     runs: dict[str, Callable[[], object]] = {
         "bare forward": lambda: bare_forward(model, batch, evaluated),

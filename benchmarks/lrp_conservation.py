@@ -24,6 +24,7 @@ from explainer_cost import timed
 from torch import Tensor, nn
 
 from reslrp import LRP
+from reslrp.metrics import conservation_gap
 
 NETWORKS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "regnet_x_400mf",
@@ -95,10 +96,10 @@ def torchvision_network(name: str) -> nn.Module:
 def gaps(lrp: LRP, images: Tensor) -> tuple[float, float, int, float]:
     """Of the worst image: the gap at the input and at the worst block; number of blocks; smallest probability."""
     relevance, sums = lrp.attribute(images, return_sums=True)
-    p = sums.pop("output").double()
+    p = sums.pop("output")
     sums.pop("input")
-    at_input = (relevance.double().flatten(1).sum(1) - p).abs() / p
-    at_blocks = [float(((total.double() - p).abs() / p).max()) for total in sums.values()]
+    at_input = conservation_gap(relevance, p)
+    at_blocks = [float(conservation_gap(total[:, None], p).max()) for total in sums.values()]
     return float(at_input.max()), max(at_blocks, default=0.0), len(at_blocks), float(p.min())
 
 

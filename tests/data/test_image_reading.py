@@ -125,3 +125,4 @@ def test_a_bad_image_is_still_one_line_when_a_loading_process_meets_it(tmp_path:
         list(DataLoader(dataset, num_workers=1, collate_fn=collate_evaluation))  # type: ignore[arg-type]
     assert str(caught.value).startswith(f"cannot read the image {path}: ")
     assert "\n" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

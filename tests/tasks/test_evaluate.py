@@ -23,6 +23,7 @@ from reslrp.tasks.evaluate import evaluate, run
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("finch", "jay", "wren")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -165,22 +166,21 @@ def test_a_text_file_that_poses_as_an_image_leaves_nothing_behind(photographs: P
 
 
 def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = command_line(photographs, "explainer=edges", "num_samples=12", "task.batch_size=1")
     samples = photographs / "run" / "samples.csv"
-    process = subprocess.Popen(command, cwd=photographs, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=photographs, env=ONE_THREAD, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (samples.exists() and samples.read_text().count("\n") > 3):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (photographs / "run" / "summary.json").exists()
-    assert subprocess.run(command, cwd=photographs, env=environment, check=False).returncode == 0
+    assert subprocess.run(command, cwd=photographs, env=ONE_THREAD, check=False).returncode == 0
     resumed = read_samples(photographs / "run")
     undisturbed = command_line(
         photographs, "explainer=edges", "num_samples=12", "task.batch_size=1", f"output_dir={photographs / 'whole'}"
     )
-    assert subprocess.run(undisturbed, cwd=photographs, env=environment, check=False).returncode == 0
+    assert subprocess.run(undisturbed, cwd=photographs, env=ONE_THREAD, check=False).returncode == 0
     whole = read_samples(photographs / "whole")
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
 
@@ -188,9 +188,8 @@ def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> No
 def test_two_processes_give_what_one_gives(photographs: Path) -> None:
     more = ("explainer=ours", "metric=[localisation,sparsity,conservation,sensitivity,randomisation]")
     two = (*more, "trainer.devices=2", "device=cpu", f"output_dir={photographs / 'two'}")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for command in (command_line(photographs, *more), command_line(photographs, *two)):
-        done = subprocess.run(command, cwd=photographs, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=photographs, env=ONE_THREAD, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     one, other = read_samples(photographs / "run"), read_samples(photographs / "two")
     assert len(other) == 9  # five batches for two processes: no sample is repeated to make the shares even
@@ -218,10 +217,9 @@ def test_a_sweep_through_a_launcher_leaves_every_point(
         f"protocol={','.join(protocols)}",
         *options,
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *sweep],
-        cwd=photographs, env=environment, capture_output=True, text=True, check=False,
+        cwd=photographs, env=ONE_THREAD, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summaries = [json.loads(path.read_text()) for path in photographs.glob("outputs/evaluate/**/summary.json")]

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from reslrp.data.catalogue import Sample
 from reslrp.data.image_reading import BadImage, read_image, read_mask
 from reslrp.data.transforms import EvaluationTransform, box_mask
-from reslrp.errors import InputError
+from reslrp.options import one_of
 
 OnBadImage = Literal["error", "skip"]
 
@@ -78,10 +78,7 @@ class EvaluationDataset(Dataset[EvaluationItem]):
     def __init__(
         self, samples: Sequence[Sample], transform: EvaluationTransform, on_bad_image: OnBadImage = "error"
     ) -> None:
-        if on_bad_image not in get_args(OnBadImage):
-            raise InputError(
-                f"dataset.on_bad_image must be one of {', '.join(get_args(OnBadImage))}, not {on_bad_image!r}"
-            )
+        one_of("dataset.on_bad_image", on_bad_image, get_args(OnBadImage))
         self.samples = tuple(samples)
         self.transform = transform
         self.on_bad_image = on_bad_image

@@ -19,15 +19,13 @@ class BadImage(InputError):
     """An image file that cannot be read; ``reason`` says why without repeating the path."""
 
     def __init__(self, path: Path | str, reason: str | None = None) -> None:
-        if reason is None:  # torch's loader makes a worker's error anew from its printed traceback, the message last
-            super().__init__(str(path).strip().splitlines()[-1].partition(": ")[2])
+        if reason is None:  # the message alone: from a pickle, or below the traceback that torch's loader makes anew
+            message = str(path).strip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: ")
         else:
-            super().__init__(f"cannot read the image {path}: {reason} (repair or remove it, or set on_bad_image=skip)")
+            message = f"cannot read the image {path}: {reason} (repair or remove it, or set on_bad_image=skip)"
+        super().__init__(message)
         self.path = path
-        self.reason = reason or str(self)
-
-    def __reduce__(self) -> tuple[type[BadImage], tuple[Path | str, str]]:
-        return BadImage, (self.path, self.reason)  # a launcher that runs jobs elsewhere pickles their errors
+        self.reason = reason or message
 
 
 def read_image(path: Path) -> Image.Image:

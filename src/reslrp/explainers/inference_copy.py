@@ -45,13 +45,3 @@ def _is_read_once(network: fx.GraphModule, source: fx.Node) -> bool:
         return isinstance(network.get_submodule(str(source.target)), nn.Conv2d)
     # An addition in place is another name of its first summand.
     return source.target in ADDITIONS and all(isinstance(a, fx.Node) and len(a.users) == 1 for a in source.args[:1])
-
-
-def batch_size_for(device: torch.device, pixels: int) -> int:
-    """Images of so many ``pixels`` per forward pass that suit the device; 64 on a GPU, 4 on a CPU at 224x224.
-
-    On a CPU the pixels are kept constant: allocations of more than 32 MiB are slow.
-    """
-    if device.type == "cuda":
-        return 64
-    return max(1, 4 * 224**2 // pixels)

@@ -8,10 +8,10 @@ import captum.attr
 from torch import Tensor, nn
 
 from reslrp.explainers.baseline import Baseline
+from reslrp.explainers.batch_size import check_batch_size, images_per_pass
 from reslrp.explainers.captum_call import captum_call, check_score, with_score
-from reslrp.explainers.inference_copy import batch_size_for
-from reslrp.explainers.options import at_least_one, one_of
 from reslrp.explainers.shared_network import SharedNetwork
+from reslrp.options import at_least_one, one_of
 
 METHODS = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")
 
@@ -46,8 +46,7 @@ class IntegratedGradients:
         batch_size: int | None = None,
     ) -> None:
         at_least_one(steps=steps)
-        if batch_size is not None:
-            at_least_one(batch_size=batch_size)
+        check_batch_size(batch_size)
         one_of("method", method, METHODS)
         check_score(score)
         self._shared = SharedNetwork(model)
@@ -66,7 +65,7 @@ class IntegratedGradients:
         """Attribution (N, 3, H, W) in units of the score."""
         with captum_call():
             network, images, classes = self._shared.prepare(images, target)
-            per_pass = self._batch_size or batch_size_for(images.device, images.shape[-2:].numel())
+            per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(with_score(network, self._score)).attribute(
                 images,
                 baselines=self._baseline.like(images),

@@ -10,8 +10,8 @@ from torch import Tensor, fx, nn
 from reslrp.errors import InputError
 from reslrp.explainers.captum_call import captum_call
 from reslrp.explainers.graph_rewrite import one_module_per_step
-from reslrp.explainers.options import one_of
 from reslrp.explainers.shared_network import SharedNetwork, shared_copy
+from reslrp.options import one_of
 
 LINEAR = (nn.Conv2d, nn.Linear)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)

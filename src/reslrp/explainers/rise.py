@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reslrp.errors import InputError
+from reslrp.explainers.batch_size import check_batch_size, images_per_pass
 from reslrp.explainers.image_seed import image_seed
-from reslrp.explainers.inference_copy import batch_size_for, inference_copy
-from reslrp.explainers.options import at_least_one
+from reslrp.explainers.inference_copy import inference_copy
 from reslrp.explainers.shared_network import SharedNetwork
+from reslrp.options import at_least_one
 
 
 class RISE:
@@ -45,8 +46,7 @@ class RISE:
         mixed_precision: bool = True,
     ) -> None:
         at_least_one(samples=samples, cells=cells)
-        if batch_size is not None:
-            at_least_one(batch_size=batch_size)
+        check_batch_size(batch_size)
         if not 0 < keep < 1:
             raise InputError(f"rise: keep must lie between 0 and 1, not {keep}")
         self._shared = SharedNetwork(model)
@@ -90,7 +90,7 @@ class RISE:
         # In float64, so that images in float32 and float64 get the same masks.
         visible = torch.rand(self._samples, self._cells, self._cells, generator=generator, dtype=torch.float64)
         grids = (visible < self._keep).to(image)
-        per_pass = self._batch_size or batch_size_for(image.device, image.shape[-2:].numel())
+        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel())
         offsets = torch.stack([torch.randint(side, (self._samples,), generator=generator) for side in cell], dim=1)
         for grid, offset in zip(grids.split(per_pass), offsets.split(per_pass), strict=True):
             masks = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

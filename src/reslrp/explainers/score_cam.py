@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reslrp.explainers.inference_copy import batch_size_for, inference_copy
-from reslrp.explainers.options import at_least_one, one_of
+from reslrp.explainers.batch_size import check_batch_size, images_per_pass
+from reslrp.explainers.inference_copy import inference_copy
 from reslrp.explainers.shared_network import SharedNetwork
 from reslrp.explainers.target_layer import channel_count, find_layer, last_spatial_layer, layer_output
+from reslrp.options import one_of
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class ScoreCAM:
         mixed_precision: bool = True,
     ) -> None:
         one_of("variant", variant, ("probability", "channel_softmax"))
-        if batch_size is not None:
-            at_least_one(batch_size=batch_size)
+        check_batch_size(batch_size)
         self._shared = SharedNetwork(model)
         self._inference = SharedNetwork(model, inference_copy)
         self._variant = variant
@@ -95,7 +95,7 @@ class ScoreCAM:
         network = self._inference.network
         half = self._mixed_precision and images.device.type == "cuda"
         aligned = self._variant == "channel_softmax"
-        size = self._batch_size or batch_size_for(images.device, images.shape[-2:].numel())
+        size = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
         # One tensor for all: thousands of small ones between the large ones of the network would fragment the heap.
         scores = images.new_empty(len(masks.patterns))
         for start in range(0, len(scores), size):

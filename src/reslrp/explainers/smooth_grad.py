@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from reslrp.errors import InputError
 from reslrp.explainers.captum_call import captum_call, check_score, with_score
 from reslrp.explainers.image_seed import image_seed
-from reslrp.explainers.options import at_least_one
 from reslrp.explainers.shared_network import SharedNetwork
+from reslrp.options import at_least_one
 
 
 class SmoothGrad:

@@ -155,7 +155,6 @@ class Leaf:
     rule: LeafRule
 
     def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
         known = {source: values.of(source) for source in self.node.all_input_nodes}
 
         def function(h: Tensor) -> Any:
@@ -163,7 +162,7 @@ class Leaf:
             args = fx.node.map_arg(self.node.args, changed.__getitem__)
             return self.evaluate(*args, **fx.node.map_arg(self.node.kwargs, changed.__getitem__))
 
-        return self.evaluate(*args, **kwargs), (values.of(self.source), function)
+        return function(known[self.source]), (known[self.source], function)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, function = saved

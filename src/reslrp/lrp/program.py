@@ -231,9 +231,7 @@ class Compiler:
 
 def operator_of_method(name: str) -> Evaluate:
     """Return the function that calls the method ``name``."""
-    if (
-        name == "view"
-    ):  # the model's own tensors may lie otherwise in memory than the engine's, which may be channels last
+    if name == "view":  # the engine's tensors may be channels last in memory, where the model's own were not
         name = "reshape"
 
     def call(tensor: Any, *args: Any, **kwargs: Any) -> Any:

@@ -57,13 +57,20 @@ def cascading_randomisation(model: nn.Module, seed: int) -> Iterator[tuple[str, 
 
 @torch.enable_grad()  # torchmetrics switches gradients off in update
 def randomisation_correlation(
-    model: nn.Module, explain_with: Callable[[nn.Module], Explain], images: Tensor, targets: Tensor, seed: int = 42
+    model: nn.Module,
+    explain_with: Callable[[nn.Module], Explain],
+    images: Tensor,
+    targets: Tensor,
+    seed: int = 42,
+    original: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Spearman rank correlation (N,) in [-1, 1] between the maps of the model and of the randomised one, per stage.
 
-    explain_with: makes an explainer of any network with the model's architecture.
+    explain_with: makes an explainer of any network with the model's architecture. original: the model's own maps,
+    where they are known already.
     """
-    original = explain_with(model)(images, targets)
+    if original is None:
+        original = explain_with(model)(images, targets)
     return {
         stage: rank_correlation(original, explain_with(network)(images, targets))
         for stage, network in cascading_randomisation(model, seed)

@@ -60,8 +60,9 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
     )
     try:
         samples = read_samples(folder)
-        run.summary.update({key: value for key, value in summary.items() if isinstance(value, int | float | str)})
-        run.log({"summary": _summary_table(summary)})
+        shown = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
+        run.summary.update(shown)
+        run.log({"summary": wandb.Table(columns=list(shown), data=[list(shown.values())])})
         run.log({"samples": _sample_table(folder, samples), "conservation": _conservation(samples)})
         run.log({f"curves/{protocol}": _curve_plot(folder, protocol) for protocol in summary["protocols"]})
         grid = folder / PICTURES / GRID
@@ -69,13 +70,6 @@ def _publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             run.log({"pictures": wandb.Image(str(grid))})
     finally:
         run.finish()
-
-
-def _summary_table(summary: Mapping[str, Any]) -> Any:
-    import wandb
-
-    shown = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
-    return wandb.Table(columns=list(shown), data=[list(shown.values())])
 
 
 def _sample_table(folder: Path, samples: pd.DataFrame) -> Any:

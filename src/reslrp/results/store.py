@@ -93,15 +93,11 @@ class SampleStore:
         append_lines(self._file(CURVES, rank), [json.dumps(asdict(curve)) for curve in curves])
         rows = [record.row() for record in records]
         path = self._file(SAMPLES, rank)
-        header = [_csv_line(list(rows[0]))]
-        if path.exists() and path.stat().st_size:
-            found = read_lines(path)[:1]
-            if found != header:
-                raise InputError(
-                    f"{path} has other columns than this run writes ({found[0]}): choose another output_dir"
-                )
-            header = []
-        append_lines(path, header + [_csv_line(list(row.values())) for row in rows])
+        header = _csv_line(list(rows[0]))
+        found = _first_line(path)
+        if found not in ("", header):
+            raise InputError(f"{path} has other columns than this run writes ({found}): choose another output_dir")
+        append_lines(path, ([] if found else [header]) + [_csv_line(list(row.values())) for row in rows])
 
     def _file(self, name: str, rank: int) -> Path:
         stem, _, suffix = name.partition(".")
@@ -142,6 +138,14 @@ def read_samples(folder: Path) -> pd.DataFrame:
 def read_curves(folder: Path) -> list[SampleCurves]:
     """``curves.jsonl`` of a run folder."""
     return [SampleCurves(**json.loads(line)) for line in read_lines(folder / CURVES)]
+
+
+def _first_line(path: Path) -> str:
+    """The header of a file that may be long; "" where there is none."""
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8") as file:
+        return file.readline().rstrip("\n")
 
 
 def _csv_line(values: Sequence[object]) -> str:

@@ -17,6 +17,7 @@ from reslrp.data.manifest import read_manifest, write_manifest
 from reslrp.data.readable import check_readable
 from reslrp.data.sampling import class_balanced
 from reslrp.errors import IncompleteRun, InputError
+from reslrp.options import one_of, whole_number
 from reslrp.results.dashboard import publish
 from reslrp.results.maps import write_maps
 from reslrp.results.pictures import write_pictures
@@ -66,14 +67,15 @@ def evaluate(cfg: DictConfig) -> Path:
     Returns:
         The run folder: samples.csv, curves.jsonl, summary.json, config.yaml, manifest.csv, maps.npz and pictures.
     """
-    check_numbers(cfg)
+    check_settings(cfg)
     catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
+    config = resolved(cfg)
     for group in ("protocol", "metric"):  # wrong options end the run here, before any work
-        for name, options in resolved(cfg)[group].items():
+        for name, options in config[group].items():
             build(options, f"{group}.{name}")
     network = explained_network(cfg, catalogue)
-    config = identified(resolved(cfg))
+    config = identified(config)
     explainer = ConfiguredExplainer(config["explainer"], network)
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     trainer = evaluation_trainer(cfg)
@@ -106,17 +108,14 @@ def evaluate(cfg: DictConfig) -> Path:
     return folder
 
 
-def check_numbers(cfg: DictConfig) -> None:
+def check_settings(cfg: DictConfig) -> None:
     """Raise InputError for settings of an evaluation that have a wrong kind of value."""
     least = {"num_samples": 1, "seed": 0, "task.batch_size": 1, "task.pictures": 0, "dataset.num_workers": 0}
     if cfg.task.forward_batch_size is not None:
         least["task.forward_batch_size"] = 1
     for key, minimum in least.items():
-        value = OmegaConf.select(cfg, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise InputError(f"{key} must be a whole number of at least {minimum}, not {value!r}")
-    if cfg.task.scored_class not in SCORED:
-        raise InputError(f"task.scored_class must be one of {', '.join(SCORED)}, not {cfg.task.scored_class!r}")
+        whole_number(key, OmegaConf.select(cfg, key), minimum)
+    one_of("task.scored_class", cfg.task.scored_class, SCORED)
     if not cfg.protocol:
         raise InputError("protocol=[]: name at least one protocol of conf/protocol")
 

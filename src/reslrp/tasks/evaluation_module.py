@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 
 from reslrp.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
 from reslrp.errors import InputError
-from reslrp.explainers.inference_copy import batch_size_for, inference_copy
+from reslrp.explainers.batch_size import images_per_pass
+from reslrp.explainers.inference_copy import inference_copy
 from reslrp.metrics import BatchSize, CurveScores, score_curves
 from reslrp.metrics.per_sample import ExplainedBatch, SampleMetric
 from reslrp.results.records import SampleCurves, SampleRecord, SkippedSample
@@ -72,10 +73,8 @@ class EvaluationModule(pl.LightningModule):
         ]
         # Most of the forward passes are the curves'.
         self.scored_network = inference_copy(self.network)
-        batch_size = self.config["task"]["forward_batch_size"]
-        if batch_size is None:
-            batch_size = batch_size_for(self.device, self.config["dataset"]["image_size"] ** 2)
-        self.batch_size = BatchSize(batch_size)
+        pixels = self.config["dataset"]["image_size"] ** 2
+        self.batch_size = BatchSize(images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels))
         self.done = self.store.done()
 
     def on_test_end(self) -> None:

@@ -15,6 +15,7 @@ from reslrp.attribution import AttributionMap
 from reslrp.errors import InputError
 from reslrp.explainers.explainer import Explainer
 from reslrp.metrics.explain import Explain
+from reslrp.options import one_of
 
 EXPLAINED = ("predicted", "label")
 
@@ -52,8 +53,7 @@ class ConfiguredExplainer:
 
     def __init__(self, config: Mapping[str, Any], network: nn.Module) -> None:
         options = {key: value for key, value in config.items() if key not in ("name", "target", "map")}
-        if config["target"] not in EXPLAINED:
-            raise InputError(f"explainer.target must be one of {', '.join(EXPLAINED)}, not {config['target']!r}")
+        one_of("explainer.target", config["target"], EXPLAINED)
         self.config = config
         self.network = network
         self.target = config["target"]

@@ -82,18 +82,18 @@ def run_all(cfg: DictConfig) -> None:
         experiment = _compose([f"experiment={name}", *typed])
         experiment.output_dir = cfg.output_dir
         plans.append(plan(experiment, name, typed))
-    folders, incomplete = [], []
+    incomplete = []
     for each in plans:
         try:
-            folders.append(carry_out(each))
+            carry_out(each)
         except IncompleteRun as error:  # its product is written; the others and the report shall be, too
-            incomplete.append(error)
-            folders.append(product_folder(each.config))
-    page = folders[0].parent / "report.html"
-    write_report(folders[0].parent, page, f"Layer-wise relevance propagation for ResNet, {cfg.dataset.name}")
+            incomplete.append(str(error))
+    root = product_folder(plans[0].config).parent
+    page = root / "report.html"
+    write_report(root, page, f"Layer-wise relevance propagation for ResNet, {cfg.dataset.name}")
     Console().print(f"[bold]Report[/bold]: {page}", highlight=False, soft_wrap=True)
     if incomplete:
-        raise IncompleteRun("; ".join(dict.fromkeys(map(str, incomplete))))
+        raise IncompleteRun("; ".join(incomplete))
 
 
 def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:

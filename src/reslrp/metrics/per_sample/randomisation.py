@@ -10,7 +10,7 @@ class Randomisation:
     """Spearman correlation of the map with that of the network randomised from the output down to each stage.
 
     See :func:`reslrp.metrics.randomisation.randomisation_correlation`; each sample is explained once
-    more, and once per stage.
+    more per stage.
     A map that stays near 1 does not depend on the weights.
     """
 
@@ -18,5 +18,7 @@ class Randomisation:
         self.seed = seed
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
-        found = randomisation_correlation(batch.network, batch.explain_with, batch.images, batch.targets, self.seed)
+        found = randomisation_correlation(
+            batch.network, batch.explain_with, batch.images, batch.targets, self.seed, original=batch.maps
+        )
         return {f"rank_correlation_{stage}": values for stage, values in found.items()}
