@@ -83,14 +83,21 @@ def test_maps_survive_their_file_and_figures_are_vector_and_raster(tmp_path: Pat
     for name, values in vars(read_maps(tmp_path)).items():
         np.testing.assert_array_equal(values, getattr(maps, name))
     rows = [Measured("Ours", (tmp_path,))]
-    product = qualitative(rows, tmp_path, "demo", images=[0, 1])
+    product = qualitative(rows, tmp_path, "demo", images=[0, 1], cmaps=["jet", "viridis"])
     write_product(tmp_path, product, {"name": "figure5"}, rows)
-    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("figure_jet", "figure_viridis"):
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    np.testing.assert_allclose(
+        shown(product.figures["figure_viridis"], 1, 1, 2), overlay(maps.image[1], maps.map[1], "viridis")
+    )
     again = tmp_path / "again"
     again.mkdir()
-    save_figure(qualitative(rows, tmp_path, "demo", images=[0, 1]).figures["figure"], again, "figure")
-    assert (again / "figure.pdf").read_bytes() == (tmp_path / "figure.pdf").read_bytes()
+    repeated = qualitative(rows, tmp_path, "demo", images=[0, 1], cmaps=["jet"])
+    save_figure(repeated.figures["figure_jet"], again, "figure")
+    assert (again / "figure.pdf").read_bytes() == (tmp_path / "figure_jet.pdf").read_bytes()
+    with pytest.raises(InputError, match="jett"):
+        qualitative(rows, tmp_path, "demo", images=[0], cmaps=["jett"])
     with pytest.raises(InputError, match=r"no maps\.npz"):
         read_maps(again)
 

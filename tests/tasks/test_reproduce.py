@@ -185,7 +185,7 @@ def test_figures_and_table_d(run: Run, tmp_path: Path) -> None:
     assert gaps["Ours (conserving)"].max() < 1e-5
     assert gaps["Ours (released code)", "input"] > 1e-3  # its pooling loses relevance
     assert run("experiment=figureA", "num_samples=4") == 0
-    assert (results / "figureA" / "figure.pdf").exists()
+    assert (results / "figureA" / "figure_jet.pdf").exists()
     threshold = "reproduce.product.threshold=1.0"  # everything fails
     assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
     failures = pd.read_csv(results / "tableD" / "failures.csv", keep_default_na=False)

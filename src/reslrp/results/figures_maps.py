@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from reslrp.errors import InputError
@@ -76,26 +77,29 @@ def qualitative(
     dataset: str,
     *,
     images: Sequence[int],
-    cmap: str = "jet",
+    cmaps: Sequence[str],
     transposed: bool = False,
 ) -> Product:
-    """A figure with one column of maps per row of the experiment.
+    """A figure per colour map (``figure_<cmap>``), with one column of maps per row of the experiment.
 
     Args:
         rows: methods; their folders hold ``maps.npz``.
         folder: where the product goes (not used: the figure is all there is).
         dataset: what was explained.
         images: positions of the shown samples among those explained; what is beyond them is left out.
-        cmap: colour map.
+        cmaps: matplotlib's names.
         transposed: images across.
 
     Raises:
-        InputError: the rows explain different samples, or fewer than any of ``images``.
+        InputError: the rows explain different samples, or fewer than any of ``images``, or there is no such colour map.
     """
+    unknown = [cmap for cmap in cmaps if cmap not in matplotlib.colormaps]
+    if unknown or not cmaps:
+        raise InputError(f"reproduce.product.cmaps: {unknown or cmaps} are no colour maps of matplotlib's")
     columns = [(row.label, chosen(read_maps(row.folders[0]), images)) for row in rows]
-    figure = map_grid(columns, cmap=cmap, transposed=transposed)
+    figures = {f"figure_{cmap}": map_grid(columns, cmap=cmap, transposed=transposed) for cmap in cmaps}
     shown = len(columns[0][1].sample_id)
-    return Product(figures={"figure": figure}, notes=[f"{shown} images of {dataset}, colour map {cmap}."])
+    return Product(figures=figures, notes=[f"{shown} images of {dataset}, colour maps {', '.join(cmaps)}."])
 
 
 def chosen(maps: Maps, positions: Sequence[int]) -> Maps:
