@@ -72,6 +72,7 @@ def write_run(
         "protocols": ["published", "strict"],
         "forward_equivalents": 3.0,
         "config_hash": "0" * 8,
+        "command": f"python run.py explainer={explainer} num_samples={num_samples}",
         "versions": {"python": "3.11"},
         "hardware": {"accelerator": "cpu"},
         "seed": seed,

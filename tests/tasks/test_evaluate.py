@@ -226,6 +226,8 @@ def test_a_sweep_through_a_launcher_leaves_every_point(
     assert sorted((each["explainer"], each["protocol"], each["num_samples"]) for each in summaries) == [
         (explainer, protocol, 9) for explainer in ("center", "random") for protocol in protocols
     ]
+    for each in summaries:  # the command of this point alone
+        assert {f"explainer={each['explainer']}", f"protocol={each['protocol']}"} <= set(each["command"].split())
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
     name = f"{summary['explainer']} on {summary['dataset']}, {summary['num_samples']} samples, {folder.name}"
     return {
         "name": name,
-        "command": command or f"python run.py explainer={summary['explainer']} dataset={summary['dataset']}",
+        "command": command or summary["command"] or "called from Python with the configuration below",
         "config": (folder / "config.yaml").read_text(encoding="utf-8"),
         "columns": columns,
         "samples": [

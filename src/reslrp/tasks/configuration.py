@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from reslrp.results.run_config import config_hash
@@ -28,6 +30,13 @@ def identified(config: dict[str, Any]) -> dict[str, Any]:
                 sha.update(block)
         digest = sha.hexdigest()
     return {**config, "model": {**config["model"], "checkpoint_sha256": digest}}
+
+
+def typed_command() -> str | None:
+    """The command that started this run, of a sweep this point's alone; None for a call from Python."""
+    if not HydraConfig.initialized():
+        return None
+    return shlex.join(["python", "run.py", *HydraConfig.get().overrides.task])
 
 
 def explainer_title(config: dict[str, Any]) -> str:

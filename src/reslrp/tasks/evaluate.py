@@ -25,7 +25,7 @@ from reslrp.results.provenance import hardware, versions
 from reslrp.results.run_config import claim_folder, config_hash
 from reslrp.results.store import SampleStore, read_curves
 from reslrp.results.summary import SCORES, SUMMARY, read_summary, summarise, write_summary
-from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name
+from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name, typed_command
 from reslrp.tasks.evaluation_module import EvaluationModule, accelerator_name
 from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import ConfiguredExplainer, build
@@ -159,6 +159,7 @@ def describe(
         "forward_equivalents": explainer.explainer.forward_equivalents,
         "skipped": [asdict(sample) for sample in store.skipped()],
         "config_hash": config_hash(config),
+        "command": typed_command(),
         "versions": versions(),
         "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
     }
