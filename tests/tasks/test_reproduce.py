@@ -1,9 +1,13 @@
 """Experiments: every row of every one composes, and a table is measured, resumed and reported for real."""
 
 import json
+import os
 import re
 import runpy
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,31 +107,35 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def small(photographs: Path) -> list[str]:
+    """The photographs and a tiny network."""
+    return [
+        "dataset=image_folder",
+        f"dataset.root={photographs}",
+        "dataset.resize=32",
+        "dataset.image_size=32",
+        "dataset.num_workers=0",
+        "model=custom",
+        "model._target_=torchvision.models.ResNet",
+        "+model.block._target_=hydra.utils.get_class",
+        "+model.block.path=torchvision.models.resnet.BasicBlock",
+        "+model.layers=[1,1,1,1]",
+        "+model.num_classes=2",
+        f"model.checkpoint={photographs / 'net.pt'}",
+        "logger=none",
+        "device=cpu",
+    ]
+
+
 Run = Callable[..., int]
 
 
 @pytest.fixture
 def run(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """run.py in this process, in an empty folder, on the photographs and a tiny network."""
+    """run.py in this process, in an empty folder."""
 
     def start(*overrides: str) -> int:
-        fixed = [
-            "dataset=image_folder",
-            f"dataset.root={photographs}",
-            "dataset.resize=32",
-            "dataset.image_size=32",
-            "dataset.num_workers=0",
-            "model=custom",
-            "model._target_=torchvision.models.ResNet",
-            "+model.block._target_=hydra.utils.get_class",
-            "+model.block.path=torchvision.models.resnet.BasicBlock",
-            "+model.layers=[1,1,1,1]",
-            "+model.num_classes=2",
-            f"model.checkpoint={photographs / 'net.pt'}",
-            "logger=none",
-            "device=cpu",
-        ]
-        monkeypatch.setattr(sys, "argv", ["run.py", *fixed, *overrides])
+        monkeypatch.setattr(sys, "argv", ["run.py", *small(photographs), *overrides])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(PROJECT / "run.py"), run_name="__main__")
         assert isinstance(ended.value.code, int)
@@ -176,6 +184,53 @@ def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys:
     assert re.search("Table 1 · image_folder", page)
     assert re.search("Again · image_folder", page)
     assert page.count("data-run=") >= 3
+
+
+def test_rows_of_one_configuration_are_measured_once(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "[{label: A, overrides: ['explainer=center']},{label: B, overrides: ['explainer=center']}]"
+    options = [f"reproduce.rows={rows}", "reproduce.controls=[]", "reproduce.product.reference=null", "num_samples=2"]
+    assert run("experiment=table1", *options) == 0
+    assert capsys.readouterr().out.count("samples done") == 1
+    frame = pd.read_csv(tmp_path / "outputs/reproduce/image_folder/table1/table.csv").set_index("method")
+    assert frame.loc["A", "id_score"].tolist() == frame.loc["B", "id_score"].tolist()
+
+
+def test_all_goes_on_where_it_was_interrupted(
+    run: Run, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["experiment=all", "experiments=[table3,figureA]", "num_samples=6", "task.batch_size=1"]
+    options += ["metric=[]", "task.pictures=1"]  # what takes longest
+    results = tmp_path / "outputs"
+
+    def rows() -> dict[str, str]:
+        """What was measured, with the seconds that it took: repeating it would change them."""
+        files = (results / "evaluate").rglob("samples.csv")
+        return {f"{path}:{line.split(',')[0]}": line for path in files for line in path.read_text().splitlines()[1:]}
+
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "run.py"), *small(photographs), *options],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(rows()) < 8:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted: start the same command again" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    before = rows()
+    assert 8 <= len(before) < 8 * 6
+    assert not (results / "reproduce").exists()
+
+    assert run(*options) == 0
+    after = rows()
+    assert len(after) == 8 * 6  # four methods and four controls
+    assert {name: after[name] for name in before} == before
+    page = (results / "reproduce" / "image_folder" / "report.html").read_text()
+    assert re.search("Table 3 · image_folder", page)
+    assert re.search("Figure A · image_folder", page)
 
 
 def test_figures_and_table_d(run: Run, tmp_path: Path) -> None:

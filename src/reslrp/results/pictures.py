@@ -43,9 +43,13 @@ def write_pictures(folder: Path, maps: Maps, curves: Sequence[SampleCurves] = ()
 def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figure:
     """One row a sample: image, map over it, map alone, curves of every protocol."""
     rows, columns = len(maps.sample_id), 4 if curves else 3
-    figure = Figure(figsize=(2.2 * columns + (0.8 if curves else 0), 2.1 * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.5][:columns]})
-    figure.suptitle(title, fontsize=10)
+    width, height = 2.2 * columns + (0.8 if curves else 0), 2.1 * rows + 0.7
+    figure = Figure(figsize=(width, height))
+    # Margins by hand, in inches: a layout engine takes a second, and an evaluation of few samples not much more.
+    margins = {"left": 0.15 / width, "right": 1 - 0.15 / width, "bottom": 0.4 / height, "top": 1 - 0.65 / height}
+    grid = {"width_ratios": [1, 1, 1, 1.6][:columns], "wspace": 0.25, "hspace": 0.35, **margins}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
+    figure.suptitle(title, fontsize=10, y=1 - 0.1 / height, va="top")
     for index, row in enumerate(axes):
         image, attribution = maps.image[index], maps.map[index]
         row[0].imshow(image, interpolation="nearest")

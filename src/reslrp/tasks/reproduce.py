@@ -70,7 +70,7 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: a row cannot be composed or evaluated, or the rows do not fit together.
     """
-    return carry_out(plan(cfg, cfg.reproduce.name, typed_overrides()))
+    return carry_out(plan(cfg, cfg.reproduce.name, typed_overrides()), {})
 
 
 def run_all(cfg: DictConfig) -> None:
@@ -83,9 +83,10 @@ def run_all(cfg: DictConfig) -> None:
         experiment.output_dir = cfg.output_dir
         plans.append(plan(experiment, name, typed))
     incomplete = []
+    measured: dict[str, Path] = {}
     for each in plans:
         try:
-            carry_out(each)
+            carry_out(each, measured)
         except IncompleteRun as error:  # its product is written; the others and the report shall be, too
             incomplete.append(str(error))
     root = product_folder(plans[0].config).parent
@@ -134,8 +135,12 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
     return Plan(cfg, command, tuple(rows))
 
 
-def carry_out(plan: Plan) -> Path:
+def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
     """Measure the rows that are not measured yet and write the product.
+
+    Args:
+        plan: of the experiment.
+        measured: folders of what this process has measured already, by configuration; what is measured now is added.
 
     Raises:
         IncompleteRun: unreadable images were skipped; the product is made of the others.
@@ -146,12 +151,14 @@ def carry_out(plan: Plan) -> Path:
     measure = get_method(cfg.reproduce.measure)
     rows = []
     for position, row in enumerate(plan.rows, start=1):
-        console.print(
-            f"[bold]{cfg.reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        folders = tuple(measure(config) for config in row.configs)
+        keys = [OmegaConf.to_yaml(config) for config in row.configs]
+        if not measured.keys() >= set(keys):
+            heading = f"[bold]{cfg.reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}"
+            console.print(heading, highlight=False, soft_wrap=True)
+        for key, config in zip(keys, row.configs, strict=True):
+            if key not in measured:
+                measured[key] = measure(config)
+        folders = tuple(measured[key] for key in keys)
         rows.append(Measured(row.label, folders, row.published, row.control, row.command, row.traits))
     try:
         folder.mkdir(parents=True, exist_ok=True)
