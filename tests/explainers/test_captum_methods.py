@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from small_networks import seeded_images, small_resnet, small_vgg
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck, resnet101
 
 from reslrp.errors import InputError
 from reslrp.explainers.deeplift import DeepLift
@@ -194,6 +194,17 @@ def test_lrp_epsilon_correct_equals_input_x_gradient(network: nn.Module) -> None
     found = LRPEpsilon(network, variant="correct").attribute(images, TARGET)
     expected = InputXGradient(network).attribute(images, TARGET)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=3e-4 * float(expected.abs().max()))
+
+
+def test_lrp_epsilon_published_goes_on_in_float64_where_float32_overflows() -> None:
+    torch.manual_seed(0)
+    network = resnet101(weights=None, num_classes=5).eval()
+    images = torch.randn(1, 3, 32, 32)
+    relevance = LRPEpsilon(network, variant="published").attribute(images, 3)
+    expected = LRPEpsilon(copy.deepcopy(network).double(), variant="published").attribute(images.double(), 3)
+    assert relevance.abs().max() > torch.finfo(torch.float32).max
+    torch.testing.assert_close(relevance, expected)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
 def test_lrp_epsilon_published_is_captum_on_the_network_as_it_is_and_explodes() -> None:

@@ -111,6 +111,28 @@ def test_a_word_that_is_no_category_is_refused(maps: Maps, tmp_path: Path) -> No
         keep_confirmed(propose(maps), path)
 
 
+def test_a_file_from_a_spreadsheet_keeps_its_words_or_is_refused(maps: Maps, tmp_path: Path) -> None:
+    path = tmp_path / FAILURES
+    path.write_text('\ufeffsample_id,note,confirmed\ns00,,WA,\ns01,"a, b",IA\n', encoding="utf-8")
+    assert list(keep_confirmed(propose(maps), path)["confirmed"])[:3] == [
+        "wrongly_attended",
+        "insufficiently_attended",
+        "",
+    ]
+    path.write_text("sample_id,note,confirmed\ns00,,WA\ns01,a, b,IA\n")
+    with pytest.raises(InputError, match="line 3 has more or fewer fields"):
+        keep_confirmed(propose(maps), path)
+    path.write_text("sample_id,note,confirmed\ns00,WA\n")
+    with pytest.raises(InputError, match="line 2 has more or fewer fields"):
+        keep_confirmed(propose(maps), path)
+    path.write_text("sample_id,note,confirmed\ns00,größer,WA\n", encoding="latin-1")
+    with pytest.raises(InputError, match="not in UTF-8"):
+        keep_confirmed(propose(maps), path)
+    path.write_text("")
+    with pytest.raises(InputError, match="no columns"):
+        keep_confirmed(propose(maps), path)
+
+
 def test_contact_sheet_shows_every_failure_in_order(maps: Maps) -> None:
     failures = propose(maps).assign(id_score=np.linspace(-0.1, 0.4, 6), confirmed="")
     figure = contact_sheet(maps, failures, across=4)

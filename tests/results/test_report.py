@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -86,6 +87,27 @@ def test_curves_and_samples_are_the_runs(page: str) -> None:
     values = np.frombuffer(base64.b64decode(packed["data"]), dtype=np.uint8).reshape(3, 2, packed["points"]) / 255
     np.testing.assert_allclose(values[1, 0], np.linspace(0, 0.8, packed["points"]), atol=1 / 255)
     np.testing.assert_allclose(values[1, 1], np.linspace(0.2, 0.0, packed["points"]), atol=1 / 255)
+
+
+def test_runs_are_found_from_anywhere_and_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "evaluate" / "odd", "ours <!-- x </script>", num_samples=2)
+    folder = tmp_path / "reproduce" / "table1"
+    folder.mkdir(parents=True)
+    rows = [Measured("Ours", (run,), "6")]
+    product = comparison(rows, folder, "imagenet", title="Table 1", published_table="1")
+    write_product(folder, product, {"name": "table1", "title": "T", "dataset": "demo", "command": "c"}, rows)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for here, root in ((tmp_path, Path()), (elsewhere, tmp_path), (elsewhere, Path(".."))):
+        monkeypatch.chdir(here)
+        write_report(root, elsewhere / "report.html", "Results")
+        page = (elsewhere / "report.html").read_text(encoding="utf-8")
+        assert [run["name"].split(" on ")[0] for run in embedded(page)] == ["ours <!-- x </script>"]
+        assert "1 evaluations" in page
+        assert "no longer" not in page
+    shutil.move(run, tmp_path / "away")
+    write_report(Path("../reproduce"), elsewhere / "report.html", "Results")
+    assert "1 runs of these tables and figures lie no longer" in (elsewhere / "report.html").read_text("utf-8")
 
 
 def test_an_empty_folder_has_no_report(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from synthetic_runs import write_run
 
 from reslrp.errors import InputError
-from reslrp.results.grid import Cell, Grid, to_latex, to_markdown, to_rich
+from reslrp.results.grid import Cell, Grid, number, to_latex, to_markdown, to_rich
 from reslrp.results.measured import Measured
 from reslrp.results.product import Product, write_product
 from reslrp.results.tables import compare, comparison, lay_out
@@ -116,7 +116,11 @@ def test_written_files_hold_the_same_numbers(tmp_path: Path, rows: list[Measured
 GRID = Grid(
     "A_title & more",
     ["Method", "ID ↑"],
-    [[[Cell("a_b|c", number=False), Cell("-0.100", "0.020", bold=True)]], [[Cell("50%", number=False), Cell("–")]]],
+    [
+        [[Cell("a_b|c", number=False), Cell("-0.100", "0.020", bold=True)]],
+        [[Cell("50%", number=False), Cell("–")], [Cell("x", number=False), Cell("·")]],
+        [[Cell("huge", number=False), number(-2.5e31)], [Cell("few", number=False), Cell("5 (4.2%)")]],
+    ],
     ["a < b"],
 )
 
@@ -124,9 +128,15 @@ GRID = Grid(
 def test_latex_is_escaped_and_uses_booktabs() -> None:
     text = to_latex(GRID)
     assert r"\caption{A\_title \& more}" in text
-    assert r"a\_b|c & $\mathbf{-0.100} \pm 0.020$ \\" in text
+    assert r"a\_b\textbar{}c & $\mathbf{-0.100} \pm 0.020$ \\" in text
     assert r"50\% & -- \\" in text
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
+    assert r"x & $\cdot$ \\" in text
+    assert r"huge & $-2.5\cdot 10^{31}$ \\" in text
+    assert r"few & $5\ (4.2\%)$ \\" in text
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 3, 1]
+    assert "resizebox" not in text
+    wide = Grid("Wide", ["Method"] * 9, [[[Cell("0.5")] * 9]])
+    assert r"\resizebox{\textwidth}{!}{%" in to_latex(wide)
     assert text.count("{") == text.count("}")
 
 

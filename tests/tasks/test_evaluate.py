@@ -11,69 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from PIL import Image
+from small_runs import ROOT, command_line, configured, overrides
 
 from reslrp.errors import IncompleteRun, InputError
 from reslrp.results.store import SampleStore, read_curves, read_samples
 from reslrp.tasks.evaluate import evaluate, run
 
-ROOT = Path(__file__).parents[2]
-CLASSES = ("finch", "jay", "wren")
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    """Three classes, four test images each, and random weights of the demo network in ``weights.pt``."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 1), ("test", 4)):
-        for name in CLASSES:
-            folder = tmp_path / "photographs" / split / name
-            folder.mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
-                Image.fromarray(pixels).save(folder / f"{index}.png")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = OmegaConf.load(ROOT / "conf/model/demo.yaml")
-        options = {key: model[key] for key in ("_target_", "block", "layers", "width_per_group")}
-        network = instantiate(options, num_classes=3)
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    return tmp_path
-
-
-def overrides(folder: Path, *more: str) -> list[str]:
-    return [
-        "dataset=image_folder",
-        f"dataset.root={folder / 'photographs'}",
-        "dataset.image_size=32",
-        "dataset.resize=32",
-        "dataset.num_workers=0",
-        "num_samples=9",
-        f"model.checkpoint={folder / 'weights.pt'}",
-        "task.batch_size=2",
-        "task.pictures=2",
-        "logger=none",
-        f"output_dir={folder / 'run'}",
-        *more,
-    ]
-
-
-def configured(folder: Path, *more: str) -> object:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides(folder, *more))
-
-
-def command_line(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, str(ROOT / "run.py"), *overrides(folder, *more)]
-
-
 def test_leaves_what_was_promised(photographs: Path) -> None:
-    folder = evaluate(configured(photographs, "protocol=[published,strict]", "explainer=ours"))  # type: ignore[arg-type]
+    folder = evaluate(configured(photographs, "protocol=[published,strict]", "explainer=ours"))
     rows = read_samples(folder)
     assert list(rows.columns)[:10] == (
         [
@@ -112,23 +61,23 @@ def test_leaves_what_was_promised(photographs: Path) -> None:
 
 
 def test_goes_on_where_it_stopped_with_the_same_numbers(photographs: Path) -> None:
-    folder = evaluate(configured(photographs))  # type: ignore[arg-type]
+    folder = evaluate(configured(photographs))
     whole, curves = read_samples(folder), (folder / "curves.jsonl").read_text()
     lines = (folder / "samples.csv").read_text().splitlines(keepends=True)
     # As if killed within the fourth row: its curves are written, the row is torn.
     (folder / "samples.csv").write_text("".join(lines[:4]) + lines[4][:20])
     (folder / "summary.json").unlink()
-    evaluate(configured(photographs))  # type: ignore[arg-type]
+    evaluate(configured(photographs))
     again = read_samples(folder)
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
     assert (folder / "curves.jsonl").read_text() == curves
 
 
 def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
-    evaluate(configured(photographs, "explainer=center"))  # type: ignore[arg-type]
+    evaluate(configured(photographs, "explainer=center"))
     with pytest.raises(InputError, match=r"explainer\.name was 'center', now 'random'"):
-        evaluate(configured(photographs, "explainer=random"))  # type: ignore[arg-type]
-    folder = evaluate(configured(photographs, "explainer=center", "task.forward_batch_size=5"))  # type: ignore[arg-type]
+        evaluate(configured(photographs, "explainer=random"))
+    folder = evaluate(configured(photographs, "explainer=center", "task.forward_batch_size=5"))
     assert len(read_samples(folder)) == 9
 
 
@@ -136,23 +85,23 @@ def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -
     (photographs / "photographs/test/jay/2.png").write_text("not a picture")
     more = ("explainer=center", "num_samples=12")
     with pytest.raises(InputError, match=r"2\.png"):
-        evaluate(configured(photographs, *more))  # type: ignore[arg-type]
+        evaluate(configured(photographs, *more))
     other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
     with pytest.raises(IncompleteRun, match="1 of 12"):
-        run(configured(photographs, *other))  # type: ignore[arg-type]
+        run(configured(photographs, *other))
     store = SampleStore(photographs / "skipping")
     assert len(store.done()) == 11
     assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
 
 
 def test_the_order_of_protocols_and_metrics_is_part_of_a_run(photographs: Path) -> None:
-    evaluate(configured(photographs, "explainer=center", "protocol=[published,strict]"))  # type: ignore[arg-type]
+    evaluate(configured(photographs, "explainer=center", "protocol=[published,strict]"))
     with pytest.raises(InputError, match="order of protocol"):
-        evaluate(configured(photographs, "explainer=center", "protocol=[strict,published]"))  # type: ignore[arg-type]
+        evaluate(configured(photographs, "explainer=center", "protocol=[strict,published]"))
 
 
 def test_no_further_metrics_on_request(photographs: Path) -> None:
-    folder = evaluate(configured(photographs, "explainer=center", "metric=[]"))  # type: ignore[arg-type]
+    folder = evaluate(configured(photographs, "explainer=center", "metric=[]"))
     assert list(read_samples(folder).columns)[-1] == "seconds"
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,6 +78,23 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
     planned = plan(figure, "figureB", ["dataset=cub", "task.forward_batch_size=8"])
     assert [[config.seed for config in row.configs] for row in planned.rows] == [[42], [42]]
     assert planned.rows[0].configs[0].task._target_ == "reslrp.tasks.explain.run"
+
+
+@pytest.mark.usefixtures("hydra_job")
+@pytest.mark.parametrize("typed", ["++model.checkpoint=best.pt", "seed=42", "model.weights=w.pt"])
+def test_one_network_is_not_counted_five_times(typed: str) -> None:
+    overrides = ["dataset=cub", typed, *(["model.checkpoint=null"] if "weights" in typed else [])]
+    rows = plan(compose("config", ["experiment=table2", *overrides]), "table2", overrides).rows
+    assert {len(row.configs) for row in rows} == {1}
+
+
+@pytest.mark.usefixtures("hydra_job")
+@pytest.mark.parametrize("name", ["table2", "table3", "tableC", "figure6", "figureB"])
+def test_rows_that_say_ratio_are_ratio_whatever_is_typed(name: str) -> None:
+    rows = plan(compose("config", [f"experiment={name}", "split=symmetric"]), name, ["split=symmetric"]).rows
+    for row in rows:
+        if "symmetric" not in row.label and "split" in row.configs[0].explainer and row.label != "Method (i)":
+            assert row.configs[0].explainer.split == "ratio", row.label
 
 
 @pytest.mark.usefixtures("hydra_job")
@@ -167,7 +185,7 @@ def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys:
         assert f"{value:.3f}" in printed
     product = json.loads((folder / "product.json").read_text())
     for row, value in zip(product["rows"], frame["id_score"], strict=False):
-        summary = json.loads((tmp_path / row["folders"][0] / "summary.json").read_text())
+        summary = json.loads((folder / row["folders"][0] / "summary.json").read_text())
         assert summary["id_score"] == pytest.approx(value)
 
     # Another experiment with the same rows measures nothing twice: the seconds in its rows are those of the first time.
@@ -250,6 +268,37 @@ def test_figures_and_table_d(run: Run, tmp_path: Path) -> None:
     failures.to_csv(results / "tableD" / "failures.csv", index=False)
     assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
     assert "1 are confirmed" in (results / "tableD" / "table.md").read_text()
+
+
+def test_the_command_of_a_product_makes_it_again(run: Run, tmp_path: Path) -> None:
+    options = [ROWS, "reproduce.product.threshold=0.9", "num_samples=2", "task.pictures=0", "metric=[]"]
+    assert run("experiment=tableD", *options, f"output_dir={tmp_path / 'out'}") == 0
+    command = shlex.split(json.loads((tmp_path / "out" / "tableD" / "product.json").read_text())["command"])
+    assert command[:3] == ["python", "run.py", "experiment=tableD"]
+    assert {*options, f"output_dir={tmp_path / 'out'}"} <= set(command)
+
+
+def test_pictures_that_all_rows_have_are_shown(run: Run, tmp_path: Path) -> None:
+    demo = ["experiment=demo", "reproduce.product.reference=null", "num_samples=4", "reproduce.controls=[]"]
+    first, second = ("{label: A, overrides: ['explainer=center']}", "{label: B, overrides: ['explainer=edges']}")
+    assert run(*demo, f"reproduce.rows=[{first}]", "task.pictures=3") == 0
+    assert run(*demo, f"reproduce.rows=[{first},{second}]", "task.pictures=2") == 0
+    assert (tmp_path / "outputs/reproduce/image_folder/demo/maps.png").exists()
+
+
+def test_relevance_sums_are_those_of_the_samples_asked_for(run: Run, tmp_path: Path) -> None:
+    options = ["task=conservation", "explainer=ours", "num_samples=4", f"output_dir={tmp_path / 'sums'}"]
+    assert run(*options) == 0
+    path = tmp_path / "sums" / "conservation.csv"
+    whole = path.read_text()
+    path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert run(*options) == 0
+    assert path.read_text() == whole
+
+
+def test_no_experiments_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("experiment=all", "experiments=[]") == 2
+    assert "experiments=[]" in capsys.readouterr().err
 
 
 def test_a_misspelt_row_ends_before_anything_is_measured(

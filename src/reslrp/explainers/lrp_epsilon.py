@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import captum.attr
+import torch
 from captum.attr._utils.custom_modules import Addition_Module
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, IdentityRule
 from torch import Tensor, fx, nn
@@ -62,18 +63,27 @@ class LRPEpsilon:
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Relevance (N, 3, H, W) in units of the logit.
 
+        In the precision of the images, or in float64 where ``"published"`` does not fit: on a ResNet101 the relevance
+        that it counts again and again exceeds float32's 3e38.
+
         Raises:
             InputError: a module that captum has no rule for.
         """
         with captum_call():
             network, images, classes = self._shared.prepare(images, target)
-            # captum leaves activations and, for some rules, other weights on the modules: a copy for this call alone.
-            network = shared_copy(network)
-            self._set_rules(network)
-            try:
-                relevance: Tensor = captum.attr.LRP(network).attribute(images, classes)
-            except TypeError as error:
-                raise InputError(f"lrp_epsilon: captum has no rule for a module of the network: {error}") from error
+            relevance = self._relevance(network, images, classes)
+            if not torch.isfinite(relevance).all():
+                relevance = self._relevance(network, images.double(), classes)
+        return relevance
+
+    def _relevance(self, network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+        # captum leaves activations and, for some rules, other weights on the modules: a copy for this call alone.
+        network = shared_copy(network).to(images.dtype)
+        self._set_rules(network)
+        try:
+            relevance: Tensor = captum.attr.LRP(network).attribute(images, classes)
+        except TypeError as error:
+            raise InputError(f"lrp_epsilon: captum has no rule for a module of the network: {error}") from error
         return relevance.detach()
 
     def _set_rules(self, network: nn.Module) -> None:

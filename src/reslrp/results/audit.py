@@ -121,6 +121,7 @@ def _grid(frame: pd.DataFrame, score: str, dataset: str) -> Grid:
         [group for group in groups.values() if group],
         [
             "Each column turns one switch and keeps the earlier ones: change by it, · where it does not concern the "
-            "method. Bold: the 95% paired bootstrap interval of the change excludes 0."
+            "method. Bold: the 95% paired bootstrap interval of the change excludes 0.",
+            "The explained class (explainer.target) and Score-CAM's weights (explainer.variant) stay as published.",
         ],
     )

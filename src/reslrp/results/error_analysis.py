@@ -8,6 +8,8 @@ counted in the table instead of the proposal.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +32,9 @@ CATEGORIES = {
     "wrongly_attended": "Wrongly attended",
 }
 _INITIALS = {"IA": "insufficiently_attended", "OA": "over_attended", "WA": "wrongly_attended"}
+SHEET_LEGEND = "On the contact sheet: ID score and category ({}); white: outline of the object.".format(
+    ", ".join(f"{short} = {CATEGORIES[category].lower()}" for short, category in _INITIALS.items())
+)
 FAILURES = "failures.csv"
 ATTENDED_SHARE = 0.5
 """The attended area is the smallest set of pixels that holds this share of the positive attribution."""
@@ -148,14 +153,25 @@ def _earlier(path: Path) -> pd.DataFrame:
     if not path.exists():
         nothing: pd.DataFrame = pd.DataFrame(columns=["sample_id", "confirmed"], dtype=str)
         return nothing
-    earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"sample_id", "confirmed"} <= set(earlier.columns):
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))  # a spreadsheet may put a mark first
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not in UTF-8: save it as CSV in UTF-8") from None
+    if not {"sample_id", "confirmed"} <= set(reader.fieldnames or ()):
         raise InputError(f"{path} has no columns sample_id and confirmed: restore them, or delete the file")
-    categories = [_INITIALS.get(said.strip().upper(), said.strip()) for said in earlier["confirmed"]]
-    for line, category in enumerate(categories, start=2):
+    lines = []
+    for number, line in enumerate(reader, start=2):
+        surplus: Sequence[str] = line.pop(None, [])  # where csv puts what is too much
+        if any(surplus) or None in line.values():
+            raise InputError(
+                f"{path}, line {number} has more or fewer fields than the heading: quote what holds a comma"
+            )
+        said = line["confirmed"].strip()
+        category = _INITIALS.get(said.upper(), said)
         if category and category not in CATEGORIES:
-            raise InputError(f"{path}, line {line}: {category!r} is no category, write one of {', '.join(CATEGORIES)}")
-    checked: pd.DataFrame = earlier.assign(confirmed=categories)
+            raise InputError(f"{path}, line {number}: {said!r} is no category, write one of {', '.join(CATEGORIES)}")
+        lines.append({**line, "confirmed": category})
+    checked: pd.DataFrame = pd.DataFrame(lines, columns=list(reader.fieldnames or ()), dtype=str)
     return checked
 
 

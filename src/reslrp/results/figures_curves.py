@@ -43,7 +43,9 @@ def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
     colours = [(*pairs[::2], *pairs[1::2])[index % 20] for index in range(len(rows))]
     for down, protocol in enumerate(protocols):
         for index, row in enumerate(rows):
-            for axis, curves in zip(axes[down], sampled_curves(row.folders[0], protocol), strict=True):
+            order = list(row.samples[0].index)  # of several checkpoints the mean, as in the table
+            both = np.mean([sampled_curves(folder, protocol, order) for folder in row.folders], axis=0)
+            for axis, curves in zip(axes[down], both, strict=True):
                 mean = curves.mean(axis=0)
                 error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else np.zeros_like(mean)
                 style = "--" if row.control else "-"

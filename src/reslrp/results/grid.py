@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+HUGE = 1e4
+WIDE = 7
+"""A table of more columns is scaled to the page in LaTeX."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,11 @@ def words(text: str) -> Cell:
 
 
 def number(value: float | None, error: float | None = None, bold: bool = False, signed: bool = False) -> Cell:
-    """A cell of a fraction with three decimals; a dash where there is no value."""
+    """A cell of a fraction with three decimals, of a huge number in powers of ten; a dash where there is no value."""
     if value is None or math.isnan(value):
         return Cell("–")
-    shown = f"{value:+.3f}" if signed else f"{value:.3f}"
+    digits = ".3f" if abs(value) < HUGE else ".1e"
+    shown = f"{value:+{digits}}" if signed else f"{value:{digits}}"
     return Cell(shown, "" if error is None or math.isnan(error) else f"{error:.3f}", bold)
 
 
@@ -108,12 +114,15 @@ def to_latex(grid: Grid) -> str:
     body = "\\midrule\n".join("".join(_latex_row(row) for row in group) for group in grid.groups)
     header = " & ".join(_latex_text(name) for name in grid.header)
     notes = "".join(f"\\par\\smallskip\\footnotesize {_latex_text(note)}\n" for note in grid.notes)
+    table = (
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}"
+    )
+    if len(grid.header) >= WIDE:
+        table = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{table}%\n}}"
     return (
-        "% needs \\usepackage{booktabs}\n"
+        "% needs \\usepackage{booktabs,graphicx}\n"
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_latex_text(grid.title)}}}\n"
-        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-        f"{notes}\\end{{table}}\n"
+        f"\\caption{{{_latex_text(grid.title)}}}\n{table}\n{notes}\\end{{table}}\n"
     )
 
 
@@ -130,14 +139,16 @@ def _latex_row(row: Sequence[Cell]) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    if not cell.number or cell.text == "–":
+    if not cell.number or not _NUMBER.match(cell.text):
         return f"\\textbf{{{_latex_text(cell.text)}}}" if cell.bold else _latex_text(cell.text)
-    value = _latex_text(cell.text.lstrip("+-"))
-    sign = cell.text[: len(cell.text) - len(cell.text.lstrip("+-"))]
-    value = f"\\mathbf{{{sign}{value}}}" if cell.bold else f"{sign}{value}"
+    text = _latex_text(cell.text).replace(" ", "\\ ")
+    value = _POWER.sub(lambda power: f"\\cdot 10^{{{int(power[1])}}}", text)
+    value = f"\\mathbf{{{value}}}" if cell.bold else value
     return f"${value} \\pm {cell.error}$" if cell.error else f"${value}$"
 
 
+_NUMBER = re.compile(r"[+-]?\d")
+_POWER = re.compile(r"e([+-]\d+)$")
 _LATEX = {
     "\\": "\\textbackslash{}",
     "&": "\\&",
@@ -151,7 +162,13 @@ _LATEX = {
     "^": "\\textasciicircum{}",
     "±": "$\\pm$",
     "–": "--",
+    "—": "---",
     "−": "$-$",
+    "·": "$\\cdot$",
+    "×": "$\\times$",
+    "|": "\\textbar{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
     "↑": "$\\uparrow$",
     "↓": "$\\downarrow$",
     "≤": "$\\leq$",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reslrp.results.figures_maps import map_grid
+from reslrp.results.figures_maps import chosen, map_grid
 from reslrp.results.maps import MAPS, read_maps
 from reslrp.results.measured import Measured
 from reslrp.results.product import Product
@@ -26,7 +26,10 @@ def overview(
         reference: row that the others are compared with.
     """
     product = comparison(rows, folder, dataset, title=title, reference=reference)
-    shown = [(row.label, read_maps(row.folders[0])) for row in rows if (row.folders[0] / MAPS).exists()]
+    maps = {row.label: read_maps(row.folders[0]) for row in rows if (row.folders[0] / MAPS).exists()}
+    # Runs of another number of pictures may be among them: what all show is shown.
+    fewest = min((len(each.sample_id) for each in maps.values()), default=0)
+    shown = [(label, chosen(each, range(fewest))) for label, each in maps.items()]
     figures = {**product.figures, "maps": map_grid(shown)} if shown else product.figures
     return replace(
         product, figures=figures, notes=[*product.notes, f"pictures: {folder}/maps.png, {folder}/curves.png"]

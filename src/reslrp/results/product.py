@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,12 @@ def write_product(folder: Path, product: Product, description: dict[str, Any], r
         "figures": list(product.figures),
         "notes": product.notes,
         "rows": [
-            {"label": row.label, "folders": [str(path) for path in row.folders], "command": row.command} for row in rows
+            {
+                "label": row.label,
+                "folders": [os.path.relpath(path, folder) for path in row.folders],
+                "command": row.command,
+            }
+            for row in rows
         ],
     }
     write_atomically(folder / PRODUCT, json.dumps(content, indent=2) + "\n")

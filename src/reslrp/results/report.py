@@ -46,8 +46,13 @@ def write_report(root: Path, path: Path, title: str) -> None:
     """
     products = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in sorted(root.rglob(PRODUCT))]
     products.sort(key=lambda found: (found[1]["dataset"], _place(found[1]["name"]), found[1]["name"]))
-    named = [Path(folder) for _, product in products for row in product["rows"] for folder in row["folders"]]
-    folders = dict.fromkeys([*named, *(file.parent for file in sorted(root.rglob(SUMMARY)))])
+    rows: dict[Path, dict[str, Any]] = {}  # the first row that shows a run names it
+    for folder, product in products:
+        for row in product["rows"]:
+            for relative in row["folders"]:
+                rows.setdefault((folder / relative).resolve(), row)
+    gone = [run for run in rows if not run.exists()]
+    folders = dict.fromkeys([*rows, *(file.parent.resolve() for file in sorted(root.rglob(SUMMARY)))])
     evaluations = [
         Evaluation(folder, read_summary(folder))
         for folder in folders
@@ -55,20 +60,15 @@ def write_report(root: Path, path: Path, title: str) -> None:
     ]
     if not evaluations and not products:
         raise InputError(f"{root} holds no finished evaluation: run one first, or name another folder with task.root=")
-    rows: dict[str, dict[str, Any]] = {}  # the first row that shows an evaluation names it
-    for _, product in products:
-        for row in product["rows"]:
-            for folder in row["folders"]:
-                rows.setdefault(folder, row)
-    labels = [rows.get(str(each.folder), {}).get("label", each.folder.name) for each in evaluations]
+    labels = [rows.get(each.folder, {}).get("label", each.folder.name) for each in evaluations]
     page = _Page(resources.files("reslrp.results").joinpath("report.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        subtitle=html.escape(_subtitle(evaluations, products)),
+        subtitle=html.escape(_subtitle(evaluations, products, gone)),
         navigation=_navigation([product for _, product in products]),
         products="\n".join(_product(folder, product) for folder, product in products),
         evaluations=evaluations_table([evaluation.summary for evaluation in evaluations], labels),
         provenance=_provenance(evaluations),
-        data=_embedded([_run_data(each, rows.get(str(each.folder), {}).get("command")) for each in evaluations]),
+        data=_embedded([_run_data(each, rows.get(each.folder, {}).get("command")) for each in evaluations]),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page)
@@ -80,12 +80,15 @@ class _Page(Template):
     delimiter = "%%"
 
 
-def _subtitle(evaluations: Sequence[Evaluation], products: Sequence[tuple[Path, dict[str, Any]]]) -> str:
+def _subtitle(
+    evaluations: Sequence[Evaluation], products: Sequence[tuple[Path, dict[str, Any]]], gone: Sequence[Path]
+) -> str:
     datasets = sorted({str(each.summary["dataset"]) for each in evaluations})
     samples = sum(int(each.summary["num_samples"]) for each in evaluations)
     return (
         f"{len(products)} tables and figures, {len(evaluations)} evaluations, {samples} explained samples; "
         f"data: {', '.join(datasets)}. Scores are fractions; ID = Insertion − Deletion."
+        + (f" {len(gone)} runs of these tables and figures lie no longer where they were." if gone else "")
     )
 
 
@@ -160,7 +163,7 @@ def _packed(folder: Path, protocol: str, order: Sequence[str]) -> str:
 
 def _embedded(data: Any) -> str:
     """JSON that may stand inside a script element."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _provenance(evaluations: Sequence[Evaluation]) -> str:

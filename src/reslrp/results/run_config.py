@@ -20,6 +20,7 @@ EXECUTION_KEYS = (
     "trainer",
     "logger",
     "model.checkpoint",
+    "dataset.manifest",
     "dataset.num_workers",
     "dataset.batch_size",
     "dataset.datamodule",
@@ -29,8 +30,8 @@ EXECUTION_KEYS = (
     "reproduce",
 )
 """Keys that say how or where an evaluation is carried out. They do not change what is measured, so they may change
-between two starts of the same run. (The checkpoint counts by its content, not by its path; ``reproduce`` lays out a
-table of which the run may be a row.)"""
+between two starts of the same run. (The checkpoint and the manifest count by their content, not by their path;
+``reproduce`` lays out a table of which the run may be a row.)"""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,15 +28,17 @@ def summarise(samples: pd.DataFrame, description: Mapping[str, Any]) -> dict[str
     Returns:
         ``description``, then ``num_samples``, ``accuracy`` in [0, 1], and for every measured column its mean and, with
         the suffix ``_stderr``, the standard error of the mean (sample standard deviation / sqrt(n); NaN rows left out,
-        null where fewer than two rows are left).
+        null where fewer than two rows are left or it exceeds float64).
     """
     summary: dict[str, Any] = {**description, "num_samples": len(samples)}
     summary["accuracy"] = float((samples["label"] == samples["predicted"]).mean())
     measured = [*SCORES, *(name for name in samples.columns if name not in (*SCORES, *_NOT_AVERAGED))]
     for name in measured:
         values = samples[name].dropna().to_numpy(dtype=float)
+        with np.errstate(over="ignore"):  # sums of the published LRP-epsilon reach 1e180
+            error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
         summary[name] = float(values.mean()) if len(values) else None
-        summary[f"{name}_stderr"] = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+        summary[f"{name}_stderr"] = error if error is not None and np.isfinite(error) else None
     summary["seconds_per_sample"] = float(samples["seconds"].median())
     return summary
 

@@ -19,17 +19,35 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return container
 
 
+FILES = (("model", "checkpoint"), ("model", "weights"), ("dataset", "manifest"))
+"""Settings that may name a file of the user's."""
+
+
 def identified(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with the SHA-256 of the checkpoint: numbers belong to the weights, not to a file's name."""
-    checkpoint = config["model"]["checkpoint"]
-    digest = None
-    if checkpoint is not None:
-        with Path(checkpoint).open("rb") as file:
-            sha = hashlib.sha256()
-            while block := file.read(1 << 20):
-                sha.update(block)
-        digest = sha.hexdigest()
-    return {**config, "model": {**config["model"], "checkpoint_sha256": digest}}
+    """The configuration with the SHA-256 of the files that it names (``model.checkpoint_sha256`` and so on, None where
+    there is no file): numbers belong to what a file holds, not to its name."""
+    marked = {**config, **{group: dict(config[group]) for group, _ in FILES}}
+    for group, name in FILES:
+        path = config[group].get(name)
+        is_file = path is not None and Path(path).is_file()
+        marked[group][f"{name}_sha256"] = sha256(Path(path)) if is_file else None
+    return marked
+
+
+def without_digests(cfg: DictConfig) -> DictConfig:
+    """The configuration of a run folder's ``config.yaml`` as it was before :func:`identified`."""
+    for group, name in FILES:
+        cfg[group].pop(f"{name}_sha256", None)
+    return cfg
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def typed_command() -> str | None:

@@ -17,7 +17,7 @@ from reslrp.results.append_log import write_atomically
 from reslrp.results.figures_conservation import CONSERVATION
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import identified, resolved, run_folder
-from reslrp.tasks.evaluate import choose_samples, read_catalogue
+from reslrp.tasks.evaluate import check_numbers, choose_samples, read_catalogue
 from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import build
 from reslrp.tasks.lightning import chosen_device
@@ -36,13 +36,14 @@ def run(cfg: DictConfig) -> Path:
     """
     if cfg.explainer._target_ != LRP_EXPLAINER:
         raise InputError(f"relevance sums are those of reslrp.LRP: explainer={cfg.explainer.name} has none, use ours")
+    check_numbers(cfg)
     catalogue = read_catalogue(cfg)
     samples = choose_samples(cfg, catalogue)
     network = explained_network(cfg, catalogue).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("conservation", config)
     claim_folder(folder, config)
-    if (folder / CONSERVATION).exists():
+    if (folder / CONSERVATION).exists() and _explained(folder) == [sample.sample_id for sample in samples]:
         return folder
     options = {key: value for key, value in config["explainer"].items() if key not in ("name", "target", "map")}
     lrp: LRP = build({**options, "_target_": "reslrp.LRP"}, "explainer", model=network)
@@ -62,6 +63,13 @@ def run(cfg: DictConfig) -> Path:
         columns = [probability, sums["input"], sums[blocks[0]], sums[blocks[-1]]]
         for index, values in zip(batch.indices, torch.stack([c.double().cpu() for c in columns], dim=1), strict=True):
             lines.append([samples[index].sample_id, *values.tolist()])
+    if not lines:
+        raise InputError(f"none of the {len(samples)} images can be read ({samples[0].path} and the others)")
     frame = pd.DataFrame(lines, columns=["sample_id", "probability", "input", "first_block", "last_block"])
     write_atomically(folder / CONSERVATION, frame.to_csv(index=False, lineterminator="\n"))
     return folder
+
+
+def _explained(folder: Path) -> list[str]:
+    """Ids of the samples whose sums the folder holds."""
+    return list(pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str})["sample_id"])

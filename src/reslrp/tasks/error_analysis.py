@@ -15,6 +15,7 @@ from reslrp.errors import InputError
 from reslrp.models.build import load_model
 from reslrp.results.error_analysis import (
     FAILURES,
+    SHEET_LEGEND,
     best_baseline,
     contact_sheet,
     keep_confirmed,
@@ -26,6 +27,7 @@ from reslrp.results.error_analysis import (
 from reslrp.results.maps import Maps
 from reslrp.results.measured import Measured
 from reslrp.results.product import Product
+from reslrp.tasks.configuration import without_digests
 from reslrp.tasks.evaluate import read_catalogue
 from reslrp.tasks.explaining import ConfiguredExplainer
 from reslrp.tasks.lightning import chosen_device
@@ -51,8 +53,11 @@ def failures(
     ours = [row for row in rows if row.label == proposed]
     if not ours:
         raise InputError(f"reproduce.product.proposed: {proposed!r} is none of the rows {[row.label for row in rows]}")
-    baseline, best = best_baseline(rows, proposed)
-    limit, origin = (best, f"mean ID score of {baseline}") if threshold is None else (threshold, "given")
+    if threshold is None:
+        baseline, limit = best_baseline(rows, proposed)
+        origin = f"mean ID score of {baseline}"
+    else:
+        limit, origin = threshold, "given"
     scores = worst_samples(ours[0], limit)
     shown = scores.head(worst)
     figures: dict[str, Figure] = {}
@@ -65,14 +70,14 @@ def failures(
         figures["contact_sheet"] = contact_sheet(maps, table)
     write_failures(table, folder / FAILURES)
     grid = table_d(table, dataset, limit, origin, len(scores), len(ours[0].samples[0]))
-    return Product([grid], table, figures)
+    return Product([grid], table, figures, notes=[SHEET_LEGEND] if figures else [])
 
 
 def maps_of(run: Path, sample_ids: Sequence[str]) -> Maps:
     """Maps of chosen samples of a finished evaluation, made with its own configuration, in the given order."""
     cfg = OmegaConf.load(run / "config.yaml")
     assert isinstance(cfg, DictConfig)
-    del cfg.model["checkpoint_sha256"]  # what identified the weights is no argument of the network
+    without_digests(cfg)
     catalogue = read_catalogue(cfg)
     network = load_model(cfg, catalogue.num_classes).to(chosen_device(cfg.device))
     by_id = {sample.sample_id: sample for sample in catalogue.split("test")}

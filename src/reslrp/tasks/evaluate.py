@@ -91,6 +91,7 @@ def evaluate(cfg: DictConfig) -> Path:
         write_manifest(folder / "manifest.csv", samples, catalogue)
         store.merge(order)
     done = store.done()
+    finished = (folder / SUMMARY).exists() and read_summary(folder)["num_samples"] == len(done)
     title = f"{explainer_title(config)} on {config['dataset']['name']}"
     console.print(
         f"[bold]{title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}", highlight=False, soft_wrap=True
@@ -100,7 +101,7 @@ def evaluate(cfg: DictConfig) -> Path:
         run_test(trainer, EvaluationModule(network, config, dataset, left, store))
     if not first_process():  # srun or torchrun started this process beside the first one, which writes the rest
         return folder
-    if left or not (folder / SUMMARY).exists():
+    if left or not finished:
         store.merge(order)
         illustrate(folder, cfg, explainer, dataset, catalogue, title)
         write_summary(folder, summarise(store.samples(), describe(config, explainer, trainer, store)))
@@ -108,13 +109,18 @@ def evaluate(cfg: DictConfig) -> Path:
     return folder
 
 
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise InputError for numbers that are none, of whatever explains samples."""
+    for key, minimum in {"num_samples": 1, "seed": 0, "task.batch_size": 1, "dataset.num_workers": 0}.items():
+        whole_number(key, OmegaConf.select(cfg, key), minimum)
+
+
 def check_settings(cfg: DictConfig) -> None:
     """Raise InputError for settings of an evaluation that have a wrong kind of value."""
-    least = {"num_samples": 1, "seed": 0, "task.batch_size": 1, "task.pictures": 0, "dataset.num_workers": 0}
+    check_numbers(cfg)
+    whole_number("task.pictures", cfg.task.pictures, 0)
     if cfg.task.forward_batch_size is not None:
-        least["task.forward_batch_size"] = 1
-    for key, minimum in least.items():
-        whole_number(key, OmegaConf.select(cfg, key), minimum)
+        whole_number("task.forward_batch_size", cfg.task.forward_batch_size, 1)
     one_of("task.scored_class", cfg.task.scored_class, SCORED)
     if not cfg.protocol:
         raise InputError("protocol=[]: name at least one protocol of conf/protocol")

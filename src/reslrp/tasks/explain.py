@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
 from reslrp.data.catalogue import Sample
 from reslrp.data.dataset import EvaluationDataset
 from reslrp.errors import InputError
-from reslrp.results.maps import MAPS, read_maps, write_maps
+from reslrp.options import whole_number
+from reslrp.results.maps import MAPS, Maps, read_maps, write_maps
 from reslrp.results.pictures import write_pictures
 from reslrp.results.run_config import claim_folder
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder
-from reslrp.tasks.evaluate import choose_samples, read_catalogue
+from reslrp.tasks.evaluate import check_numbers, choose_samples, read_catalogue
 from reslrp.tasks.explained_network import explained_network
 from reslrp.tasks.explaining import ConfiguredExplainer
 from reslrp.tasks.lightning import chosen_device
@@ -33,18 +37,30 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
     """
+    check_numbers(cfg)
     catalogue = read_catalogue(cfg)
-    samples = photographs(cfg.task.images) if cfg.task.images else choose_samples(cfg, catalogue)[: cfg.task.pictures]
+    own = photographs(cfg.task.images)
+    if own and cfg.explainer.target == "label":
+        raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
+    whole_number("task.pictures", cfg.task.pictures, 1)
+    samples = own or choose_samples(cfg, catalogue)[: cfg.task.pictures]
     network = explained_network(cfg, catalogue).to(chosen_device(cfg.device))
     config = identified(resolved(cfg))
     folder = run_folder("explain", config)
-    if (folder / MAPS).exists() and list(read_maps(folder).sample_id) == [sample.sample_id for sample in samples]:
+    # A photograph of the user's own may have been replaced by another of the same name.
+    if (
+        not own
+        and (folder / MAPS).exists()
+        and list(read_maps(folder).sample_id) == [sample.sample_id for sample in samples]
+    ):
         claim_folder(folder, config)
         console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
         return folder
     explainer = ConfiguredExplainer(config["explainer"], network)
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
     maps = sample_maps(explainer, dataset, range(len(samples)), catalogue.class_names, cfg.task.batch_size)
+    if own:
+        maps = named_as_predicted(maps, catalogue.class_names)
 
     claim_folder(folder, config)
     write_maps(folder, maps)
@@ -53,13 +69,20 @@ def run(cfg: DictConfig) -> Path:
     return folder
 
 
-def photographs(paths: list[str]) -> tuple[Sample, ...]:
+def photographs(images: ListConfig | str | None) -> tuple[Sample, ...]:
     """Files of the user's own as samples; their label is not known and not used (``target: predicted``).
 
     Raises:
         InputError: a file does not exist.
     """
+    paths = [images] if isinstance(images, str) else list(images or [])
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:
         raise InputError(f"task.images: there is no file {missing[0]}")
     return tuple(Sample(f"{index}-{Path(path).stem}", Path(path), 0, "test") for index, path in enumerate(paths))
+
+
+def named_as_predicted(maps: Maps, class_names: Sequence[str]) -> Maps:
+    """The maps of photographs whose class nobody said, under the predicted one's name."""
+    names = np.array([f"predicted: {class_names[index]}" for index in maps.predicted])
+    return replace(maps, label=maps.predicted, class_name=names)

@@ -76,6 +76,8 @@ def run(cfg: DictConfig) -> Path:
 def run_all(cfg: DictConfig) -> None:
     """Carry out the experiments that ``cfg.experiments`` names, in order, after checking them all; then the report of
     everything that was reproduced on this data set, ``outputs/reproduce/<dataset>/report.html``."""
+    if not cfg.experiments:
+        raise InputError("experiments=[]: name at least one file of conf/experiment")
     typed = typed_overrides()
     plans = []
     for name in cfg.experiments:
@@ -111,10 +113,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
         for control in reproduce.controls
     ]
-    seeds = list(reproduce.checkpoints.get(cfg.dataset.name, [cfg.seed]))
-    if any(text.startswith("model.checkpoint=") for text in typed):
-        seeds = [cfg.seed]  # one checkpoint is no five
-    command = shlex.join(["python", "run.py", f"experiment={name}", *typed])
+    seeds = checkpoint_seeds(cfg, typed)
+    command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment", "experiments"))])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
@@ -197,10 +197,23 @@ def skipped_samples(folder: Path) -> list[dict[str, str]]:
     return skipped
 
 
-def typed_overrides() -> list[str]:
-    """What the user typed that holds for every row."""
+def checkpoint_seeds(cfg: DictConfig, typed: Sequence[str]) -> list[int]:
+    """Training seeds of the checkpoints that a row is the mean of: several where ``reproduce.checkpoints`` names them
+    for the data set, unless the user chose a seed, or a model whose checkpoint is the same for all of them."""
+    seeds = list(cfg.reproduce.checkpoints.get(cfg.dataset.name, [cfg.seed]))
+    checkpoints = set()
+    for seed in seeds:
+        trained = copy.deepcopy(cfg)
+        trained.seed = seed
+        checkpoints.add(trained.model.checkpoint)
+    chosen = any(text.lstrip("+").startswith("seed=") for text in typed)
+    return [cfg.seed] if chosen or len(checkpoints) < len(seeds) else seeds
+
+
+def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
+    """What the user typed, but for ``task=`` and the keys ``besides``; by default what holds for every row."""
     typed = [text for text in HydraConfig.get().overrides.task if not text.startswith("task=")]
-    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in _OWN]
+    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
 
 
 def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:

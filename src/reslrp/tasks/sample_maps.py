@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from reslrp.data.dataset import EvaluationDataset, collate_evaluation
 from reslrp.data.transforms import Normalization
+from reslrp.errors import InputError
 from reslrp.results.maps import Maps
 from reslrp.tasks.explaining import ConfiguredExplainer
 
@@ -31,6 +32,9 @@ def sample_maps(
         positions: which of them; samples whose image cannot be read are left out if the dataset skips them.
         class_names: by label.
         batch_size: images explained at once.
+
+    Raises:
+        InputError: none of the images can be read.
     """
     device = next(explainer.network.parameters()).device
     loader = DataLoader(Subset(dataset, list(positions)), batch_size=batch_size, collate_fn=collate_evaluation)
@@ -52,6 +56,8 @@ def sample_maps(
                 class_name=np.array([class_names[label] for label in batch.labels.tolist()]),
             )
         )
+    if not parts:
+        raise InputError("none of the images can be read: there is nothing to explain")
     return joined(parts)
 
 
