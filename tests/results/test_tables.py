@@ -134,9 +134,6 @@ def test_latex_is_escaped_and_uses_booktabs() -> None:
     assert r"huge & $-2.5\cdot 10^{31}$ \\" in text
     assert r"few & $5\ (4.2\%)$ \\" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 3, 1]
-    assert "resizebox" not in text
-    wide = Grid("Wide", ["Method"] * 9, [[[Cell("0.5")] * 9]])
-    assert r"\resizebox{\textwidth}{!}{%" in to_latex(wide)
     assert text.count("{") == text.count("}")
 
 

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 HUGE = 1e4
-WIDE = 7
-"""A table of more columns is scaled to the page in LaTeX."""
+"""From here on a number is written in powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,10 @@ def to_latex(grid: Grid) -> str:
     table = (
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}"
     )
-    if len(grid.header) >= WIDE:
-        table = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{table}%\n}}"
     return (
         "% needs \\usepackage{booktabs,graphicx}\n"
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_latex_text(grid.title)}}}\n{table}\n{notes}\\end{{table}}\n"
+        f"\\caption{{{_latex_text(grid.title)}}}\n{_NOT_WIDER}{{%\n{table}}}\n{notes}\\end{{table}}\n"
     )
 
 
@@ -147,6 +144,7 @@ def _latex_cell(cell: Cell) -> str:
     return f"${value} \\pm {cell.error}$" if cell.error else f"${value}$"
 
 
+_NOT_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
 _NUMBER = re.compile(r"[+-]?\d")
 _POWER = re.compile(r"e([+-]\d+)$")
 _LATEX = {
