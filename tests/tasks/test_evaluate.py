@@ -15,8 +15,9 @@ from PIL import Image
 from small_runs import ROOT, command_line, configured, overrides
 
 from reslrp.errors import IncompleteRun, InputError
+from reslrp.results.maps import read_maps
 from reslrp.results.store import SampleStore, read_curves, read_samples
-from reslrp.tasks.evaluate import evaluate, run
+from reslrp.tasks.evaluate import choose_samples, evaluate, read_catalogue, run
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -82,16 +83,20 @@ def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
 
 
 def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -> None:
-    (photographs / "photographs/test/jay/2.png").write_text("not a picture")
     more = ("explainer=center", "num_samples=12")
-    with pytest.raises(InputError, match=r"2\.png"):
-        evaluate(configured(photographs, *more))
+    cfg = configured(photographs, *more)
+    broken = choose_samples(cfg, read_catalogue(cfg))[0].path
+    broken.write_text("not a picture")
+    with pytest.raises(InputError, match=str(broken)):
+        evaluate(cfg)
     other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
     with pytest.raises(IncompleteRun, match="1 of 12"):
         run(configured(photographs, *other))
     store = SampleStore(photographs / "skipping")
     assert len(store.done()) == 11
-    assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
+    assert [sample.path for sample in store.skipped()] == [str(broken)]
+    shown = read_maps(photographs / "skipping").sample_id
+    assert list(shown) == list(store.samples()["sample_id"])[:2]
 
 
 def test_the_order_of_protocols_and_metrics_is_part_of_a_run(photographs: Path) -> None:

@@ -64,7 +64,7 @@ class LRPEpsilon:
         """Relevance (N, 3, H, W) in units of the logit.
 
         In the precision of the images, or in float64 where ``"published"`` does not fit: on a ResNet101 the relevance
-        that it counts again and again exceeds float32's 3e38.
+        that it counts again and again or its sum exceeds float32's 3e38.
 
         Raises:
             InputError: a module that captum has no rule for.
@@ -72,7 +72,7 @@ class LRPEpsilon:
         with captum_call():
             network, images, classes = self._shared.prepare(images, target)
             relevance = self._relevance(network, images, classes)
-            if not torch.isfinite(relevance).all():
+            if not torch.isfinite(relevance.abs().flatten(1).sum(dim=1)).all():
                 relevance = self._relevance(network, images.double(), classes)
         return relevance
 

@@ -77,7 +77,7 @@ def qualitative(
     dataset: str,
     *,
     images: Sequence[int],
-    cmaps: Sequence[str],
+    cmaps: Sequence[str] | str,
     transposed: bool = False,
 ) -> Product:
     """A figure per colour map (``figure_<cmap>``), with one column of maps per row of the experiment.
@@ -87,12 +87,13 @@ def qualitative(
         folder: where the product goes (not used: the figure is all there is).
         dataset: what was explained.
         images: positions of the shown samples among those explained; what is beyond them is left out.
-        cmaps: matplotlib's names.
+        cmaps: one or several of matplotlib's names.
         transposed: images across.
 
     Raises:
         InputError: the rows explain different samples, or fewer than any of ``images``, or there is no such colour map.
     """
+    cmaps = [cmaps] if isinstance(cmaps, str) else cmaps
     unknown = [cmap for cmap in cmaps if cmap not in matplotlib.colormaps]
     if unknown or not cmaps:
         raise InputError(f"reproduce.product.cmaps: {unknown or cmaps} are no colour maps of matplotlib's")

@@ -64,7 +64,7 @@ def write_product(folder: Path, product: Product, description: dict[str, Any], r
         "rows": [
             {
                 "label": row.label,
-                "folders": [os.path.relpath(path, folder) for path in row.folders],
+                "folders": [os.path.relpath(path.resolve(), folder.resolve()) for path in row.folders],
                 "command": row.command,
             }
             for row in rows

@@ -139,7 +139,7 @@ def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
     name = f"{summary['explainer']} on {summary['dataset']}, {summary['num_samples']} samples, {folder.name}"
     return {
         "name": name,
-        "command": command or summary["command"] or "called from Python with the configuration below",
+        "command": command or summary.get("command") or "called from Python with the configuration below",
         "config": (folder / "config.yaml").read_text(encoding="utf-8"),
         "columns": columns,
         "samples": [

@@ -43,8 +43,11 @@ def run(cfg: DictConfig) -> Path:
     config = identified(resolved(cfg))
     folder = run_folder("conservation", config)
     claim_folder(folder, config)
-    if (folder / CONSERVATION).exists() and _explained(folder) == [sample.sample_id for sample in samples]:
-        return folder
+    asked = {sample.sample_id for sample in samples}
+    if (folder / CONSERVATION).exists():
+        found = _explained(folder)
+        if found == asked or (cfg.dataset.on_bad_image == "skip" and found < asked):
+            return folder
     options = {key: value for key, value in config["explainer"].items() if key not in ("name", "target", "map")}
     lrp: LRP = build({**options, "_target_": "reslrp.LRP"}, "explainer", model=network)
     dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
@@ -70,6 +73,6 @@ def run(cfg: DictConfig) -> Path:
     return folder
 
 
-def _explained(folder: Path) -> list[str]:
+def _explained(folder: Path) -> set[str]:
     """Ids of the samples whose sums the folder holds."""
-    return list(pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str})["sample_id"])
+    return set(pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str}, keep_default_na=False)["sample_id"])

@@ -179,8 +179,9 @@ def illustrate(
     catalogue: Catalogue,
     title: str,
 ) -> None:
-    """Write maps.npz and the pictures of the first samples; with ``task.pictures=0`` neither."""
-    shown = range(min(cfg.task.pictures, len(dataset)))
+    """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
+    done = SampleStore(folder).done()
+    shown = [index for index, sample in enumerate(dataset.samples) if sample.sample_id in done][: cfg.task.pictures]
     if shown:
         maps = sample_maps(explainer, dataset, shown, catalogue.class_names, cfg.task.batch_size)
         write_maps(folder, maps)

@@ -129,7 +129,7 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
-        each = [f"seed={','.join(map(str, seeds))}"] if sweep else []
+        each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
         alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
         rows.append(_row(entry, composed[tuple(overrides)], alone))
     return Plan(cfg, command, tuple(rows))
