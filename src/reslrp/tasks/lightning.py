@@ -89,9 +89,11 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     """``trainer.test`` whose interruption is an interruption.
 
     Raises:
-        KeyboardInterrupt: the user interrupted; what was finished is on the disk.
+        KeyboardInterrupt: the user or a scheduler interrupted; what was finished is on the disk.
     """
     try:
         trainer.test(module, verbose=False)
     except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
         raise KeyboardInterrupt from None
+    if trainer.received_sigterm:  # in the last batch, where Lightning leaves it at that
+        raise KeyboardInterrupt
