@@ -1,4 +1,4 @@
-"""Configurations of small runs on the ``photographs`` of conftest.py."""
+"""Configurations of small runs: a tiny network, and evaluations of the ``photographs`` of conftest.py."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,14 @@ from omegaconf import DictConfig
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("finch", "jay", "wren")
+TINY_NETWORK = [  # one block a stage, two classes
+    "model=custom",
+    "model._target_=torchvision.models.ResNet",
+    "+model.block._target_=hydra.utils.get_class",
+    "+model.block.path=torchvision.models.resnet.BasicBlock",
+    "+model.layers=[1,1,1,1]",
+    "+model.num_classes=2",
+]
 
 
 def overrides(folder: Path, *more: str) -> list[str]:

@@ -20,6 +20,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from PIL import Image
+from small_runs import TINY_NETWORK
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
@@ -133,12 +134,7 @@ def small(photographs: Path) -> list[str]:
         "dataset.resize=32",
         "dataset.image_size=32",
         "dataset.num_workers=0",
-        "model=custom",
-        "model._target_=torchvision.models.ResNet",
-        "+model.block._target_=hydra.utils.get_class",
-        "+model.block.path=torchvision.models.resnet.BasicBlock",
-        "+model.layers=[1,1,1,1]",
-        "+model.num_classes=2",
+        *TINY_NETWORK,
         f"model.checkpoint={photographs / 'net.pt'}",
         "logger=none",
         "device=cpu",

@@ -17,6 +17,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from small_runs import TINY_NETWORK
 
 from reslrp.errors import InputError
 from reslrp.models.checkpoint import read_checkpoint
@@ -50,12 +51,7 @@ def overrides(root: Path, folder: Path, *more: str) -> list[str]:
         f"dataset.root={root}",
         "dataset.resize=32",
         "dataset.image_size=32",
-        "model=custom",
-        "model._target_=torchvision.models.ResNet",
-        "+model.block._target_=hydra.utils.get_class",
-        "+model.block.path=torchvision.models.resnet.BasicBlock",
-        "+model.layers=[1,1,1,1]",
-        "+model.num_classes=2",
+        *TINY_NETWORK,
         "trainer.batch_size=8",
         "trainer.max_epochs=4",
         *chosen,

@@ -23,7 +23,7 @@ from reslrp.results.maps import write_maps
 from reslrp.results.pictures import write_pictures
 from reslrp.results.provenance import hardware, versions
 from reslrp.results.run_config import claim_folder, config_hash
-from reslrp.results.store import SampleStore, read_curves
+from reslrp.results.store import SampleStore
 from reslrp.results.summary import SCORES, SUMMARY, read_summary, summarise, write_summary
 from reslrp.tasks.configuration import explainer_title, identified, resolved, run_folder, split_name, typed_command
 from reslrp.tasks.evaluation_module import EvaluationModule, accelerator_name
@@ -103,7 +103,7 @@ def evaluate(cfg: DictConfig) -> Path:
         return folder
     if left or not finished:
         store.merge(order)
-        illustrate(folder, cfg, explainer, dataset, catalogue, title)
+        illustrate(store, cfg, explainer, dataset, catalogue, title)
         write_summary(folder, summarise(store.samples(), describe(config, explainer, trainer, store)))
         publish(folder, config, read_summary(folder))
     return folder
@@ -172,7 +172,7 @@ def describe(
 
 
 def illustrate(
-    folder: Path,
+    store: SampleStore,
     cfg: DictConfig,
     explainer: ConfiguredExplainer,
     dataset: EvaluationDataset,
@@ -180,9 +180,9 @@ def illustrate(
     title: str,
 ) -> None:
     """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
-    done = SampleStore(folder).done()
+    done = store.done()
     shown = [index for index, sample in enumerate(dataset.samples) if sample.sample_id in done][: cfg.task.pictures]
     if shown:
         maps = sample_maps(explainer, dataset, shown, catalogue.class_names, cfg.task.batch_size)
-        write_maps(folder, maps)
-        write_pictures(folder, maps, read_curves(folder), title)
+        write_maps(store.folder, maps)
+        write_pictures(store.folder, maps, store.curves(), title)

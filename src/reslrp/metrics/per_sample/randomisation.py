@@ -9,8 +9,7 @@ from reslrp.metrics.randomisation import randomisation_correlation
 class Randomisation:
     """Spearman correlation of the map with that of the network randomised from the output down to each stage.
 
-    See :func:`reslrp.metrics.randomisation.randomisation_correlation`; each sample is explained once
-    more per stage.
+    See :func:`reslrp.metrics.randomisation.randomisation_correlation`; each sample is explained once more per stage.
     A map that stays near 1 does not depend on the weights.
     """
 
