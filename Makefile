@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATASET ?= demo
+PAPER ?= otsuki2024
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -11,7 +12,7 @@ ARGS ?=
 help: ## list the targets
 	@grep -hE '^[a-zA-Z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  %-24s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed ## create .venv and install reslrp with pinned versions
+setup: $(VENV)/.installed ## create .venv and install relsplit with pinned versions
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 10) else 0)'
@@ -38,8 +39,8 @@ lint: setup ## ruff and mypy
 bench: setup ## speed against the peers; each table in one run
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
-reproduce-%: setup ## a table or figure of the paper: reproduce-table1 ... reproduce-figure7, -audit, -all; DATASET=demo|cub|imagenet
-	$(BIN)/python run.py experiment=$* dataset=$(DATASET) $(ARGS)
+reproduce-%: setup ## a table or figure of a paper: reproduce-table1 ... reproduce-figure7, -audit, -all; PAPER=otsuki2024 DATASET=demo|cub|imagenet|image_folder
+	$(BIN)/python run.py experiment=$(PAPER)/$* dataset=$(DATASET) $(ARGS)
 
 report: setup ## one self-contained HTML page of all that was reproduced
 	$(BIN)/python run.py task=report dataset=$(DATASET) $(ARGS)

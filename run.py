@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from reslrp.errors import IncompleteRun, InputError
+from relsplit.errors import IncompleteRun, InputError
 
 # Hydra then raises its errors instead of printing them over several lines and leaving with code 1.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")

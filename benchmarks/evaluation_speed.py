@@ -12,8 +12,6 @@ One run, on whatever device there is, measures in turn and takes medians of
 and counts the forward passes that shared masks save. Weights and images are random: time does not depend on them.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time
@@ -27,11 +25,14 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from reslrp import heat_quantization
-from reslrp.explainers.batch_size import images_per_pass
-from reslrp.explainers.inference_copy import inference_copy
-from reslrp.metrics import score_curves
-from reslrp.metrics.protocols import Levels, Protocol, Published, Strict
+from relsplit import heat_quantization
+from relsplit.metrics import score_curves
+from relsplit.metrics.insertion_deletion.protocols.levels import Levels
+from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
+from relsplit.metrics.insertion_deletion.protocols.published import Published
+from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.networks.batches import images_per_pass
+from relsplit.networks.inference_copy import inference_copy
 
 BLACK = (-np.array([0.485, 0.456, 0.406]) / np.array([0.229, 0.224, 0.225])).astype(np.float32)
 

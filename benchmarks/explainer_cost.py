@@ -8,8 +8,6 @@ memory is its own: resident memory above that of the loaded network, on a GPU th
 timed right before it, as a median. Random weights and images: only methods that skip work depend on them.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import resource
@@ -22,15 +20,13 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import nn
 
-from reslrp.models.build import initial_model
-from reslrp.tasks.explaining import ConfiguredExplainer
+from relsplit.models.build import initial_model
+from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.explanation import ConfiguredExplainer
 
 CONF = Path(__file__).parents[1] / "conf"
-# Other options of a method cost the same.
-SAME_COST = ("_fair", "_correct", "_softmax", "ours_", "_published")
 REPEATS = 5
 NUM_CLASSES = 1000
 LONG = 10.0  # seconds
@@ -60,7 +56,7 @@ class Cost:
 def main() -> None:
     args = parse_arguments()
     setting = Setting(args.quick, args.size, args.batch, args.device, args.threads or torch.get_num_threads())
-    names = args.explainers or sorted(p.stem for p in (CONF / "explainer").glob("*.yaml") if not derived(p.stem))
+    names = args.explainers or sorted(p.stem for p in (CONF / "explainer").glob("*.yaml"))
     network = "the demo network" if setting.demo else "ResNet50"
     where = f"{setting.device}, {setting.threads} threads"
     print(f"{network} at {setting.size}x{setting.size}, batch {setting.batch}, {where}")
@@ -78,7 +74,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all that differ in cost")
+    parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
@@ -90,14 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def derived(name: str) -> bool:
-    return any(part in name for part in SAME_COST)
-
-
 def configuration(name: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        content = OmegaConf.to_container(compose("config", overrides=[f"explainer={name}"]).explainer, resolve=True)
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+        return resolved(compose("config", overrides=[f"explainer={name}"]))
 
 
 def measure(setting: Setting, config: dict[str, Any]) -> Cost:

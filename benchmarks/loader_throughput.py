@@ -5,8 +5,6 @@
 Without a folder, photographs of CUB's size (500 x 375) are made in a temporary one.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile
@@ -18,9 +16,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from reslrp.data.catalogue import Catalogue, Sample
-from reslrp.data.datamodule import ImageDataModule
-from reslrp.data.image_reading import read_image
+from relsplit.data.catalogue import Catalogue, Sample
+from relsplit.data.datamodule import ImageDataModule
+from relsplit.data.image_reading import read_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

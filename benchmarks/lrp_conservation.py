@@ -10,8 +10,6 @@ Weights are torchvision's initial ones; BatchNorm gets random statistics and aff
 has; images are random.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import statistics
@@ -23,8 +21,8 @@ import torchvision
 from explainer_cost import timed
 from torch import Tensor, nn
 
-from reslrp import LRP
-from reslrp.metrics import conservation_gap
+from relsplit import LRP
+from relsplit.metrics import conservation_gap
 
 NETWORKS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2", "regnet_x_400mf",

@@ -10,8 +10,6 @@ network as it is, its sums explode), zennit's with EpsilonPlus and its ResNet ca
 loaded network, each row in a process of its own: resident memory, on a GPU allocated memory. Random weights and images.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import statistics
@@ -26,11 +24,11 @@ import zennit.torchvision
 from explainer_cost import peak_memory, timed
 from torch import Tensor, nn
 
-from reslrp import LRP
-from reslrp.explainers.lrp_epsilon import LRPEpsilon
+from relsplit import LRP
+from relsplit.explainers.lrp_epsilon import LRPEpsilon
 
 FORWARD = "forward"
-ROWS = (FORWARD, "forward + input gradient", "reslrp", "captum LRP", "zennit EpsilonPlus")
+ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
 Run = Callable[[Tensor], Tensor]
 
 
@@ -98,7 +96,7 @@ def runner(row: str, network: nn.Module) -> Run:
         return torch.inference_mode()(lambda images: network(images))
     if row == "forward + input gradient":
         return lambda images: input_gradient(network, images)
-    if row == "reslrp":
+    if row == "relsplit":
         return LRP(network).attribute
     if row == "captum LRP":
         return LRPEpsilon(network, variant="correct").attribute
@@ -139,7 +137,7 @@ def memory_of(row: str, setting: Setting, batch: int) -> int:
 
 
 def peak_in_this_process(row: str, setting: Setting, batch: int) -> int:
-    """Of two calls; what reslrp keeps between calls, the positive parts of the weights, counts."""
+    """Of two calls; what relsplit keeps between calls, the positive parts of the weights, counts."""
     torch.set_num_threads(setting.threads)
     network, images = build(setting), batch_of(batch, setting)
     run = runner(row, network)

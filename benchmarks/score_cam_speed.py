@@ -8,8 +8,6 @@ size, and the maps are compared: the speed counts only if their correlation is a
 is what to compare on a machine that others use, too. Weights and images are random.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
@@ -24,7 +22,7 @@ import torchvision
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from reslrp.explainers.score_cam import ScoreCAM
+from relsplit.explainers.score_cam import ScoreCAM
 
 LAYER = "layer4"
 LIBRARY = "pytorch-grad-cam"
@@ -47,10 +45,10 @@ def main() -> None:
     exact = ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax", mixed_precision=False)
     runs: dict[str, Callable[[], Tensor]] = {
         LIBRARY: lambda: library(model, images, targets),
-        "reslrp": lambda: ours.attribute(images, targets),
+        "relsplit": lambda: ours.attribute(images, targets),
     }
     if device.type == "cuda":
-        runs["reslrp, float32"] = lambda: exact.attribute(images, targets)
+        runs["relsplit, float32"] = lambda: exact.attribute(images, targets)
     seconds, cpu_seconds, maps, memory = measure(runs, args.repeats, device)
 
     print(

@@ -7,8 +7,6 @@ training images of CUB-200-2011. Without a GPU the same is measured on the CPU.
     python benchmarks/training_throughput.py [--quick] [--num-workers 2]
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 import time
@@ -24,10 +22,10 @@ from rich.table import Table
 from torch.nn import functional
 from torchvision.models import resnet18, resnet50
 
-from reslrp.data.catalogue import Catalogue, Sample
-from reslrp.data.datamodule import ImageDataModule
-from reslrp.models.fine_tuning import FineTuning
-from reslrp.tasks.lightning import quiet_lightning
+from relsplit.data.catalogue import Catalogue, Sample
+from relsplit.data.datamodule import ImageDataModule
+from relsplit.models.fine_tuning import FineTuning
+from relsplit.tasks.setup.lightning import quiet_lightning
 
 CUB_TRAIN, EPOCHS, CLASSES = 5_394, 300, 200
 

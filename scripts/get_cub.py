@@ -1,14 +1,12 @@
 """Fetch and unpack CUB-200-2011: python scripts/get_cub.py [--archive CUB_200_2011.tgz] [--segmentations]."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
 
-from reslrp.data.cub import read_cub
-from reslrp.data.cub_download import get_cub, get_segmentations
-from reslrp.errors import InputError
+from relsplit.data.cub import read_cub
+from relsplit.data.cub_download import get_cub, get_segmentations
+from relsplit.errors import InputError
 
 
 def main() -> int:

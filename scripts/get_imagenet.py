@@ -1,14 +1,12 @@
 """Unpack and check the ILSVRC2012 validation set, whose archives only registered users of image-net.org can fetch."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter
 from pathlib import Path
 
-from reslrp.data.imagenet import read_imagenet
-from reslrp.errors import InputError
+from relsplit.data.imagenet import read_imagenet
+from relsplit.errors import InputError
 
 
 def main() -> int:

@@ -1,7 +1,5 @@
 """Heat quantization and the map that is scored."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reslrp import heat_quantization
-from reslrp.attribution import AttributionMap
-from reslrp.errors import InputError
+from relsplit import heat_quantization
+from relsplit.attribution import AttributionMap
+from relsplit.errors import InputError
 
 LINE = torch.arange(15.0).reshape(1, 3, 5)  # 0..14
 
@@ -78,7 +76,7 @@ def test_lowers_keeps_order_and_is_idempotent(values: list[float], levels: int, 
     ("maps", "options", "said"),
     [
         (torch.tensor([[[0.0, float("nan")]]]), {}, "NaN"),
-        (torch.tensor([[[0.0, float("inf")]]]), {}, "infinite"),
+        (torch.tensor([[[0.0, float("inf")]]]), {}, "infinity"),
         (torch.zeros(3, 3), {}, "shape"),
         (torch.zeros(0, 3, 3), {}, "shape"),
         (LINE, {"style": "round"}, "linspace, floor"),
@@ -105,7 +103,7 @@ def test_upsampling_comes_before_quantization() -> None:
     bilinear = torch.nn.functional.interpolate(coarse[None], size=(8, 8), mode="bilinear")[0]
     smooth = AttributionMap(upsampling="bilinear")(coarse, (8, 8))
     assert torch.equal(smooth, bilinear)
-    quantised = AttributionMap(heat_quantization={"levels": 8, "style": "linspace"})(coarse, (8, 8))
+    quantised = AttributionMap(heat_quantization="linspace")(coarse, (8, 8))
     assert torch.equal(quantised, heat_quantization(smooth))
     assert len(quantised.unique()) == 8
     nearest = AttributionMap(upsampling="nearest")(coarse, (4, 4))
@@ -118,9 +116,9 @@ def test_upsampling_comes_before_quantization() -> None:
         ({"channel_reduction": "mean"}, "map.channel_reduction"),
         ({"sign": "negative"}, "map.sign"),
         ({"upsampling": "lanczos"}, "map.upsampling"),
-        ({"heat_quantization": {"bins": 8}}, "levels and style"),
-        ({"heat_quantization": {"levels": 0}}, "at least 2"),
-        ({"heat_quantization": {"style": "ceil"}}, "linspace, floor"),
+        ({"num_levels": 0}, "at least 2"),
+        ({"heat_quantization": "ceil"}, "linspace, floor"),
+        ({"heat_quantization": {"levels": 8}}, "linspace, floor"),
     ],
 )
 def test_map_refuses_unknown_options_when_it_is_made(options: dict[str, Any], said: str) -> None:

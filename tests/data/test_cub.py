@@ -1,7 +1,5 @@
 """The CUB-200-2011 reader on complete metadata in the official format, and on damaged copies of them."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from pathlib import Path
@@ -10,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reslrp.data.cub import read_cub
-from reslrp.data.dataset import EvaluationDataset
-from reslrp.data.manifest import read_manifest, write_manifest
-from reslrp.data.sampling import class_balanced
-from reslrp.data.transforms import EvaluationTransform
-from reslrp.errors import InputError
+from relsplit.data.cub import read_cub
+from relsplit.data.dataset import EvaluationDataset
+from relsplit.data.manifest import read_manifest, write_manifest
+from relsplit.data.sampling import class_balanced
+from relsplit.data.transforms import EvaluationTransform
+from relsplit.errors import InputError
 
 NUM_IMAGES, NUM_TRAIN, NUM_CLASSES, NUM_PARTS = 11_788, 5_994, 200, 15
 

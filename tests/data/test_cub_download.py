@@ -1,7 +1,5 @@
 """Fetching and unpacking: a real server that breaks off, and archives that mean harm."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tarfile
@@ -12,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from reslrp.data.archive import extract
-from reslrp.data.cub import read_cub
-from reslrp.data.cub_download import get_cub, get_segmentations
-from reslrp.data.demo import generate_demo
-from reslrp.data.download import download
-from reslrp.errors import InputError
+from relsplit.data.archive import extract
+from relsplit.data.cub import read_cub
+from relsplit.data.cub_download import get_cub, get_segmentations
+from relsplit.data.demo import generate_demo
+from relsplit.data.download import download
+from relsplit.errors import InputError
 
 
 class Server(ThreadingHTTPServer):

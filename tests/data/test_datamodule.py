@@ -1,7 +1,5 @@
 """Training batches: the same whatever the number of workers, the number of processes, or an interruption."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reslrp.data.catalogue import Catalogue, Sample
-from reslrp.data.datamodule import ImageDataModule
-from reslrp.data.epoch_sampler import EpochSampler
-from reslrp.errors import InputError
+from relsplit.data.catalogue import Catalogue, Sample
+from relsplit.data.datamodule import ImageDataModule
+from relsplit.data.epoch_sampler import EpochSampler
+from relsplit.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,7 +1,5 @@
 """From files to tensors: geometry, normalisation, augmentation, and unreadable files on the way."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
@@ -14,11 +12,11 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 
-from reslrp.data.catalogue import Sample
-from reslrp.data.dataset import EvaluationDataset, ImageDataset, collate_evaluation
-from reslrp.data.image_reading import BadImage
-from reslrp.data.transforms import EvaluationTransform, TrainingTransform, box_mask
-from reslrp.errors import InputError
+from relsplit.data.catalogue import Sample
+from relsplit.data.dataset import EvaluationDataset, ImageDataset, collate_evaluation
+from relsplit.data.image_reading import BadImage
+from relsplit.data.transforms import EvaluationTransform, TrainingTransform, box_mask
+from relsplit.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

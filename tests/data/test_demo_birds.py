@@ -1,7 +1,5 @@
 """The demo data: exactly CUB's layout, the same bytes from the same seed, and no way to cheat."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from pathlib import Path
@@ -10,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reslrp.data.catalogue import Catalogue
-from reslrp.data.demo import demo_catalogue, generate_demo
-from reslrp.data.demo_bird import PART_NAMES, SPECIES
-from reslrp.data.image_reading import read_image, read_mask
-from reslrp.errors import InputError
+from relsplit.data.catalogue import Catalogue
+from relsplit.data.demo import demo_catalogue, generate_demo
+from relsplit.data.demo_bird import PART_NAMES, SPECIES
+from relsplit.data.image_reading import read_image, read_mask
+from relsplit.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """A user's own photographs."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
 import pytest
 
-from reslrp.data.image_folder import read_image_folder
-from reslrp.errors import InputError
+from relsplit.data.image_folder import read_image_folder
+from relsplit.errors import InputError
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Every kind of image file becomes 8-bit RGB, or is named."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 
@@ -10,10 +8,10 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from reslrp.data.catalogue import Sample
-from reslrp.data.dataset import EvaluationDataset, collate_evaluation
-from reslrp.data.image_reading import BadImage, read_image, read_mask
-from reslrp.data.transforms import EvaluationTransform
+from relsplit.data.catalogue import Sample
+from relsplit.data.dataset import EvaluationDataset, collate_evaluation
+from relsplit.data.image_reading import BadImage, read_image, read_mask
+from relsplit.data.transforms import EvaluationTransform
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 

@@ -1,7 +1,5 @@
 """ILSVRC2012 val in each layout in which people have it."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 import time
@@ -14,10 +12,10 @@ import torch
 from torchvision.datasets import imagenet as peer
 from torchvision.datasets.utils import calculate_md5
 
-from reslrp.data import imagenet
-from reslrp.data.imagenet import DEVKIT_ARCHIVE, VAL_ARCHIVE, read_imagenet
-from reslrp.data.imagenet_classes import IMAGENET_CLASS_NAMES, IMAGENET_WNIDS
-from reslrp.errors import InputError
+from relsplit.data import imagenet
+from relsplit.data.imagenet import DEVKIT_ARCHIVE, VAL_ARCHIVE, read_imagenet
+from relsplit.data.imagenet_classes import IMAGENET_CLASS_NAMES, IMAGENET_WNIDS
+from relsplit.errors import InputError
 
 
 def test_the_classes_are_the_thousand_in_order() -> None:

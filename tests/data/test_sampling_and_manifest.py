@@ -1,7 +1,5 @@
 """Which samples an evaluation uses."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from reslrp.data.catalogue import Catalogue, Sample
-from reslrp.data.manifest import read_manifest, write_manifest
-from reslrp.data.sampling import class_balanced
-from reslrp.data.validation_split import with_validation
-from reslrp.errors import InputError
+from relsplit.data.catalogue import Catalogue, Sample
+from relsplit.data.manifest import read_manifest, write_manifest
+from relsplit.data.sampling import class_balanced
+from relsplit.data.validation_split import with_validation
+from relsplit.errors import InputError
 
 ROOT = Path("/data")
 

@@ -1,7 +1,5 @@
 """Every explainer of conf/explainer, built as the tasks build it."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,13 @@ QUICK = {
 
 @cache
 def configuration(name: str) -> dict[str, Any]:
-    """Resolved content of ``explainer=name``."""
+    """Resolved content of ``explainer=name``, and of the map that it chooses."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        explainer = compose("config", overrides=[f"explainer={name}"]).explainer
-        content = OmegaConf.to_container(explainer, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+        chosen = compose("config", overrides=[f"explainer={name}"])
+        content = [OmegaConf.to_container(chosen[group], resolve=True) for group in ("explainer", "map")]
+    explainer, map_options = content
+    assert isinstance(explainer, dict)
+    return {**{str(key): value for key, value in explainer.items()}, "map": map_options}
 
 
 def method_options(name: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Small seeded networks and images for the explainers' tests."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet

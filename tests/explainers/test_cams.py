@@ -1,7 +1,5 @@
 """Grad-CAM, Score-CAM and RISE against pytorch-grad-cam by hand and against their definitions."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -13,10 +11,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, 
 from small_networks import seeded_images, small_resnet, small_vgg
 from torch import Tensor, nn
 
-from reslrp.errors import InputError
-from reslrp.explainers.grad_cam import GradCAM
-from reslrp.explainers.rise import RISE
-from reslrp.explainers.score_cam import ScoreCAM, different_masks
+from relsplit.errors import InputError
+from relsplit.explainers.grad_cam import GradCAM
+from relsplit.explainers.rise import RISE
+from relsplit.explainers.score_cam import ScoreCAM, different_masks
 
 TARGET = torch.tensor([4, 0, 2])
 

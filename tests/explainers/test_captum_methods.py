@@ -1,7 +1,5 @@
 """The captum methods against captum by hand, hand-written backward passes and the identities they must fulfil."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from typing import Any
@@ -14,13 +12,13 @@ from small_networks import seeded_images, small_resnet, small_vgg
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, resnet101
 
-from reslrp.errors import InputError
-from reslrp.explainers.deeplift import DeepLift
-from reslrp.explainers.guided_backprop import GuidedBackprop
-from reslrp.explainers.input_x_gradient import InputXGradient
-from reslrp.explainers.integrated_gradients import IntegratedGradients
-from reslrp.explainers.lrp_epsilon import LRPEpsilon
-from reslrp.explainers.smooth_grad import SmoothGrad
+from relsplit.errors import InputError
+from relsplit.explainers.deeplift import DeepLift
+from relsplit.explainers.guided_backprop import GuidedBackprop
+from relsplit.explainers.input_x_gradient import InputXGradient
+from relsplit.explainers.integrated_gradients import IntegratedGradients
+from relsplit.explainers.lrp_epsilon import LRPEpsilon
+from relsplit.explainers.smooth_grad import SmoothGrad
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 TARGET = torch.tensor([4, 0, 2])

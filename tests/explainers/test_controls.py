@@ -1,7 +1,5 @@
 """The maps that know nothing of the network."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -9,12 +7,12 @@ from scipy import ndimage
 from small_networks import seeded_images
 from torch import nn
 
-from reslrp.errors import InputError
-from reslrp.explainers.center import Center
-from reslrp.explainers.edges import Edges
-from reslrp.explainers.image_seed import image_seed
-from reslrp.explainers.one_pixel import OnePixel
-from reslrp.explainers.random_map import RandomMap
+from relsplit.errors import InputError
+from relsplit.explainers.center import Center
+from relsplit.explainers.edges import Edges
+from relsplit.explainers.one_pixel import OnePixel
+from relsplit.explainers.random_map import RandomMap
+from relsplit.explainers.shared.image_seed import image_seed
 
 NETWORK = nn.Identity()
 
@@ -45,7 +43,7 @@ def test_center_is_a_gaussian_at_the_centre() -> None:
     distance = 10 / 33 / 0.1
     torch.testing.assert_close(found[16, 26], torch.tensor(np.exp(-(distance**2) / 2)))
     torch.testing.assert_close(found, found.flip(0).T)
-    with pytest.raises(InputError, match="width must be positive"):
+    with pytest.raises(InputError, match="width must be a finite number above 0"):
         Center(NETWORK, width=0)
 
 

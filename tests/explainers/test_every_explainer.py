@@ -1,17 +1,15 @@
 """What holds for every file in conf/explainer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 import torch
 from explainer_configs import NAMES, build, configuration, distinct_methods
+from hydra.utils import instantiate
 from small_networks import seeded_images, small_resnet
 from torch import Tensor, nn
 
-from reslrp.attribution import AttributionMap
-from reslrp.errors import InputError
+from relsplit.errors import InputError
 
 HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
 METHODS = distinct_methods()
@@ -69,7 +67,7 @@ def test_map_is_deterministic_and_as_configured(name: str) -> None:
     assert torch.equal(first, explainer.attribute(images, predicted))
     assert content["name"] == name
     assert content["target"] in ("predicted", "label")
-    maps = AttributionMap(**content["map"])(first, (64, 64))
+    maps = instantiate(content["map"])(first, (64, 64))
     assert maps.shape == (2, 64, 64)
     if content["map"]["heat_quantization"]:
         assert all(len(m.unique()) <= 8 for m in maps)

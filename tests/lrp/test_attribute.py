@@ -9,9 +9,9 @@ import torch
 from residual_networks import images, small_resnet
 from torch import Tensor, nn
 
-from reslrp import LRP
-from reslrp.errors import InputError
-from reslrp.lrp import UnsupportedModelError
+from relsplit import LRP
+from relsplit.errors import InputError
+from relsplit.lrp import UnsupportedModelError
 
 
 def test_targets() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from residual_networks import built, images, small_resnet
 from torch import Tensor, nn
 
-from reslrp.lrp import LRP, Epsilon
+from relsplit.lrp import LRP, Epsilon
 
 ARCHITECTURES = {
     "resnet18": 65,

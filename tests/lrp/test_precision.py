@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from reslrp.lrp.precision import full_precision
+from relsplit.lrp.precision import full_precision
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 

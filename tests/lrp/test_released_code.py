@@ -5,7 +5,7 @@ import torch
 from released_oracle import released_map
 from residual_networks import BLOCKS, images, small_resnet
 
-from reslrp.lrp import LRP
+from relsplit.lrp import LRP
 
 PUBLISHED = {"input_rule": "ones", "max_pool": "average_2x2", "stabilizer": 1e-5}
 

@@ -5,7 +5,7 @@ import torch
 from dense_oracle import matrix, propagate
 from torch import Tensor, nn
 
-from reslrp.lrp import LRP, AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
+from relsplit.lrp import LRP, AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
 
 RULES = {"z_plus": ZPlus(), "epsilon": Epsilon(0.0), "alpha2_beta1": AlphaBeta(), "gamma": Gamma()}
 

@@ -7,7 +7,7 @@ from residual_networks import images, randomised, small_resnet
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from reslrp.lrp import LRP
+from relsplit.lrp import LRP
 
 
 class OneBlock(nn.Module):

@@ -5,7 +5,7 @@ import quantus
 import torch
 from torch import nn
 
-from reslrp.metrics import energy_inside, gini, max_sensitivity, pointing_game, randomisation_correlation
+from relsplit.metrics import energy_inside, gini, max_sensitivity, pointing_game, randomisation_correlation
 
 QUIET = {"disable_warnings": True, "display_progressbar": False}
 

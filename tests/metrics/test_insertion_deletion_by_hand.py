@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from reslrp.metrics import InsertionDeletion
-from reslrp.metrics.protocols import Levels
+from relsplit.metrics import InsertionDeletion
+from relsplit.metrics.insertion_deletion.protocols.levels import Levels
 
 # 16 pixels on four levels: 1 pixel at 9, 2 at 7, 4 at 5, 9 at 1.
 MAP = torch.tensor([[[9.0, 7, 7, 5], [5, 5, 5, 1], [1, 1, 1, 1], [1, 1, 1, 1]]])

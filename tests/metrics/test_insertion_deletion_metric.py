@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from reslrp.errors import InputError
-from reslrp.metrics import InsertionDeletion, score_curves
-from reslrp.metrics.protocols import Published, Strict
+from relsplit.errors import InputError
+from relsplit.metrics import InsertionDeletion, score_curves
+from relsplit.metrics.insertion_deletion.protocols.published import Published
+from relsplit.metrics.insertion_deletion.protocols.strict import Strict
 
 
 def linear_model():
@@ -101,13 +102,13 @@ def test_compute_before_update_says_so():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "exact"}, "protocol=exact is unknown: choose one of published, strict, levels"),
-        ({"step": 0}, "step=0"),
-        ({"step": 2.5}, "step=2.5"),
-        ({"patch": 0}, "patch=0"),
-        ({"ties": "random"}, "ties=random is unknown"),
-        ({"baseline": "white"}, "baseline=white is unknown"),
-        ({"batch_size": 0}, "batch_size=0"),
+        ({"protocol": "exact"}, "protocol: 'exact' is unknown: use one of 'levels', 'published', 'strict'"),
+        ({"step": 0}, "step .* at least 1, not 0"),
+        ({"step": 2.5}, "step .* at least 1, not 2.5"),
+        ({"patch": 0}, "patch must be"),
+        ({"ties": "random"}, "ties must be one of together, index"),
+        ({"baseline": "white"}, "baseline must be one of black, mean, blur"),
+        ({"batch_size": 0}, "batch_size must be"),
         ({"protocol": "levels", "ties": "index"}, "levels has no option ties"),
         ({"protocol": Strict(), "step": 3}, "options step belong to the protocol object"),
     ],
@@ -124,18 +125,18 @@ def wrong_inputs():
     nan[1, 2, 2] = float("nan")
     return {
         "NaN map": ((images, nan, targets), "map 1 of the batch contains NaN"),
-        "infinite map": ((images, maps / 0, targets), "map 0 of the batch"),
+        "infinite map": ((images, maps / 0, targets), "map 0, 1 of the batch"),
         "channels": ((images, maps.unsqueeze(1), targets), "AttributionMap"),
         "size": ((images, maps[:, :3], targets), r"\(2, 3, 6\) but the images need \(2, 6, 6\)"),
         "number of maps": ((images, maps[:1], targets), "maps have shape"),
-        "one image": ((images[0], maps[:1], targets[:1]), "images must be"),
-        "no images": ((images[:0], maps[:0], targets[:0]), "at least one image"),
-        "integer images": ((images.int(), maps, targets), "images must be"),
-        "number of targets": ((images, maps, targets[:1]), "2 class indices"),
+        "one image": ((images[0], maps[:1], targets[:1]), "expected shape"),
+        "no images": ((images[:0], maps[:0], targets[:0]), "the batch is empty"),
+        "integer images": ((images.int(), maps, targets), "floating point"),
+        "number of targets": ((images, maps, targets[:1]), r"one class index per image, \(2,\)"),
         "negative target": ((images, maps, torch.tensor([0, -1])), "negative"),
         "no such class": ((images, maps, torch.tensor([0, 4])), "target 4 is not one of the model's 4 classes"),
         "gray images": ((images[:, :1], maps, targets), "1 channels"),
-        "NaN image": ((images * torch.tensor([1.0, float("nan")]).view(2, 1, 1, 1), maps, targets), "sample 1"),
+        "NaN image": ((torch.stack([images[0], images[1] * float("nan")]), maps, targets), "some pixels are NaN"),
     }
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from reslrp.metrics.baselines import baseline_image
-from reslrp.metrics.masked_images import MaskedImages, Substrate
-from reslrp.metrics.ranking import rank_pixels
+from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Substrate
+from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.metrics.insertion_deletion.replacement import baseline_image
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

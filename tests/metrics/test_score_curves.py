@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from insertion_deletion_loop import insertion_and_deletion
 from torch import nn
 
-from reslrp.metrics import BatchSize, score_curves
-from reslrp.metrics.baselines import baseline_image
-from reslrp.metrics.protocols import Levels, Published, Strict
+from relsplit.metrics import score_curves
+from relsplit.metrics.insertion_deletion.protocols.levels import Levels
+from relsplit.metrics.insertion_deletion.protocols.published import Published
+from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.replacement import baseline_image
+from relsplit.networks.batches import BatchSize
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 ALL = {"published": Published, "strict": Strict, "levels": Levels}

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from reslrp.errors import InputError
-from reslrp.metrics import MaxSensitivity, max_sensitivity
+from relsplit.errors import InputError
+from relsplit.metrics import max_sensitivity
 
 
 def batch(samples=3):
@@ -55,15 +55,7 @@ def test_more_perturbations_never_lower_the_maximum():
     assert (many >= few).all()
 
 
-def test_metric_is_the_mean_over_samples():
-    images, targets = batch()
-    metric = MaxSensitivity(channel_sum)
-    metric.update(images[:1], targets[:1])
-    metric.update(images[1:], targets[1:])
-    assert metric.compute().item() == pytest.approx(max_sensitivity(channel_sum, images, targets).mean().item())
-
-
 @pytest.mark.parametrize("options", [{"radius": 0.0}, {"num_perturbations": 0}])
 def test_options_that_cannot_be_used(options):
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match="must be a"):
         max_sensitivity(channel_sum, *batch(), **options)

@@ -12,8 +12,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from reslrp.errors import InputError
-from reslrp.models.build import initial_model, load_model, training_command
+from relsplit.errors import InputError
+from relsplit.models.build import initial_model, load_model, training_command
 
 MODELS = Path(__file__).parents[2] / "conf" / "model"
 

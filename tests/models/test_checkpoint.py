@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from reslrp.errors import InputError
-from reslrp.models.checkpoint import load_checkpoint, read_checkpoint, read_state_dict
+from relsplit.errors import InputError
+from relsplit.models.checkpoint import load_checkpoint, read_checkpoint, read_state_dict
 
 
 class Net(nn.Module):

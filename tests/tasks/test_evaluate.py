@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from small_runs import ROOT, command_line, configured, overrides
 
-from reslrp.errors import IncompleteRun, InputError
-from reslrp.results.maps import read_maps
-from reslrp.results.store import SampleStore, read_curves, read_samples
-from reslrp.tasks.evaluate import choose_samples, evaluate, read_catalogue, run
+from relsplit.errors import IncompleteRun, InputError
+from relsplit.runs.maps import read_maps
+from relsplit.runs.store import SampleStore, read_curves, read_samples
+from relsplit.tasks.evaluate import measure as evaluate
+from relsplit.tasks.evaluate import run
+from relsplit.tasks.setup.prepare import prepare
+from small_runs import ROOT, command_line, configured, overrides
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -52,7 +54,7 @@ def test_leaves_what_was_promised(photographs: Path) -> None:
     )
     assert summary["insertion"] == pytest.approx(rows.insertion.mean())
     assert summary["id_score_strict_stderr"] == pytest.approx(rows.id_score_strict.std() / 3)
-    assert {"torch", "reslrp"} <= summary["versions"].keys()
+    assert {"torch", "relsplit"} <= summary["versions"].keys()
     curves = read_curves(folder)
     assert {(c.sample_id, c.protocol) for c in curves} == {
         (s, p) for s in rows.sample_id for p in ("published", "strict")
@@ -85,7 +87,7 @@ def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
 def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -> None:
     more = ("explainer=center", "num_samples=12")
     cfg = configured(photographs, *more)
-    broken = choose_samples(cfg, read_catalogue(cfg))[0].path
+    broken = prepare(cfg).samples[0].path
     broken.write_text("not a picture")
     with pytest.raises(InputError, match=str(broken)):
         evaluate(cfg)

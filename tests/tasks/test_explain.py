@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import CLASSES, configured
 
-from reslrp.errors import InputError
-from reslrp.results.maps import read_maps
-from reslrp.tasks.explain import run
+from relsplit.errors import InputError
+from relsplit.runs.maps import read_maps
+from relsplit.tasks.explain import measure as run
+from small_runs import CLASSES, configured
 
 
 def test_the_first_samples_are_explained_once(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:

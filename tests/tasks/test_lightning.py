@@ -7,10 +7,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
-from small_runs import ROOT
 from torch.utils.data import DataLoader
 
-from reslrp.tasks.lightning import evaluation_trainer, run_test
+from relsplit.tasks.setup.lightning import evaluation_trainer, run_test
+from small_runs import ROOT
 
 
 class Signalled(pl.LightningModule):

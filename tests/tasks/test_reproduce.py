@@ -20,16 +20,20 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from PIL import Image
-from small_runs import TINY_NETWORK
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
-from reslrp.results.run_config import config_hash
-from reslrp.tasks.configuration import resolved
-from reslrp.tasks.reproduce import plan
+from relsplit.runs.identity import config_hash
+from relsplit.tasks.reproduce import plan
+from relsplit.tasks.setup.configuration import resolved
+from small_runs import TINY_NETWORK
 
 PROJECT = Path(__file__).parents[2]
-EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))
+HOME = PROJECT / "conf" / "experiment"
+PAPER = "otsuki2024"
+EXPERIMENTS = sorted(
+    path.relative_to(HOME).with_suffix("").as_posix() for path in HOME.rglob("*.yaml") if path.stem != "paper"
+)
 
 
 @pytest.fixture
@@ -45,53 +49,54 @@ def test_every_experiment_composes_and_names_existing_explainers() -> None:
     explainers = {f"explainer={path.stem}" for path in (PROJECT / "conf" / "explainer").glob("*.yaml")}
     for name in EXPERIMENTS:
         config = compose("config", [f"experiment={name}"])
-        if "experiments" in config:
-            assert set(config.experiments) <= set(EXPERIMENTS)
+        if config.reproduce.experiments:
+            assert {f"{name.rpartition('/')[0]}/{each}" for each in config.reproduce.experiments} <= set(EXPERIMENTS)
             continue
-        assert config.reproduce.name == name
+        assert config.reproduce.name == name.rpartition("/")[2]
         rows = instantiate(config.reproduce.rows, _convert_="all")
         assert {row["overrides"][0] for row in rows} <= explainers
         assert {f"explainer={control}" for control in config.reproduce.controls} <= explainers
-        get_method(config.reproduce.measure)
+        get_method(f"relsplit.tasks.{config.reproduce.row_task}.measure")
         assert callable(instantiate(config.reproduce.product))
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_every_switch_of_the_audit_composes() -> None:
-    rows = plan(compose("config", ["experiment=audit"]), "audit", []).rows
+    rows = plan(compose("config", [f"experiment={PAPER}/audit"]), f"{PAPER}/audit", []).rows
     by_switch = {row.traits["switch"]: row.configs[0] for row in rows if row.traits["method"] == "Ours"}
     assert by_switch["published setting"].explainer.max_pool == "average_2x2"
     last = by_switch["ties"].explainer
     assert (last.input_rule, last.max_pool, last.stabilizer) == ("activation", "average", 0.0)
-    assert last.map.heat_quantization.style == "floor"
+    assert {row.configs[0].map.heat_quantization for row in rows if row.traits["switch"] == "ties"} == {"floor"}
     assert all("reproduce" not in row.configs[0] for row in rows)
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
-    table = compose("config", ["experiment=table2", "dataset=cub"])
-    for row in plan(table, "table2", ["dataset=cub"]).rows:
+    table = compose("config", [f"experiment={PAPER}/table2", "dataset=cub"])
+    for row in plan(table, f"{PAPER}/table2", ["dataset=cub"]).rows:
         assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
-        assert row.command.startswith("python run.py -m experiment=table2 ")
+        assert row.command.startswith(f"python run.py -m experiment={PAPER}/table2 ")
         assert row.command.endswith(" seed=40,41,42,43,44")
         assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
-    figure = compose("config", ["experiment=figureB", "dataset=cub"])
-    planned = plan(figure, "figureB", ["dataset=cub", "task.forward_batch_size=8"])
+    figure = compose("config", [f"experiment={PAPER}/figureB", "dataset=cub"])
+    planned = plan(figure, f"{PAPER}/figureB", ["dataset=cub", "task.forward_batch_size=8"])
     assert [[config.seed for config in row.configs] for row in planned.rows] == [[42], [42]]
-    assert planned.rows[0].configs[0].task._target_ == "reslrp.tasks.explain.run"
+    assert planned.rows[0].configs[0].task._target_ == "relsplit.tasks.explain.run"
 
 
 @pytest.mark.usefixtures("hydra_job")
 @pytest.mark.parametrize("typed", ["++model.checkpoint=best.pt", "seed=42", "model.weights=w.pt"])
 def test_one_network_is_not_counted_five_times(typed: str) -> None:
     overrides = ["dataset=cub", typed, *(["model.checkpoint=null"] if "weights" in typed else [])]
-    rows = plan(compose("config", ["experiment=table2", *overrides]), "table2", overrides).rows
+    rows = plan(compose("config", [f"experiment={PAPER}/table2", *overrides]), f"{PAPER}/table2", overrides).rows
     assert {len(row.configs) for row in rows} == {1}
 
 
 @pytest.mark.usefixtures("hydra_job")
 @pytest.mark.parametrize("name", ["table2", "table3", "tableC", "figure6", "figureB"])
 def test_rows_that_say_ratio_are_ratio_whatever_is_typed(name: str) -> None:
+    name = f"{PAPER}/{name}"
     rows = plan(compose("config", [f"experiment={name}", "split=symmetric"]), name, ["split=symmetric"]).rows
     for row in rows:
         if "symmetric" not in row.label and "split" in row.configs[0].explainer and row.label != "Method (i)":
@@ -100,11 +105,12 @@ def test_rows_that_say_ratio_are_ratio_whatever_is_typed(name: str) -> None:
 
 @pytest.mark.usefixtures("hydra_job")
 def test_a_row_is_the_run_that_its_command_would_start() -> None:
-    config = compose("config", ["experiment=table2"])
-    row = plan(config, "table2", ["num_samples=7"]).rows[1]
-    assert row.command == "python run.py experiment=table2 task=evaluate num_samples=7 explainer=ours_symmetric"
+    config = compose("config", [f"experiment={PAPER}/table2"])
+    row = plan(config, f"{PAPER}/table2", ["num_samples=7"]).rows[1]
+    typed = f"experiment={PAPER}/table2 task=evaluate num_samples=7 explainer=ours_released split=symmetric"
+    assert row.command == f"python run.py {typed}"
     alone = compose("config", row.command.split()[2:])
-    assert alone.task["_target_"] == "reslrp.tasks.evaluate.run"
+    assert alone.task["_target_"] == "relsplit.tasks.evaluate.run"
     assert config_hash(resolved(alone)) == config_hash(resolved(row.configs[0]))
     assert list(alone.protocol) == ["published", "strict"]
     assert alone.explainer.split == "symmetric"
@@ -160,17 +166,22 @@ def run(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     return start
 
 
+def interruptible() -> None:
+    """A shell ignores SIGINT for what it starts in the background, and so would all that this process starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 ROWS = (
-    "reproduce.rows=[{label: 'Grad-CAM', published: '4', overrides: ['explainer=grad_cam']},"
-    "{label: Ours, published: '6', overrides: ['explainer=ours_released']}]"
+    "reproduce.rows=[{label: 'Grad-CAM', paper_row: '4', overrides: ['explainer=grad_cam']},"
+    "{label: Ours, paper_row: '6', overrides: ['explainer=ours_released']}]"
 )
 
 
 def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shorter = [ROWS, "reproduce.controls=[one_pixel]", "num_samples=4", "task.pictures=2"]
-    assert run("experiment=table1", *shorter) == 0
+    assert run("experiment=otsuki2024/table1", *shorter) == 0
     printed = capsys.readouterr().out
-    folder = tmp_path / "outputs" / "reproduce" / "image_folder" / "table1"
+    folder = tmp_path / "outputs" / "reproduce" / PAPER / "image_folder" / "table1"
     names = {"table.csv", "table.md", "table.tex", "product.json", "curves.pdf", "curves.png"}
     assert names == {path.name for path in folder.iterdir()}
     frame = pd.read_csv(folder / "table.csv")
@@ -190,7 +201,7 @@ def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys:
 
     before = measured()
     assert len(before) == 3
-    assert run("experiment=tableB", *shorter, "reproduce.title=Again") == 0
+    assert run("experiment=otsuki2024/tableB", *shorter, "reproduce.title=Again") == 0
     assert measured() == before
 
     assert run("task=report") == 0
@@ -205,16 +216,21 @@ def test_rows_of_one_configuration_are_measured_once(
 ) -> None:
     rows = "[{label: A, overrides: ['explainer=center']},{label: B, overrides: ['explainer=center']}]"
     options = [f"reproduce.rows={rows}", "reproduce.controls=[]", "reproduce.product.reference=null", "num_samples=2"]
-    assert run("experiment=table1", *options) == 0
+    assert run("experiment=otsuki2024/table1", *options) == 0
     assert capsys.readouterr().out.count("samples done") == 1
-    frame = pd.read_csv(tmp_path / "outputs/reproduce/image_folder/table1/table.csv").set_index("method")
+    frame = pd.read_csv(tmp_path / "outputs/reproduce/otsuki2024/image_folder/table1/table.csv").set_index("method")
     assert frame.loc["A", "id_score"].tolist() == frame.loc["B", "id_score"].tolist()
 
 
 def test_all_goes_on_where_it_was_interrupted(
     run: Run, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["experiment=all", "experiments=[table3,figureA]", "num_samples=6", "task.batch_size=1"]
+    options = [
+        "experiment=otsuki2024/all",
+        "reproduce.experiments=[table3,figureA]",
+        "num_samples=6",
+        "task.batch_size=1",
+    ]
     options += ["metric=[]", "task.pictures=1"]  # what takes longest
     results = tmp_path / "outputs"
 
@@ -226,7 +242,7 @@ def test_all_goes_on_where_it_was_interrupted(
     process = subprocess.Popen(
         [sys.executable, str(PROJECT / "run.py"), *small(photographs), *options],
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
+        text=True, preexec_fn=interruptible,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(rows()) < 8:
@@ -242,35 +258,35 @@ def test_all_goes_on_where_it_was_interrupted(
     after = rows()
     assert len(after) == 8 * 6  # four methods and four controls
     assert {name: after[name] for name in before} == before
-    page = (results / "reproduce" / "image_folder" / "report.html").read_text()
+    page = (results / "reproduce" / PAPER / "image_folder" / "report.html").read_text()
     assert re.search("Table 3 · image_folder", page)
     assert re.search("Figure A · image_folder", page)
 
 
 def test_figures_and_table_d(run: Run, tmp_path: Path) -> None:
-    results = tmp_path / "outputs" / "reproduce" / "image_folder"
-    assert run("experiment=figure7", "num_samples=4") == 0
+    results = tmp_path / "outputs" / "reproduce" / PAPER / "image_folder"
+    assert run("experiment=otsuki2024/figure7", "num_samples=4") == 0
     gaps = pd.read_csv(results / "figure7" / "table.csv").set_index(["method", "checkpoint"])["max_relative_gap"]
     assert gaps["Ours (conserving)"].max() < 1e-5
     assert gaps["Ours (released code)", "input"] > 1e-3  # its pooling loses relevance
-    assert run("experiment=figureA", "num_samples=4") == 0
+    assert run("experiment=otsuki2024/figureA", "num_samples=4") == 0
     assert (results / "figureA" / "figure_jet.pdf").exists()
     threshold = "reproduce.product.threshold=1.0"  # everything fails
-    assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
+    assert run("experiment=otsuki2024/tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
     failures = pd.read_csv(results / "tableD" / "failures.csv", keep_default_na=False)
     assert len(failures) == 4
     assert failures["id_score"].is_monotonic_increasing
     failures.loc[0, "confirmed"] = "WA"
     failures.to_csv(results / "tableD" / "failures.csv", index=False)
-    assert run("experiment=tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
+    assert run("experiment=otsuki2024/tableD", ROWS, threshold, "num_samples=4", "task.pictures=0") == 0
     assert "1 are confirmed" in (results / "tableD" / "table.md").read_text()
 
 
 def test_the_command_of_a_product_makes_it_again(run: Run, tmp_path: Path) -> None:
     options = [ROWS, "reproduce.product.threshold=0.9", "num_samples=2", "task.pictures=0", "metric=[]"]
-    assert run("experiment=tableD", *options, f"output_dir={tmp_path / 'out'}") == 0
+    assert run("experiment=otsuki2024/tableD", *options, f"output_dir={tmp_path / 'out'}") == 0
     command = shlex.split(json.loads((tmp_path / "out" / "tableD" / "product.json").read_text())["command"])
-    assert command[:3] == ["python", "run.py", "experiment=tableD"]
+    assert command[:3] == ["python", "run.py", "experiment=otsuki2024/tableD"]
     assert {*options, f"output_dir={tmp_path / 'out'}"} <= set(command)
 
 
@@ -293,16 +309,18 @@ def test_relevance_sums_are_those_of_the_samples_asked_for(run: Run, tmp_path: P
 
 
 def test_no_experiments_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("experiment=all", "experiments=[]") == 2
-    assert "experiments=[]" in capsys.readouterr().err
+    assert run("experiment=otsuki2024/all", "reproduce.experiments=[]") == 2
+    assert "reproduce.experiments=[" in capsys.readouterr().err
+    assert run("task=reproduce") == 2
+    assert "experiment=NAME" in capsys.readouterr().err
 
 
 def test_a_misspelt_row_ends_before_anything_is_measured(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = "reproduce.rows=[{label: A, overrides: ['explainer=grad_cam']},{label: B, overrides: ['explainer.rul=x']}]"
-    assert run("experiment=table1", wrong) == 2
+    assert run("experiment=otsuki2024/table1", wrong) == 2
     error = capsys.readouterr().err.strip()
     assert error.count("\n") == 0
-    assert "row 'B' of experiment=table1 (explainer.rul=x)" in error
+    assert "row 'B' of experiment=otsuki2024/table1 (explainer.rul=x)" in error
     assert not (tmp_path / "outputs").exists()

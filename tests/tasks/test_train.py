@@ -15,15 +15,15 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from small_runs import TINY_NETWORK
 
-from reslrp.errors import InputError
-from reslrp.models.checkpoint import read_checkpoint
-from reslrp.tasks.evaluate import read_catalogue
-from reslrp.tasks.explained_network import explained_network
-from reslrp.tasks.train import run
+from relsplit.errors import InputError
+from relsplit.models.checkpoint import read_checkpoint
+from relsplit.tasks.setup.explained_network import explained_network
+from relsplit.tasks.setup.training import train as run
+from small_runs import TINY_NETWORK
 
 PROJECT = Path(__file__).parents[2]
 
@@ -220,7 +220,7 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", "trainer.max_epochs=1")
-    catalogue = read_catalogue(cfg)
+    catalogue = instantiate(cfg.dataset.catalogue)
     made = tmp_path / "outputs/train/image_folder/custom/seed42"
     cfg.model.checkpoint = "outputs/train/image_folder/custom/seed42/best.ckpt"
     with pytest.raises(InputError, match="task=train"):

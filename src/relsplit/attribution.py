@@ -1,0 +1,124 @@
+"""From a raw attribution to the map that is scored: channel reduction, sign, upsampling, heat quantization."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relsplit.checks import finite_maps, one_of, whole_number
+from relsplit.errors import InputError
+
+CHANNEL_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sum": lambda attribution: attribution.sum(dim=1),
+    "abs_sum": lambda attribution: attribution.abs().sum(dim=1),
+    "max_abs": lambda attribution: attribution.abs().amax(dim=1),
+    "first": lambda attribution: attribution[:, 0],
+}
+SIGNS: dict[str, Callable[[Tensor], Tensor]] = {
+    "all": lambda maps: maps,
+    "positive": lambda maps: maps.clamp(min=0),
+    "absolute": lambda maps: maps.abs(),
+}
+UPSAMPLINGS = ("bilinear", "bicubic", "nearest")
+# Number of lower edges that ``levels`` stands for. Both styles put equally wide bins between minimum and maximum and
+# the maximum alone on top; they differ in how many bins "8 levels" are.
+EDGES: dict[str, Callable[[int], int]] = {
+    "linspace": lambda levels: levels,  # released code: linspace(min, max, 8), seven bins and the maximum
+    "floor": lambda levels: levels + 1,  # paper Eq. 8: eight bins and the maximum
+}
+
+
+def heat_quantization(maps: Tensor, levels: int = 8, style: str = "linspace") -> Tensor:
+    """Lower every pixel to the lower edge of its bin (Heat Quantization, paper Eq. 8), each map on its own scale.
+
+    Args:
+        maps: (N, H, W), any real values.
+        levels: Q in the paper, at least 2.
+        style: ``"linspace"`` is the released code's ``linspace(min, max, levels)``: levels - 1 bins plus the maximum
+            alone; ``"floor"`` is Eq. 8: levels bins plus the maximum alone.
+
+    Returns:
+        (N, H, W) in the units of ``maps``, never above them; a constant map stays as it is. Applying it again changes
+        nothing.
+
+    Raises:
+        InputError: wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
+    """
+    one_of("heat_quantization: style", style, EDGES)
+    whole_number("heat_quantization: levels", levels, 2)
+    values = _finite(maps).flatten(1).contiguous()
+    low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
+    count = EDGES[style](levels)
+    step = torch.arange(count, device=maps.device, dtype=torch.float64) / (count - 1)
+    # Interpolated from both ends: exact at the minimum and the maximum, and no overflow of high - low.
+    # Edges in the maps' own precision: a pixel that lies on an edge keeps its value.
+    edges = (low * (1 - step) + high * step).to(values.dtype)
+    bins = torch.searchsorted(edges.contiguous(), values, right=True) - 1
+    return edges.gather(1, bins.clamp(min=0)).reshape(maps.shape)
+
+
+class AttributionMap:
+    """Make the scored map (N, H, W) of an explainer's attribution.
+
+    The steps, in this order: the channels are reduced to one, the sign is chosen, the map is brought to the size of the
+    image, the values are quantised. Every step is an option because every one of them decides published numbers.
+
+    Args:
+        channel_reduction: how (N, C, H, W) becomes (N, H, W): ``"sum"`` (paper, for its own method), ``"abs_sum"``,
+            ``"max_abs"``, or ``"first"``: the red channel alone, which is what the released metric did to LRP-epsilon,
+            Integrated Gradients and Guided BackPropagation. Without effect on (N, H, W).
+        sign: ``"all"``, ``"positive"`` (negative values become 0) or ``"absolute"``.
+        upsampling: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; used when the attribution is not at image size.
+        heat_quantization: the style of :func:`heat_quantization`, ``"linspace"`` or ``"floor"``, or None to leave the
+            values as they are.
+        num_levels: Q of Heat Quantization, at least 2.
+
+    Raises:
+        InputError: an unknown value of an option.
+    """
+
+    def __init__(
+        self,
+        channel_reduction: str = "sum",
+        sign: str = "all",
+        upsampling: str = "bilinear",
+        heat_quantization: str | None = None,
+        num_levels: int = 8,
+    ) -> None:
+        one_of("map.channel_reduction", channel_reduction, CHANNEL_REDUCTIONS)
+        one_of("map.sign", sign, SIGNS)
+        one_of("map.upsampling", upsampling, UPSAMPLINGS)
+        if heat_quantization is not None:
+            one_of("map.heat_quantization", heat_quantization, EDGES)
+        self.reduce = CHANNEL_REDUCTIONS[channel_reduction]
+        self.choose_sign = SIGNS[sign]
+        self.upsampling = upsampling
+        self.heat_quantization = heat_quantization
+        self.num_levels = whole_number("map.num_levels", num_levels, 2)
+
+    def __call__(self, attribution: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the map (N, H, W).
+
+        Args:
+            attribution: (N, C, h, w) or (N, h, w).
+            size: (H, W) of the images.
+
+        Raises:
+            InputError: another shape, or a value that is NaN or infinite.
+        """
+        if attribution.ndim not in (3, 4):
+            raise InputError(f"attribution must be (N, H, W) or (N, C, H, W), not {tuple(attribution.shape)}")
+        maps = _finite(self.choose_sign(self.reduce(attribution) if attribution.ndim == 4 else attribution))
+        if tuple(maps.shape[-2:]) != tuple(size):
+            corners = None if self.upsampling == "nearest" else False
+            maps = F.interpolate(maps[:, None], size=tuple(size), mode=self.upsampling, align_corners=corners)[:, 0]
+        if self.heat_quantization is None:
+            return maps
+        return heat_quantization(maps, self.num_levels, self.heat_quantization)
+
+
+def _finite(maps: Tensor) -> Tensor:
+    if maps.ndim != 3 or not maps.numel():
+        raise InputError(f"expected attribution maps of shape (N, H, W), none of them 0, got {tuple(maps.shape)}")
+    return finite_maps(maps, "attribution map")

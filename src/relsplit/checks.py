@@ -1,0 +1,150 @@
+"""What may be handed in: images, targets, maps and option values, checked in one place for every function."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from relsplit.errors import InputError
+
+
+def checked_images(images: Tensor) -> Tensor:
+    """Return ``images`` detached, if they can be explained or scored.
+
+    Args:
+        images: (N, C, H, W), floating point, normalised as the network expects it.
+
+    Raises:
+        InputError: no tensor, another rank, not floating point, empty, or with NaN or infinite pixels.
+    """
+    if not isinstance(images, Tensor):
+        raise InputError(f"images: expected a tensor of shape (N, C, H, W), not {type(images).__name__}")
+    if images.ndim != 4:
+        raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}: add a batch dimension?")
+    if not images.is_floating_point():
+        raise InputError(f"images: expected normalised floating point pixels, not {images.dtype}")
+    if images.numel() == 0:
+        raise InputError(f"images: the batch is empty, shape {tuple(images.shape)}")
+    images = images.detach()
+    # One reduction finds a NaN or an infinity anywhere, as long as the finite pixels do not overflow.
+    if not bool(torch.isfinite(images.abs().amax())):
+        raise InputError("images: some pixels are NaN or infinite: check the files and the normalisation")
+    return images
+
+
+def checked_target(
+    target: "int | Tensor", count: int, num_classes: int | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Return the class of each of ``count`` images, (N,) int64 on ``device``.
+
+    Args:
+        target: one class for all images, or a tensor of ``count`` classes.
+        count: number of images.
+        num_classes: classes of the network, None where they are not known yet.
+        device: of the result, None for the target's own.
+
+    Raises:
+        InputError: another type or shape, or a class that does not exist.
+    """
+    if isinstance(target, bool) or not isinstance(target, (int, Tensor)):
+        raise InputError(
+            f"target: expected None, an int or a tensor of {count} class indices, not {type(target).__name__}"
+        )
+    classes = torch.as_tensor(target)
+    if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
+        raise InputError(f"target: class indices must be integers, not {classes.dtype}")
+    if classes.ndim == 0:
+        classes = classes.expand(count)
+    if classes.shape != (count,):
+        raise InputError(f"target: expected one class index per image, ({count},), not {tuple(classes.shape)}")
+    classes = classes.to(device=device, dtype=torch.int64)
+    if num_classes is None and bool((classes < 0).any()):
+        raise InputError(f"target: class indices must not be negative, found {classes.tolist()[:8]}")
+    if num_classes is not None and bool(((classes < 0) | (classes >= num_classes)).any()):
+        raise InputError(f"target: class indices must lie in [0, {num_classes - 1}], found {classes.tolist()[:8]}")
+    return classes
+
+
+def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
+    """Return ``maps`` (N, H, W) detached, finite, floating point and on the device of ``images`` (N, C, H, W).
+
+    Raises:
+        InputError: maps with channels, of another size than the images, or with NaN or infinite values.
+    """
+    if maps.ndim == 4:
+        raise InputError(
+            f"maps {tuple(maps.shape)} still have channels: reduce them to (N, H, W) first, "
+            "for example with relsplit.attribution.AttributionMap"
+        )
+    expected = (len(images), *images.shape[2:])
+    if tuple(maps.shape) != expected:
+        raise InputError(f"maps have shape {tuple(maps.shape)} but the images need {expected}: resize the maps first")
+    return finite_maps(maps).to(images.device)
+
+
+def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
+    """Return ``maps`` (N, ...) detached and floating point.
+
+    Args:
+        maps: any real values, one map per entry of the first dimension.
+        what: how a map is called in the error.
+
+    Raises:
+        InputError: NaN or infinite values; the first maps that hold them are named.
+    """
+    floating = maps.detach() if maps.is_floating_point() else maps.detach().double()
+    finite = torch.isfinite(floating).flatten(1).all(1)
+    if not finite.all():
+        broken = ", ".join(map(str, (~finite).nonzero()[:5, 0].tolist()))
+        raise InputError(f"{what} {broken} of the batch contains NaN or infinity: check the images and the weights")
+    return floating
+
+
+def whole_number(name: str, value: object, minimum: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``minimum``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise InputError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
+    return value
+
+
+def at_least_one(**values: int) -> None:
+    """Check that every value is a whole number of at least 1.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name, value in values.items():
+        whole_number(name, value, 1)
+
+
+def number(name: str, value: object, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
+    """Return ``value`` if it is a finite number, greater than ``above`` and not less than ``minimum``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or value <= above
+        or value < minimum
+    ):
+        limit = f" above {above:g}" if above > -math.inf else f" of at least {minimum:g}" if minimum > -math.inf else ""
+        raise InputError(f"{name} must be a finite number{limit}, not {value!r}")
+    return float(value)
+
+
+def one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Check that ``value`` is one of ``known``.
+
+    Raises:
+        InputError: it is not; the message lists them.
+    """
+    if not isinstance(value, str) or value not in (known := tuple(known)):
+        raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")

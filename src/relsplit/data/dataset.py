@@ -1,0 +1,145 @@
+"""Samples as datasets of tensors, for training and for evaluation."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from relsplit.checks import one_of
+from relsplit.data.catalogue import Sample
+from relsplit.data.image_reading import BadImage, read_image, read_mask
+from relsplit.data.transforms import EvaluationTransform, box_mask
+
+OnBadImage = Literal["error", "skip"]
+
+
+class ImageDataset(Dataset[tuple[Tensor, int]]):
+    """(image (3, H, W) float, label) of every sample, for training.
+
+    An item is addressed by ``(epoch, index)`` or by ``index`` (epoch 0). What the transform draws depends on
+    ``(seed, epoch, index)`` alone: not on the number of workers, on the order, or on what was read before. So an
+    interrupted training that resumes sees exactly the images it would have seen.
+
+    Args:
+        samples: what to read.
+        transform: RGB image and random generator to (3, H, W) tensor.
+        seed: of the augmentation.
+
+    Raises:
+        BadImage: on access, where the file cannot be read.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], transform: Callable[[Image.Image, random.Random], Tensor], seed: int = 0
+    ) -> None:
+        self.samples = tuple(samples)
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        sample = self.samples[index]
+        # A text seed is hashed, so neighbouring items get unrelated streams.
+        rng = random.Random(f"{self.seed} {epoch} {index}")
+        return self.transform(read_image(sample.path), rng), sample.label
+
+
+@dataclass(frozen=True)
+class EvaluationItem:
+    """One sample in the network's input coordinates; ``image`` is None and ``reason`` set when it was skipped."""
+
+    index: int
+    label: int
+    image: Tensor | None
+    box: Tensor | None
+    segmentation: Tensor | None
+    reason: str
+
+
+class EvaluationDataset(Dataset[EvaluationItem]):
+    """Samples with their object regions in input coordinates.
+
+    Args:
+        samples: what to read; an item's ``index`` counts into it.
+        transform: the geometry that images and regions share.
+        on_bad_image: "error" raises :class:`BadImage` on access; "skip" gives an item without an image.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], transform: EvaluationTransform, on_bad_image: OnBadImage = "error"
+    ) -> None:
+        one_of("dataset.on_bad_image", on_bad_image, get_args(OnBadImage))
+        self.samples = tuple(samples)
+        self.transform = transform
+        self.on_bad_image = on_bad_image
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> EvaluationItem:
+        sample = self.samples[index]
+        try:
+            image = read_image(sample.path)
+            box = None if sample.box is None else self.transform.region(box_mask(sample.box, *image.size))
+            segmentation = None
+            if sample.segmentation is not None:
+                mask = read_mask(sample.segmentation)
+                if mask.shape != image.size[::-1]:
+                    raise BadImage(
+                        sample.segmentation, f"a mask of {mask.shape[::-1]} pixels for an image of {image.size}"
+                    )
+                segmentation = self.transform.region(mask)
+        except BadImage as error:
+            if self.on_bad_image == "error":
+                raise
+            return EvaluationItem(index, sample.label, None, None, None, str(error.reason))
+        return EvaluationItem(index, sample.label, self.transform(image), box, segmentation, "")
+
+
+@dataclass  # not frozen: Lightning moves a batch to the device by setting its fields
+class EvaluationBatch:
+    """Readable samples of a batch, N of them (N may be 0), and those that were skipped.
+
+    Attributes:
+        images: (N, 3, H, W) float, normalised.
+        labels: (N,) int64.
+        indices: positions in the dataset's samples, by row.
+        boxes: (N, H, W) bool; all False where the sample has none.
+        segmentations: see ``boxes``.
+        skipped: (position in the dataset's samples, reason) of every unreadable sample.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: tuple[int, ...]
+    boxes: Tensor
+    segmentations: Tensor
+    skipped: tuple[tuple[int, str], ...]
+
+
+def collate_evaluation(items: Sequence[EvaluationItem]) -> EvaluationBatch:
+    """Joins items into a batch and sets the skipped ones aside (the ``collate_fn`` of a ``DataLoader``)."""
+    read = [(item, item.image) for item in items if item.image is not None]
+    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 3, 0, 0)
+    nowhere = torch.zeros(images.shape[-2:], dtype=torch.bool)
+
+    def stacked(regions: list[Tensor | None]) -> Tensor:
+        known = [nowhere if region is None else region for region in regions]
+        return torch.stack(known) if known else nowhere[None][:0]
+
+    return EvaluationBatch(
+        images=images,
+        labels=torch.tensor([item.label for item, _ in read], dtype=torch.int64),
+        indices=tuple(item.index for item, _ in read),
+        boxes=stacked([item.box for item, _ in read]),
+        segmentations=stacked([item.segmentation for item, _ in read]),
+        skipped=tuple((item.index, item.reason) for item in items if item.image is None),
+    )

@@ -1,0 +1,73 @@
+"""Your own photographs: ``train/CLASS/*.jpg``, ``test/CLASS/*.jpg``, and ``val/CLASS/*.jpg`` if you have it."""
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from relsplit.data.catalogue import Catalogue, Sample, Split
+from relsplit.data.validation_split import ValidationStyle, with_validation
+from relsplit.errors import InputError
+
+
+def read_image_folder(
+    root: str | Path | None,
+    num_val: int | None = None,
+    val_style: ValidationStyle = "random",
+    val_seed: int = 42,
+) -> Catalogue:
+    """Lists the images of a tree ``SPLIT/CLASS/IMAGE``; no image is opened.
+
+    Classes are the names of the folders, sorted. Files count as images by their ending (any that Pillow knows, in
+    upper or lower case); hidden files and other files are left out.
+
+    Args:
+        root: the folder that holds ``train/`` and ``test/``.
+        num_val: the validation split that is cut from ``train/`` where there is no ``val/``, see
+            :func:`relsplit.data.validation_split.with_validation`.
+        val_style: see ``num_val``.
+        val_seed: see ``num_val``.
+
+    Raises:
+        InputError: the root or a split is missing, the splits have different classes, or a class has no images.
+    """
+    if root is None:
+        raise InputError("dataset.root is not set: say dataset.root=FOLDER, the folder that holds train/ and test/")
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}: set dataset.root to the folder that holds train/ and test/")
+    splits: list[Split] = ["train", "test"]
+    for split in splits:
+        if not (root / split).is_dir():
+            raise InputError(f"{root} has no folder {split}/: lay your photographs out as {split}/CLASS/*.jpg")
+    if (root / "val").is_dir():
+        splits.insert(1, "val")
+    class_names = _folders(root / "train")
+    if not class_names:
+        raise InputError(f"{root / 'train'} has no class folders: lay your photographs out as train/CLASS/*.jpg")
+    for split in splits:
+        differing = set(class_names) ^ set(_folders(root / split))
+        if differing:
+            name = min(differing)
+            other, lacking = (split, "train") if name not in class_names else ("train", split)
+            raise InputError(f"class {name} is in {root / other} but not in {root / lacking}: both need every class")
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    samples = []
+    for split in splits:
+        for label, name in enumerate(class_names):
+            files = _images(root / split / name, endings)
+            if not files:
+                raise InputError(f"{root / split / name} has no images: add some, or remove the class everywhere")
+            samples += [Sample(f"{split}-{name}-{path.name}", path, label, split) for path in files]
+    has_val = "val" in splits
+    return Catalogue(tuple(class_names), with_validation(samples, 0 if has_val else num_val, val_seed, val_style), root)
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path, endings: set[str]) -> list[Path]:
+    names = (entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
+    paths = [folder / name for name in sorted(names)]
+    return [path for path in paths if path.suffix.lower() in endings]

@@ -1,0 +1,93 @@
+"""Image files of every kind as 8-bit RGB images, and object masks as boolean arrays."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from relsplit.errors import InputError
+
+# What Pillow's decoders raise on damaged files; SyntaxError is how its PNG and TIFF readers report a broken header.
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
+
+
+class BadImage(InputError):
+    """An image file that cannot be read; ``reason`` says why without repeating the path."""
+
+    def __init__(self, path: Path | str, reason: str | None = None) -> None:
+        if reason is None:  # the message alone: from a pickle, or below the traceback that torch's loader makes anew
+            message = str(path).strip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: ")
+        else:
+            message = f"cannot read the image {path}: {reason} (repair or remove it, or set on_bad_image=skip)"
+        super().__init__(message)
+        self.path = path
+        self.reason = reason or message
+
+
+def read_image(path: Path) -> Image.Image:
+    """Reads an image file as it is meant to be seen, in mode RGB.
+
+    Greyscale, palette and CMYK images are converted, 16-bit images are scaled to 8 bits, transparent images are laid
+    on white (as viewers show them), the EXIF orientation is applied, and of several frames the first is taken.
+
+    Raises:
+        BadImage: the file is missing, empty, truncated, no image, or has pixel values without a defined range.
+    """
+    image = _decode(path)
+    try:
+        upright: Image.Image = ImageOps.exif_transpose(image)
+        return _to_rgb(upright)
+    except _DECODER_ERRORS as error:
+        raise BadImage(path, str(error) or type(error).__name__) from error
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Reads an object mask: True where the first channel is at least half of white.
+
+    The masks of CUB-200-2011 hold the share of annotators that marked a pixel, so half of white is their majority.
+
+    Returns:
+        (H, W) boolean array in stored-image pixels.
+
+    Raises:
+        BadImage: as for :func:`read_image`.
+    """
+    image = _decode(path)
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("L")
+    return np.asarray(image.getchannel(0)) >= 128
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        if path.stat().st_size == 0:
+            raise BadImage(path, "the file is empty")
+        image: Image.Image
+        with Image.open(path) as image:
+            image.load()
+        return image
+    except BadImage:
+        raise
+    except FileNotFoundError as error:
+        raise BadImage(path, "there is no such file") from error
+    except UnidentifiedImageError as error:
+        raise BadImage(path, "it is not an image of a known format") from error
+    except (Image.DecompressionBombError, *_DECODER_ERRORS) as error:
+        raise BadImage(path, str(error) or type(error).__name__) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range")
+    if image.mode.startswith("I"):  # "I;16", "I;16B", and "I", as which older Pillow versions open 16-bit PNGs
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError("integer pixels beyond 16 bits have no defined range")
+        image = Image.fromarray(np.round(pixels / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,15 @@
+from relsplit.explainers.center import Center as Center
+from relsplit.explainers.deeplift import DeepLift as DeepLift
+from relsplit.explainers.edges import Edges as Edges
+from relsplit.explainers.explainer import Explainer as Explainer
+from relsplit.explainers.grad_cam import GradCAM as GradCAM
+from relsplit.explainers.guided_backprop import GuidedBackprop as GuidedBackprop
+from relsplit.explainers.input_x_gradient import InputXGradient as InputXGradient
+from relsplit.explainers.integrated_gradients import IntegratedGradients as IntegratedGradients
+from relsplit.explainers.lrp_epsilon import LRPEpsilon as LRPEpsilon
+from relsplit.explainers.one_pixel import OnePixel as OnePixel
+from relsplit.explainers.random_map import RandomMap as RandomMap
+from relsplit.explainers.relevance_splitting import RelevanceSplitting as RelevanceSplitting
+from relsplit.explainers.rise import RISE as RISE
+from relsplit.explainers.score_cam import ScoreCAM as ScoreCAM
+from relsplit.explainers.smooth_grad import SmoothGrad as SmoothGrad

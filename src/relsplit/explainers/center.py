@@ -1,0 +1,35 @@
+"""Control: a Gaussian at the centre of the image."""
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.checks import checked_images, number
+
+
+class Center:
+    """exp(-d^2 / 2), d the distance to the centre; what the habit of photographing things in the middle is worth.
+
+    Args:
+        model: unused.
+        width: standard deviation, as a share of the image's height and width.
+
+    Raises:
+        InputError: ``width`` is not positive.
+    """
+
+    def __init__(self, model: nn.Module, width: float = 0.25) -> None:
+        self._width = number("center: width", width, above=0)
+
+    @property
+    def forward_equivalents(self) -> float:
+        """The network is not used."""
+        return 0.0
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The same map for every image, (N, H, W) in (0, 1]."""
+        images = checked_images(images)
+        rows, columns = (
+            torch.exp(-((((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) / self._width) ** 2) / 2)
+            for n in images.shape[-2:]
+        )
+        return torch.outer(rows, columns).to(images).expand(len(images), -1, -1).clone()

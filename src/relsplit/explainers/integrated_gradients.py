@@ -1,0 +1,77 @@
+"""Integrated Gradients (Sundararajan et al., ICML 2017), by captum."""
+
+from collections.abc import Sequence
+
+import captum.attr
+from torch import Tensor, nn
+
+from relsplit.checks import at_least_one, one_of
+from relsplit.explainers.shared.baseline import Baseline
+from relsplit.explainers.shared.captum_call import captum_call, check_score, with_score
+from relsplit.networks.batches import check_batch_size, images_per_pass
+from relsplit.networks.shared_network import SharedNetwork
+
+METHODS = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")
+
+
+class IntegratedGradients:
+    """The gradient's mean on the way from the baseline to the image, times their difference.
+
+    As ``steps`` grows, the attributions sum to score(image) - score(baseline).
+
+    Args:
+        model: any differentiable network.
+        steps: gradients per image (captum's default, published: 50).
+        method: how the integral is approximated (captum's default, published: ``"gausslegendre"``).
+        baseline: see :class:`relsplit.explainers.shared.baseline.Baseline` (captum's default, published: ``"zero"``).
+        mean: see ``baseline``.
+        std: see ``baseline``.
+        score: ``"logit"`` (published) or ``"probability"``.
+        batch_size: interpolated images per forward pass, None to let the device decide; changes memory and speed, not
+            the result.
+
+    Raises:
+        InputError: an option has an unknown value, or fewer than one step or image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        steps: int = 50,
+        method: str = "gausslegendre",
+        baseline: str | float | Sequence[float] = "zero",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        score: str = "logit",
+        batch_size: int | None = None,
+    ) -> None:
+        at_least_one(steps=steps)
+        check_batch_size(batch_size)
+        one_of("method", method, METHODS)
+        check_score(score)
+        self._shared = SharedNetwork(model)
+        self._baseline = Baseline(baseline, mean, std)
+        self._steps = steps
+        self._method = method
+        self._score = score
+        self._batch_size = batch_size
+
+    @property
+    def forward_equivalents(self) -> float:
+        """Forward and backward, once per step."""
+        return 2.0 * self._steps
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Attribution (N, 3, H, W) in units of the score."""
+        with captum_call():
+            network, images, classes = self._shared.prepare(images, target)
+            per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
+            attribution: Tensor = captum.attr.IntegratedGradients(with_score(network, self._score)).attribute(
+                images,
+                baselines=self._baseline.like(images),
+                target=classes,
+                n_steps=self._steps,
+                method=self._method,
+                internal_batch_size=max(per_pass, len(images)),
+            )
+        return attribution.detach()

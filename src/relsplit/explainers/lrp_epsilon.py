@@ -1,0 +1,106 @@
+"""LRP-epsilon (Bach et al., 2015), by captum: as the paper ran it, and as it should be."""
+
+import captum.attr
+import torch
+from captum.attr._utils.custom_modules import Addition_Module
+from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, IdentityRule
+from torch import Tensor, fx, nn
+
+from relsplit.checks import one_of
+from relsplit.errors import InputError
+from relsplit.explainers.shared.captum_call import captum_call
+from relsplit.explainers.shared.module_per_step import one_module_per_step
+from relsplit.networks.shared_network import SharedNetwork
+from relsplit.networks.views import shared_copy
+
+LINEAR = (nn.Conv2d, nn.Linear)
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+
+
+class LRPEpsilon:
+    """Relevance of the logit, passed down by the epsilon rule in every layer, biases included.
+
+    Args:
+        model: made of Conv2d, Linear, BatchNorm2d, pooling, ReLU, Tanh, Dropout and additions; ``"correct"`` needs that
+            ``torch.fx`` can trace it.
+        variant: ``"published"`` runs captum on the network as it is. captum does not see functional additions, so that
+            each residual connection's relevance is counted more than once and the sums grow by orders of magnitude.
+            ``"correct"`` runs it on the same network with every addition as a module; on ReLU networks the result is
+            Input x Gradient.
+        rule: ``"epsilon"``, or ``"mixture"`` (paper Table C): alpha1-beta0 up to the residual block number ``blocks``
+            (BatchNorm passes relevance on there), epsilon after it.
+        epsilon: stabiliser of every denominator (captum's default, published: 1e-9).
+        blocks: where the mixture changes (published: 8, ResNet50's layer3.0).
+
+    Raises:
+        InputError: an unknown value of an option, or a network that cannot be traced.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        variant: str = "published",
+        rule: str = "epsilon",
+        epsilon: float = 1e-9,
+        blocks: int = 8,
+    ) -> None:
+        one_of("variant", variant, ("published", "correct"))
+        one_of("rule", rule, ("epsilon", "mixture"))
+        if not epsilon >= 0 or blocks < 0:
+            raise InputError(f"epsilon and blocks must not be negative, got {epsilon} and {blocks}")
+        self._shared = SharedNetwork(model, one_module_per_step if variant == "correct" else None)
+        self._epsilon = epsilon
+        self._lower: frozenset[str] = frozenset()
+        if rule == "mixture":
+            self._lower = _modules_up_to_block(one_module_per_step(shared_copy(model)), blocks)
+
+    @property
+    def forward_equivalents(self) -> float:
+        """The network runs twice, and back once."""
+        return 3.0
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Relevance (N, 3, H, W) in units of the logit.
+
+        In the precision of the images, or in float64 where ``"published"`` does not fit: on a ResNet101 the relevance
+        that it counts again and again or its sum exceeds float32's 3e38.
+
+        Raises:
+            InputError: a module that captum has no rule for.
+        """
+        with captum_call():
+            network, images, classes = self._shared.prepare(images, target)
+            relevance = self._relevance(network, images, classes)
+            if not torch.isfinite(relevance.abs().flatten(1).sum(dim=1)).all():
+                relevance = self._relevance(network, images.double(), classes)
+        return relevance
+
+    def _relevance(self, network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+        # captum leaves activations and, for some rules, other weights on the modules: a copy for this call alone.
+        network = shared_copy(network).to(images.dtype)
+        self._set_rules(network)
+        try:
+            relevance: Tensor = captum.attr.LRP(network).attribute(images, classes)
+        except TypeError as error:
+            raise InputError(f"lrp_epsilon: captum has no rule for a module of the network: {error}") from error
+        return relevance.detach()
+
+    def _set_rules(self, network: nn.Module) -> None:
+        for name, module in network.named_modules():
+            if name in self._lower and isinstance(module, LINEAR):
+                module.rule = Alpha1_Beta0_Rule()
+            elif name in self._lower and isinstance(module, nn.BatchNorm2d):
+                module.rule = IdentityRule()
+            elif isinstance(module, (*LINEAR, *POOLINGS, nn.BatchNorm2d, Addition_Module)):
+                module.rule = EpsilonRule(self._epsilon)
+
+
+def _modules_up_to_block(network: fx.GraphModule, blocks: int) -> frozenset[str]:
+    """Names of the modules that run before residual addition number ``blocks`` (all if there are fewer)."""
+    names: set[str] = set()
+    additions = 0
+    for node in network.graph.nodes:
+        if node.op == "call_module" and additions < blocks:
+            names.add(node.target)
+            additions += isinstance(network.get_submodule(node.target), Addition_Module)
+    return frozenset(names)

@@ -1,0 +1,28 @@
+"""Control: one pixel."""
+
+from torch import Tensor, nn
+
+from relsplit.checks import checked_images
+
+
+class OnePixel:
+    """1 at the centre pixel and 0 elsewhere: explains nothing, and yet has the best score under the released metric.
+
+    Args:
+        model: unused.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        pass
+
+    @property
+    def forward_equivalents(self) -> float:
+        """The network is not used."""
+        return 0.0
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """The same map for every image, (N, H, W)."""
+        images = checked_images(images)
+        maps = images.new_zeros(images[:, 0].shape)
+        maps[:, maps.shape[1] // 2, maps.shape[2] // 2] = 1
+        return maps

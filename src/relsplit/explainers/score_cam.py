@@ -1,0 +1,147 @@
+"""Score-CAM (Wang et al., 2020): its own batched computation, in the released and in pytorch-grad-cam's variant."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relsplit.checks import one_of
+from relsplit.networks.batches import check_batch_size, images_per_pass
+from relsplit.networks.inference_copy import inference_copy
+from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
+from relsplit.networks.shared_network import SharedNetwork
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which masked images have to be evaluated.
+
+    Attributes:
+        patterns: (M, h, w) in [0, 1], different masks before upsampling.
+        image: (M,) int64, the image that each belongs to.
+        pattern_of: (N, C) int64, the mask of each image's channel.
+        constant: (N, C) bool, channels without a pattern: their mask is 0 everywhere.
+    """
+
+    patterns: Tensor
+    image: Tensor
+    pattern_of: Tensor
+    constant: Tensor
+
+
+class ScoreCAM:
+    """Channels of the target layer, each weighted by the score of the image that its own activation masks.
+
+    Every channel costs a forward pass. Channels whose masks are equal (all constant ones, all with one active position)
+    share one; the masked images exist one batch at a time; the network that evaluates them has BatchNorm folded into
+    its convolutions and keeps the channels last in memory.
+
+    Args:
+        model: network with a convolutional ``target_layer``.
+        target_layer: name such as ``layer4[-1]`` (published), or ``auto`` for the last module with a feature map.
+        variant: ``"probability"`` (released code): weight = probability of the class, constant channels are left out,
+            the sum is upsampled before its positive part is taken. ``"channel_softmax"`` (pytorch-grad-cam): weight =
+            softmax of the logits over the channels.
+        batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
+            result.
+        mixed_precision: half precision for the masked images on a GPU; without effect on a CPU.
+
+    Raises:
+        InputError: the network has no such layer, or an option has an unknown value.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layer: str = "layer4[-1]",
+        variant: str = "probability",
+        batch_size: int | None = None,
+        mixed_precision: bool = True,
+    ) -> None:
+        one_of("variant", variant, ("probability", "channel_softmax"))
+        check_batch_size(batch_size)
+        self._shared = SharedNetwork(model)
+        self._inference = SharedNetwork(model, inference_copy)
+        self._variant = variant
+        self._target_layer = target_layer
+        self._batch_size = batch_size
+        self._mixed_precision = mixed_precision
+        last = list(model.modules())[-1]
+        self._channels = channel_count(model, last if target_layer == "auto" else find_layer(model, target_layer))
+
+    @property
+    def forward_equivalents(self) -> float:
+        """One pass for the activation and one for each channel; fewer where channels share a mask."""
+        return 1.0 + self._channels
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, H, W) in [0, 1], at image size."""
+        with torch.inference_mode(False), torch.no_grad():
+            network, images, classes = self._shared.prepare(images, target)
+            auto = self._target_layer == "auto"
+            layer = last_spatial_layer(network, images[:1]) if auto else find_layer(network, self._target_layer)
+            activation = layer_output(network, layer, images)
+            masks = different_masks(activation)
+            scores = self._masked_scores(images, masks, classes)[masks.pattern_of]
+            if self._variant == "probability":
+                return _released_map(activation, scores.masked_fill(masks.constant, 0), images.shape[-2:])
+            return _grad_cam_library_map(activation, scores.softmax(dim=1), images.shape[-2:])
+
+    def _masked_scores(self, images: Tensor, masks: Masks, classes: Tensor) -> Tensor:
+        """Of every masked image the score of its class: the probability, or the logit."""
+        network = self._inference.network
+        half = self._mixed_precision and images.device.type == "cuda"
+        aligned = self._variant == "channel_softmax"
+        size = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
+        # One tensor for all: thousands of small ones between the large ones of the network would fragment the heap.
+        scores = images.new_empty(len(masks.patterns))
+        for start in range(0, len(scores), size):
+            patterns, image = masks.patterns[start : start + size], masks.image[start : start + size]
+            mask = F.interpolate(patterns[:, None], size=images.shape[-2:], mode="bilinear", align_corners=aligned)
+            low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
+            mask = (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)
+            masked = (images[image] * mask).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cuda", torch.float16, enabled=half):
+                logits = network(masked).to(images.dtype)
+            if not aligned:
+                logits = logits.softmax(dim=1)
+            scores[start : start + size] = logits.gather(1, classes[image][:, None])[:, 0]
+        return scores
+
+
+def different_masks(activation: Tensor) -> Masks:
+    """The different masks of ``activation`` (N, C, h, w), in a stream over all images.
+
+    A mask is the activation scaled to [0, 1], which upsampling does not change: channels that are equal after scaling
+    have the same masked image.
+    """
+    low, high = activation.amin(dim=(2, 3), keepdim=True), activation.amax(dim=(2, 3), keepdim=True)
+    constant = (low == high)[:, :, 0, 0]
+    scaled = (activation - low) / (high - low).masked_fill(low == high, 1)
+    patterns, images, pattern_of, count = [], [], [], 0
+    for index, channels in enumerate(scaled):
+        unique, inverse = channels.flatten(1).unique(dim=0, return_inverse=True)
+        patterns.append(unique.reshape(-1, *channels.shape[1:]))
+        images.append(torch.full((len(unique),), index, device=activation.device))
+        pattern_of.append(inverse + count)
+        count += len(unique)
+    return Masks(torch.cat(patterns), torch.cat(images), torch.stack(pattern_of), constant)
+
+
+def _released_map(activation: Tensor, weights: Tensor, size: torch.Size) -> Tensor:
+    total = (weights[:, :, None, None] * activation).sum(dim=1)
+    # The sum of upsampled channels is the upsampled sum.
+    return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].relu())
+
+
+def _grad_cam_library_map(activation: Tensor, weights: Tensor, size: torch.Size) -> Tensor:
+    total = _unit_range((weights[:, :, None, None] * activation).sum(dim=1).relu())
+    return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
+
+
+def _unit_range(maps: Tensor) -> Tensor:
+    """Each map to [0, 1]; a constant one to 0."""
+    maps = maps - maps.amin(dim=(1, 2), keepdim=True)
+    high = maps.amax(dim=(1, 2), keepdim=True)
+    return maps / high.masked_fill(high == 0, 1)

@@ -1,0 +1,1 @@
+"""What several methods share: captum's needs, the image without information, a random seed for each image."""

@@ -1,0 +1,69 @@
+"""Writing files and folders so that a reader sees all of them or nothing."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Hand out a path beside ``path`` to write to; what is written there takes its place at the end, on the disk.
+
+    After an error ``path`` is as it was, and nothing is left beside it.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def discarded(folder: Path) -> Iterator[Path]:
+    """Make an empty folder with a name of this process's own beside ``folder``, and remove it in the end.
+
+    What is complete in it is moved out of it, or it is renamed itself, which makes it appear all at once.
+    """
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in UTF-8, line feeds as they are; a reader sees the old content or the new."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the whole lines of a log, without their line feeds.
+
+    What follows the last line feed is left out: it is the beginning of a line whose writing was interrupted. No file
+    counts as an empty log.
+    """
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append whole lines and wait until they are on the disk.
+
+    The log must end with a whole line: :func:`replace_lines` sees to that when a run starts.
+    """
+    text = "".join(f"{line}\n" for line in lines)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_lines(path: Path, lines: Sequence[str]) -> None:
+    """Replace the whole log at once."""
+    write_text(path, "".join(f"{line}\n" for line in lines))

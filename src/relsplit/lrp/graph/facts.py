@@ -1,0 +1,126 @@
+"""What the graph alone tells: what depends on the image, what cannot be negative, where the residual blocks are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from relsplit.lrp.graph.kinds import METHOD_KINDS, function_name, is_gate_function, is_nonnegative_function, module_kind
+from relsplit.lrp.graph.residual_blocks import Residual, find_residuals
+from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, size_nodes
+
+_SIGN_KEEPING = {"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "clone", "detach", "to", "float"}
+_SIGN_KEEPING |= {"double", "half", "bfloat16", "type_as", "clamp_min"}
+_SIGN_KEEPING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts about the nodes of one graph."""
+
+    kinds: dict[fx.Node, tuple[str, str]]  # ("convolution", "conv2d"), ...; ("", "") if unknown
+    sizes: set[fx.Node]  # plain Python values
+    dependent: set[fx.Node]  # tensors that depend on the image
+    nonnegative: set[fx.Node]  # tensors that cannot be negative
+    pads: set[fx.Node]  # constant padding
+    first_layers: set[fx.Node]  # layers with no other between them and the image
+    residuals: dict[fx.Node, Residual]  # additions of two activations
+    residuals_before: dict[fx.Node, int]  # how many of them come before a node
+
+    def is_gate(self, node: fx.Node) -> bool:
+        """Say whether a value comes from a sigmoid or the like, possibly reshaped."""
+        while self.kinds[node][0] == "index" and isinstance(node.args[0], fx.Node):
+            node = node.args[0]
+        return is_gate_function(self.kinds[node][1])
+
+
+def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
+    """Establish the facts about a traced model."""
+    graph = traced.graph
+    sizes = size_nodes(graph)
+    kinds = {node: _kind(node, traced, leaves) for node in graph.nodes}
+    images = [node for node in graph.nodes if node.op == "placeholder"]
+    if not images or any(image.users and image is not images[0] for image in images):
+        raise UnsupportedModelError(
+            f"the model must take one tensor of images, not {[image.name for image in images]}: wrap it in a module "
+            "that fixes its other inputs"
+        )
+    dependent = {images[0]}
+    layers = {node for node in graph.nodes if kinds[node][0] in ("convolution", "dense", "leaf")}
+    depth = {images[0]: 0}
+    for node in graph.nodes:
+        if node not in sizes and any(source in dependent for source in node.all_input_nodes):
+            dependent.add(node)
+            before = max(depth[source] for source in node.all_input_nodes if source in dependent)
+            depth[node] = before + (node in layers)
+    first_layers = {node for node in dependent & layers if depth[node] == 1 and kinds[node][0] != "leaf"}
+    additions = []
+    for node in graph.nodes:
+        if kinds[node][0] in ("add", "subtract") and len([s for s in node.all_input_nodes if s in dependent]) == 2:
+            if node.kwargs.get("alpha", 1) != 1 or len(node.args) != 2:
+                raise UnsupportedModelError(f"{describe(node)} must have two arguments by position and no alpha")
+            first, second = node.all_input_nodes
+            additions.append((node, first, second))
+    residuals = find_residuals(additions, layers)
+    residuals_before, count = {}, 0
+    for node in graph.nodes:
+        residuals_before[node] = count
+        count += node in residuals
+    pads = {node for node in graph.nodes if _pads_constant(node, traced, kinds) is not None}
+    nonnegative: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node in dependent and _cannot_be_negative(node, traced, kinds, dependent, nonnegative):
+            nonnegative.add(node)
+    return Facts(kinds, sizes, dependent, nonnegative, pads, first_layers, residuals, residuals_before)
+
+
+def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, str]:
+    if node.op in ("call_function", "call_method"):
+        if node.op == "call_function" and node.target in [leaf for leaf in leaves if not isinstance(leaf, type)]:
+            return "leaf", ""
+        name = function_name(node.target)
+        kind = METHOD_KINDS.get(name, "")
+        if kind == "interpolate":
+            mode = node.kwargs.get("mode", node.args[3] if len(node.args) > 3 else "nearest")
+            return ("", name) if mode == "bicubic" else ("mean", name)
+        return kind, name
+    if node.op != "call_module":
+        return "", ""
+    module = traced.modules[str(node.target)]
+    if isinstance(module, tuple(leaf for leaf in leaves if isinstance(leaf, type))):
+        return "leaf", ""
+    return module_kind(module)
+
+
+def _pads_constant(node: fx.Node, traced: Traced, kinds: dict[fx.Node, tuple[str, str]]) -> float | None:
+    """Return the constant that a node pads with, or None if it is no constant padding."""
+    if node.op == "call_module":
+        module: Any = traced.modules[str(node.target)]
+        return float(module.value) if isinstance(module, nn.modules.padding._ConstantPadNd) else None
+    if kinds[node][1] != "pad":
+        return None
+    given = dict(zip(("mode", "value"), node.args[2:], strict=False)) | node.kwargs
+    return float(given.get("value") or 0) if given.get("mode", "constant") == "constant" else None  # type: ignore[arg-type]
+
+
+def _cannot_be_negative(
+    node: fx.Node,
+    traced: Traced,
+    kinds: dict[fx.Node, tuple[str, str]],
+    dependent: set[fx.Node],
+    nonnegative: set[fx.Node],
+) -> bool:
+    kind, name = kinds[node]
+    if is_nonnegative_function(name):
+        return True
+    if node.op == "placeholder":
+        return False
+    if (_pads_constant(node, traced, kinds) or 0) < 0:
+        return False
+    keeps = kind in ("index", "tuple", "mean", "max", "add", "multiply") or name in _SIGN_KEEPING
+    if node.op == "call_module":
+        keeps = keeps or isinstance(traced.modules[str(node.target)], _SIGN_KEEPING_MODULES)
+    tensors = [source for source in node.all_input_nodes if source in dependent]
+    if kind in ("add", "multiply") and len(tensors) != 2:
+        return False
+    return keeps and all(source in nonnegative for source in tensors)

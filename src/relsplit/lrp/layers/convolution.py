@@ -1,0 +1,62 @@
+"""Convolutions of any dimension."""
+
+import torch
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import spread_evenly
+from relsplit.lrp.layers.weights import WeightPart, WeightParts
+
+
+class Convolution:
+    """A convolution of any dimension, grouped, dilated or transposed."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: list[int],
+        padding: list[int],
+        dilation: list[int],
+        transposed: bool,
+        output_padding: list[int],
+        groups: int,
+        parts: WeightParts,
+    ) -> None:
+        self.weight = weight
+        self.bias = None if bias is None else bias.detach().reshape(-1, *[1] * (weight.dim() - 2))
+        self.geometry = (stride, padding, dilation, transposed, output_padding)
+        self.groups = groups
+        self.parts = parts
+
+    def apply(self, h: Tensor, part: WeightPart) -> Tensor:
+        weight = self.parts.get(self.weight, part, h.dtype)
+        return torch.convolution(h, weight, None, *self.geometry, self.groups)
+
+    def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
+        weight = self.parts.get(self.weight, part, s.dtype)
+        return self._transpose(s, weight, h, self.groups)
+
+    def _transpose(self, s: Tensor, weight: Tensor, h: Tensor, groups: int) -> Tensor:
+        # The input half of the convolution's own backward: no graph, and no gradient of the weight.
+        result: Tensor = torch.ops.aten.convolution_backward(
+            s, h, weight, None, *self.geometry, groups, [True, False, False]
+        )[0]
+        return result
+
+    def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
+        # Every channel of a group receives the same, so one box filter per group does it.
+        n, spatial = h.shape[0], h.shape[2:]
+        groups = self.groups
+        box = relevance.new_ones(groups, 1, *self.weight.shape[2:])
+        if support is None:
+            available = relevance.new_full((1, groups, *spatial), h.shape[1] / groups)
+        else:
+            available = support.reshape(n, groups, -1, *spatial).sum(2)
+        count = torch.convolution(available, box, None, *self.geometry, groups)
+        total = relevance.reshape(n, groups, -1, *relevance.shape[2:]).sum(2)
+        like = h.new_empty(()).expand(n, groups, *spatial)
+        share = self._transpose(total / count.clamp(min=1), box, like, groups).unsqueeze(2)
+        result = share.expand(n, groups, h.shape[1] // groups, *spatial).reshape(h.shape)
+        if support is not None:
+            result = result * support
+        return spread_evenly(result, total * (count < 0.5), support)

@@ -1,0 +1,29 @@
+"""Fully connected layers."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import spread_evenly
+from relsplit.lrp.layers.weights import WeightPart, WeightParts
+
+
+class Dense:
+    """A fully connected layer on the last dimension."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, parts: WeightParts) -> None:
+        self.weight = weight
+        self.bias = None if bias is None else bias.detach()
+        self.parts = parts
+
+    def apply(self, h: Tensor, part: WeightPart) -> Tensor:
+        return F.linear(h, self.parts.get(self.weight, part, h.dtype))
+
+    def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
+        return s @ self.parts.get(self.weight, part, s.dtype)
+
+    def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
+        total = relevance.sum(-1, keepdim=True)
+        mask = torch.ones_like(h) if support is None else support
+        count = mask.sum(-1, keepdim=True)
+        return spread_evenly(mask * (total / count.clamp(min=1)), total * (count < 0.5), support)

@@ -1,0 +1,51 @@
+"""What a layer that is linear in its input is to the rules: ``z = W h`` without bias, and its transpose.
+
+A rule never looks at a layer's kind: it asks for ``apply`` (W h for a part of W), ``transpose`` (W^T s) and ``spread``
+(relevance distributed evenly over each unit's receptive field).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from relsplit.lrp.layers.weights import WeightPart
+
+
+class LinearLayer(Protocol):
+    """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias, shaped to be added to its output."""
+
+    def apply(self, h: Tensor, part: WeightPart) -> Tensor:
+        """Return ``part(W) h`` without bias, as a new tensor."""
+
+    def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
+        """Return ``part(W)^T s`` as a new tensor of the shape of ``h``."""
+
+    def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
+        """Distribute each output's relevance evenly over the inputs in its receptive field, as a new tensor like ``h``.
+
+        ``support`` (shape of ``h``) is zero at inputs that were padded in and must not receive any; None: all may.
+        """
+
+
+def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -> Tensor:
+    """Apply the transpose of a linear ``function`` of tensors like ``h`` to ``s``."""
+    with torch.enable_grad():
+        variable = torch.empty_like(h, requires_grad=True)
+        (result,) = torch.autograd.grad(function(variable), variable, s)
+    return result
+
+
+def spread_evenly(result: Tensor, homeless: Tensor, support: Tensor | None) -> Tensor:
+    """Add the relevance of units that see nothing but padding evenly over the whole input of their image."""
+    total = homeless.flatten(1).sum(1)
+    if not total.is_cuda and not total.any():
+        return result
+    mask = torch.ones_like(result) if support is None else support
+    share = total / mask.flatten(1).sum(1).clamp(min=1)
+    return result + mask * share.reshape(-1, *[1] * (result.dim() - 1))

@@ -1,0 +1,74 @@
+"""What is known while a model is compiled: its graph, the facts about it, and the user's options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from relsplit.lrp.graph.facts import Facts
+from relsplit.lrp.graph.functions import function_of
+from relsplit.lrp.graph.tracing import Traced, module_path
+from relsplit.lrp.operations.operation import Evaluate
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.splitting.splitting import Splitting
+
+LeafRule = Callable[[Callable[..., Any], Tensor, Tensor], Tensor]
+"""``(function, h, relevance) -> relevance of h``, see :mod:`relsplit.lrp.leaf_rules`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of :class:`relsplit.LRP`, understood.
+
+    Attributes:
+        rules: the rule of every layer.
+        input_rule: the rule of the first layers (those with no layer between them and the image).
+        splitting: how relevance is divided at additions.
+        include_identity: whether skip connections without layers receive any.
+        max_pool: "average", "winner" or "average_2x2".
+        leaves: rules of module types and functions that were kept whole.
+    """
+
+    rules: RuleChoice
+    input_rule: Rule
+    splitting: Splitting
+    include_identity: bool
+    max_pool: str
+    leaves: Mapping[Any, LeafRule]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One model on its way to a program."""
+
+    traced: Traced
+    facts: Facts
+    options: Options
+
+    def kind(self, node: fx.Node) -> str:
+        """Return the kind of a node, "" if it is unknown."""
+        return self.facts.kinds[node][0]
+
+    def name(self, node: fx.Node) -> str:
+        """Return the name of a node's function, "" if it is unknown."""
+        return self.facts.kinds[node][1]
+
+    def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """Return the inputs of a node that depend on the image."""
+        return tuple(source for source in node.all_input_nodes if source in self.facts.dependent)
+
+    def module(self, node: fx.Node) -> nn.Module | None:
+        """Return the module that a node calls, None where it calls none."""
+        return self.traced.modules[str(node.target)] if node.op == "call_module" else None
+
+    def evaluate(self, node: fx.Node) -> Evaluate:
+        """Return the function that computes a node's value from its arguments."""
+        return function_of(node, self.traced, untraced=self.kind(node) == "leaf")
+
+    def rule(self, node: fx.Node) -> Rule:
+        """Return the rule of a layer."""
+        if node in self.facts.first_layers:
+            return self.options.input_rule
+        path = str(node.target) if node.op == "call_module" else module_path(node)
+        return self.options.rules.rule_at(Place(path, self.facts.residuals_before[node]))

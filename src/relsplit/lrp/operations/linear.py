@@ -1,0 +1,70 @@
+"""Layers that are linear in their input: convolution, fully connected, average pooling, interpolation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx
+
+from relsplit.lrp.layers import binding
+from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.operation import Evaluate, Passed, Values
+from relsplit.lrp.rules.rule import Rule
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A layer with a rule."""
+
+    node: fx.Node
+    evaluate: Evaluate
+    source: fx.Node
+    bind: binding.Bind
+    rule: Rule
+    nonnegative: bool
+
+    @property
+    def sources(self) -> tuple[fx.Node, ...]:
+        return (self.source,)
+
+    def forward(self, values: Values) -> tuple[Any, Any]:
+        args, kwargs = values.arguments(self.node)
+        layer = self.bind(*args, **kwargs)
+        return self.evaluate(*args, **kwargs), (values.of(self.source), layer, values.support(self.source))
+
+    def backward(self, saved: Any, relevance: Tensor) -> Passed:
+        h, layer, support = saved
+        h = h.to(relevance.dtype)
+        result = self.rule.propagate(layer, h, relevance, nonnegative=self.nonnegative, support=support)
+        return [(self.source, result)]
+
+
+def linear(node: fx.Node, compilation: Compilation, bind: binding.Bind) -> Linear | None:
+    """Build the operation of a layer; None where the image enters it elsewhere than as the first argument."""
+    source = compilation.sources(node)[0]
+    if source is not node.args[0]:
+        return None
+    nonnegative = source in compilation.facts.nonnegative
+    return Linear(node, compilation.evaluate(node), source, bind, compilation.rule(node), nonnegative)
+
+
+@OPERATIONS.register("convolution")
+def convolution(node: fx.Node, compilation: Compilation) -> Linear | None:
+    """Build a convolution, transposed or not."""
+    module = compilation.module(node)
+    if module is not None:
+        return linear(node, compilation, binding.bind_convolution_module(module))
+    return linear(node, compilation, binding.bind_convolution_function(compilation.name(node)))
+
+
+@OPERATIONS.register("dense")
+def dense(node: fx.Node, compilation: Compilation) -> Linear | None:
+    """Build a fully connected layer."""
+    module = compilation.module(node)
+    return linear(node, compilation, binding.bind_dense_function() if module is None else binding.bind_dense(module))
+
+
+@OPERATIONS.register("mean")
+def mean(node: fx.Node, compilation: Compilation) -> Linear | None:
+    """Build average pooling, a mean, a sum, or interpolation."""
+    return linear(node, compilation, binding.bind_map(compilation.evaluate(node)))

@@ -1,0 +1,50 @@
+"""Max pooling: as an average over each window, or the winner takes all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from relsplit.lrp.layers import binding
+from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.linear import Linear, linear
+from relsplit.lrp.operations.operation import Evaluate, Passed, Values
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The winner of each window takes all."""
+
+    node: fx.Node
+    evaluate: Evaluate
+    source: fx.Node
+
+    @property
+    def sources(self) -> tuple[fx.Node, ...]:
+        return (self.source,)
+
+    def forward(self, values: Values) -> tuple[Any, Any]:
+        args, kwargs = values.arguments(self.node)
+        return self.evaluate(*args, **kwargs), (values.of(self.source), args[1:], kwargs)
+
+    def backward(self, saved: Any, relevance: Tensor) -> Passed:
+        h, args, kwargs = saved
+        with torch.enable_grad():
+            variable = (
+                h.to(relevance.dtype).requires_grad_() if h.dtype != relevance.dtype else h.detach().requires_grad_()
+            )
+            (result,) = torch.autograd.grad(self.evaluate(variable, *args, **kwargs), variable, relevance)
+        return [(self.source, result)]
+
+
+@OPERATIONS.register("max")
+def max_pool(node: fx.Node, compilation: Compilation) -> Linear | Winner | None:
+    """Build max pooling as the option ``max_pool`` says."""
+    choice = compilation.options.max_pool
+    if choice == "winner":
+        return Winner(node, compilation.evaluate(node), compilation.sources(node)[0])
+    module, name = compilation.module(node), compilation.name(node)
+    bind = binding.bind_average_over_max_window(name, module, two_by_two=choice == "average_2x2")
+    return linear(node, compilation, bind)

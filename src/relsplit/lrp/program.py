@@ -1,0 +1,20 @@
+"""A model compiled for propagation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import fx
+
+from relsplit.lrp.operations.operation import KeepsSupport, Operation
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model compiled for propagation. Immutable, so that threads can share it."""
+
+    image: fx.Node
+    output: fx.Node
+    operations: Mapping[fx.Node, Operation]
+    padded: Mapping[fx.Node, KeepsSupport]  # nodes with padding among their entries
+    releases: Mapping[fx.Node, tuple[fx.Node, ...]]  # what is read for the last time at a node
+    places: Mapping[fx.Node, tuple[str, ...]]  # names of the places where the relevance sum is reported

@@ -1,0 +1,57 @@
+"""The alpha-beta rule, Bach et al. 2015."""
+
+import torch
+from torch import Tensor
+
+from relsplit.errors import InputError
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import positive_quotient
+
+
+class AlphaBeta:
+    """``alpha`` times the positive contributions' shares minus ``beta`` times the negative ones', alpha - beta = 1.
+
+    Biases are dropped. A unit that lacks contributions of one sign follows those of the other alone with weight 1, so
+    that nothing is lost; one that lacks both distributes its relevance evenly over its receptive field.
+    """
+
+    def __init__(self, alpha: float = 2.0, beta: float = 1.0, stabilizer: float = 0.0) -> None:
+        if beta < 0 or abs(alpha - beta - 1) > 1e-6:
+            raise InputError(f"alpha-beta rule: alpha - beta must be 1 and beta >= 0, not alpha={alpha}, beta={beta}")
+        self.alpha, self.beta, self.stabilizer = alpha, beta, stabilizer
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
+        above = h if nonnegative else h.clamp(min=0)
+        below = None if nonnegative else h.clamp(max=0)
+        plus = layer.apply(above, POSITIVE)
+        minus = -layer.apply(above, NEGATIVE)
+        if below is not None:
+            plus += layer.apply(below, NEGATIVE)
+            minus -= layer.apply(below, POSITIVE)
+        to_plus, to_minus = relevance * self.alpha, relevance * -self.beta
+        if not self.stabilizer:
+            to_plus = torch.where(minus > 0, to_plus, relevance)
+            to_minus = torch.where(plus > 0, to_minus, torch.where(minus > 0, relevance, 0))
+            to_plus = torch.where((plus > 0) | (minus <= 0), to_plus, 0)
+            to_minus = torch.where(minus > 0, to_minus, 0)
+        s_plus, lost = positive_quotient(to_plus, plus, self.stabilizer)
+        s_minus, lost_below = positive_quotient(to_minus, minus, self.stabilizer)
+        result = layer.transpose(s_plus, POSITIVE, h) - layer.transpose(s_minus, NEGATIVE, h)
+        result *= above
+        if below is not None:
+            result += below * (layer.transpose(s_plus, NEGATIVE, h) - layer.transpose(s_minus, POSITIVE, h))
+        for rest in (lost, lost_below):
+            if rest is not None:
+                result += layer.spread(rest, support, h)
+        return result
+
+
+@RULES.register("alpha2_beta1")
+def named_alpha2_beta1(stabilizer: float) -> AlphaBeta:
+    """Build the rule by its name."""
+    return AlphaBeta(stabilizer=stabilizer)

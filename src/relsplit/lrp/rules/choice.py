@@ -1,0 +1,87 @@
+"""Understand LRP's options ``rule`` and ``input_rule``: a name, an object, or a mapping from layer names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from relsplit.errors import InputError
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.z_plus import ZPlus
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """One rule for all layers."""
+
+    rule: Rule
+
+    def rule_at(self, place: Place) -> Rule:
+        """Return the rule, wherever the layer stands."""
+        return self.rule
+
+
+@dataclass(frozen=True)
+class ByName:
+    """The rule of the first pattern that the layer's path matches.
+
+    A pattern is a path ("layer4.2.conv1"), a path's beginning ("layer4") or a wildcard ("layer?.*.conv2", "*").
+    """
+
+    choices: Mapping[str, RuleChoice]
+
+    def rule_at(self, place: Place) -> Rule:
+        """Return the rule of the layer at ``place``.
+
+        Raises:
+            InputError: no pattern matches.
+        """
+        for pattern, choice in self.choices.items():
+            if fnmatchcase(place.path, pattern) or place.path.startswith(pattern + "."):
+                return choice.rule_at(place)
+        raise InputError(
+            f"rule: no pattern matches layer '{place.path}': add a last entry '*' with the rule for the rest"
+        )
+
+
+def rule_choice(
+    rule: "str | Rule | RuleChoice | Mapping[str, str | Rule | RuleChoice]", stabilizer: float
+) -> RuleChoice:
+    """Understand the option ``rule``.
+
+    Args:
+        rule: a name of :data:`relsplit.lrp.rules.RULES`, a rule, a choice of rules, or a mapping from patterns of layer
+            names (see :class:`ByName`) to these.
+        stabilizer: added to denominators; for the rule called "epsilon" its epsilon, if not 0.
+
+    Raises:
+        InputError: an unknown name, or an object that is no rule.
+    """
+    if isinstance(rule, str):
+        named = RULES.get(rule, hint=", a rule object, or a mapping from layer names to these")(stabilizer)
+        return named if isinstance(named, RuleChoice) else Everywhere(named)
+    if isinstance(rule, Mapping):
+        return ByName({pattern: rule_choice(each, stabilizer) for pattern, each in rule.items()})
+    if isinstance(rule, RuleChoice):
+        return rule
+    if isinstance(rule, Rule):
+        return Everywhere(rule)
+    raise InputError(f"rule: a {type(rule).__name__} has no method propagate: see relsplit.lrp.rules.rule.Rule")
+
+
+def first_layer_rule(rule: "str | Rule", stabilizer: float) -> Rule:
+    """Understand the option ``input_rule``: "activation" (z+ with the pixels), a name of a rule, or a rule.
+
+    Raises:
+        InputError: an unknown name, or an object that is no rule.
+    """
+    if rule == "activation":
+        return ZPlus(stabilizer)
+    if isinstance(rule, str):
+        found = RULES.get(rule, hint=", 'activation' (z_plus with the pixels), or a rule object")(stabilizer)
+        if isinstance(found, Rule):
+            return found
+        raise InputError(f"rule: {rule!r} chooses rules by depth: name one rule for the first layer")
+    if not isinstance(rule, Rule):
+        raise InputError(f"input_rule: a {type(rule).__name__} has no method propagate")
+    return rule

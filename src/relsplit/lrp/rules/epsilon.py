@@ -1,0 +1,33 @@
+"""The epsilon rule, Bach et al. 2015."""
+
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import FULL
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import signed_denominator
+
+
+class Epsilon:
+    """``R_i = h_i sum_j W_ji R_j / (z_j + epsilon sign(z_j))`` with ``z = W h + b``.
+
+    The share of the bias (and of epsilon) goes nowhere: the rule conserves relevance only without biases.
+    """
+
+    def __init__(self, epsilon: float = 1e-9) -> None:
+        self.epsilon = epsilon
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
+        z = layer.apply(h, FULL)
+        if layer.bias is not None:
+            z = z + layer.bias
+        return layer.transpose(relevance / signed_denominator(z, self.epsilon), FULL, h) * h
+
+
+@RULES.register("epsilon")
+def named_epsilon(stabilizer: float) -> Epsilon:
+    """Build the rule by its name; a stabiliser that is not 0 is its epsilon."""
+    return Epsilon(stabilizer) if stabilizer else Epsilon()

@@ -1,0 +1,35 @@
+"""The rule of the released code at the image: the input is replaced by ones."""
+
+import torch
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import POSITIVE
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import positive_quotient
+
+
+class Ones:
+    """z+ with the input replaced by ones (released code, first convolution): position decides, not the pixel's value.
+
+    Padding stays zero. A unit without positive weights distributes its relevance evenly over its receptive field.
+    """
+
+    def __init__(self, stabilizer: float = 0.0) -> None:
+        self.stabilizer = stabilizer
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
+        ones = torch.ones_like(h) if support is None else support
+        z = layer.apply(ones[:1] if support is None else ones, POSITIVE).expand(relevance.shape).contiguous()
+        s, lost = positive_quotient(relevance, z, self.stabilizer)
+        result = layer.transpose(s, POSITIVE, h).mul_(ones)
+        return result if lost is None else result.add_(layer.spread(lost, support, h))
+
+
+@RULES.register("ones")
+def named_ones(stabilizer: float) -> Ones:
+    """Build the rule by its name."""
+    return Ones(stabilizer)

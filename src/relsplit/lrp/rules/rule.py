@@ -1,0 +1,42 @@
+"""What a propagation rule is, and what chooses one for every layer."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import LinearLayer
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Carries relevance through one linear layer."""
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of the input ``h``, as a new tensor of its shape.
+
+        Args:
+            layer: the layer, ``z = W h`` by parts of W.
+            h: its input.
+            relevance: relevance of its output (of the output's shape).
+            nonnegative: whether ``h >= 0`` is certain (it follows from the graph).
+            support: zero at the entries of ``h`` that padding put in, one elsewhere; None: no padding.
+        """
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands: its module's path, and how many residual additions the graph has before it."""
+
+    path: str
+    residuals_before: int
+
+
+@runtime_checkable
+class RuleChoice(Protocol):
+    """Chooses a rule for every layer."""
+
+    def rule_at(self, place: Place) -> Rule:
+        """Return the rule of the layer at ``place``."""

@@ -1,0 +1,43 @@
+"""The z+ rule (alpha1-beta0), paper Eq. 2-3."""
+
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import positive_quotient
+
+
+class ZPlus:
+    """``R_i = h_i sum_j W+_ji R_j / z_j`` with ``z = W+ h``: relevance follows positive contributions only.
+
+    Where an input can be negative (after a linear bottleneck, at the image) the positive contributions are
+    ``W+ h+ + W- h-``, so that z stays non-negative. A unit without any positive contribution (its activation comes from
+    a bias or from BatchNorm's shift alone) distributes its relevance evenly over its receptive field, as relevance of a
+    bias is distributed in Bach et al. 2015; with a stabiliser it is lost instead, as in the paper's released code.
+    """
+
+    def __init__(self, stabilizer: float = 0.0) -> None:
+        self.stabilizer = stabilizer
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
+        if nonnegative:
+            s, lost = positive_quotient(relevance, layer.apply(h, POSITIVE), self.stabilizer)
+            result = layer.transpose(s, POSITIVE, h).mul_(h)
+        else:
+            above, below = h.clamp(min=0), h.clamp(max=0)
+            z = layer.apply(above, POSITIVE).add_(layer.apply(below, NEGATIVE))
+            s, lost = positive_quotient(relevance, z, self.stabilizer)
+            result = layer.transpose(s, POSITIVE, h).mul_(above)
+            result.addcmul_(layer.transpose(s, NEGATIVE, h), below)
+        return result if lost is None else result.add_(layer.spread(lost, support, h))
+
+
+@RULES.register("z_plus")
+@RULES.register("alpha1_beta0")
+def named_z_plus(stabilizer: float) -> ZPlus:
+    """Build the rule by its name."""
+    return ZPlus(stabilizer)

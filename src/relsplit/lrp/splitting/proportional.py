@@ -1,0 +1,22 @@
+"""The addition as a linear layer: the splitting of plain LRP."""
+
+from torch import Tensor
+
+from relsplit.lrp.rules.quotient import signed_denominator
+from relsplit.lrp.splitting import SPLITTINGS
+
+
+@SPLITTINGS.register("proportional")
+class Proportional:
+    """``R_s = R h_s / (h_s + h_m + epsilon sign)``: the epsilon rule for an addition, signs included.
+
+    This is LRP without relevance splitting (the paper's Table C, "LRP"): contributions of opposite sign can make either
+    part larger than the whole.
+    """
+
+    def __init__(self, epsilon: float = 1e-9) -> None:
+        self.epsilon = epsilon
+
+    def share(self, skip: Tensor, branch: Tensor) -> Tensor:
+        """Return the skip connection's share, any real number."""
+        return skip / signed_denominator(skip + branch, self.epsilon)

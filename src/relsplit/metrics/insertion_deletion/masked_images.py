@@ -1,0 +1,75 @@
+"""The distinct masked images that a set of curves needs, listed on the host and built on the device."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class Substrate(NamedTuple):
+    """What masks of one kind are made from.
+
+    Attributes:
+        rank: (N, H, W), see :class:`relsplit.metrics.insertion_deletion.ranking.Ranking`.
+        units: how many pixels or blocks are ranked.
+        baseline: the image of taken-away pixels, (1, C, 1, 1) if one colour serves all samples, else (N, C, H, W).
+    """
+
+    rank: Tensor
+    units: int
+    baseline: Tensor
+
+
+class MaskedImages:
+    """Masked images without repetition.
+
+    A request is (substrate, sample, deletion, k): the first k units come from the image and the rest from the
+    baseline, or, with deletion = 1, the other way round. Requests for the same picture share one item: the full
+    image (all inserted, or nothing deleted) and the bare baseline (nothing inserted, or all deleted), which a single
+    colour shares between all samples.
+
+    Args:
+        images: (N, C, H, W).
+        substrates: of the kinds of masks.
+        requests: (R, 4) rows (substrate, sample, deletion, k).
+    """
+
+    def __init__(self, images: Tensor, substrates: list[Substrate], requests: npt.NDArray[np.int64]) -> None:
+        substrate, _, deletion, k = requests.T
+        units = np.array([s.units for s in substrates])[substrate]
+        one_colour = np.array([s.baseline.shape[-1] == 1 for s in substrates])[substrate]
+        full = k == np.where(deletion, 0, units)
+        bare = k == np.where(deletion, units, 0)
+        canonical = requests.copy()
+        canonical[full] = canonical[full] * [0, 1, 0, 0] + [0, 0, 1, 0]  # nothing deleted
+        canonical[bare] = canonical[bare] * [1, 1, 0, 0]  # nothing inserted
+        canonical[bare & one_colour, 1] = 0
+        items, index = np.unique(canonical, axis=0, return_inverse=True)
+
+        self.item_of_request: npt.NDArray[np.int64] = index.reshape(-1)
+        """(R,) the item that shows each request."""
+        substrate, sample, deletion, k = torch.from_numpy(items.T.copy())
+        ranks = torch.stack([s.rank for s in substrates])
+        baselines = torch.stack(torch.broadcast_tensors(*[s.baseline for s in substrates]))
+        per_substrate = baselines.shape[1]  # 1, or one for each sample
+        self._images = images
+        self._ranks = ranks.flatten(0, 1)
+        self._baselines = baselines.flatten(0, 1)
+        self._sample = sample.to(images.device)
+        self._rank = (substrate * len(images) + sample).to(images.device)
+        self._baseline = (substrate * per_substrate + sample % per_substrate).to(images.device)
+        self._deletion = deletion.bool().view(-1, 1, 1).to(images.device)
+        self._k = k.int().view(-1, 1, 1).to(images.device)
+
+    def __len__(self) -> int:
+        return len(self._sample)
+
+    def build(self, start: int, stop: int) -> Tensor:
+        """Return items ``start`` to ``stop`` as images (stop - start, C, H, W)."""
+        here = slice(start, stop)
+        images = self._images.index_select(0, self._sample[here])
+        kept = (self._ranks.index_select(0, self._rank[here]) < self._k[here]) != self._deletion[here]
+        # lerp is exact at weights 0 and 1 and, on the CPU, several times as fast as torch.where
+        return torch.lerp(self._baselines[self._baseline[here]], images, kept.unsqueeze(1).to(images.dtype))

@@ -1,0 +1,41 @@
+"""The protocol that the paper's equations describe: exactly n pixels at point n."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
+from relsplit.metrics.insertion_deletion.protocols.nominal_points import nominal_counts, nominal_fraction
+from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, check_options
+from relsplit.metrics.insertion_deletion.ranking import end_of_level
+
+
+@PROTOCOLS.register("strict")
+@dataclass(frozen=True)
+class Strict:
+    """At nominal count n, the first n pixels of the ranking (paper Eq. 9-10), at the published protocol's points.
+
+    Args:
+        step: pixels (blocks) per point; None: 500 at 224x224, the same share elsewhere.
+        ties: "index" breaks ties by pixel index, so quantising a map gains nothing; "together" adds every pixel that
+            ties with the n-th.
+        baseline: what pixels are replaced with.
+        patch: side of the blocks that move as one.
+
+    Raises:
+        InputError: an option that cannot be used.
+    """
+
+    step: int | None = None
+    ties: str = "index"
+    baseline: str = "black"
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        check_options(step=self.step, ties=self.ties, baseline=self.baseline, patch=self.patch)
+
+    def points(self, values: Tensor) -> CurvePoints:
+        """Return the curve points of one sample from its attribution values (U,), sorted descending."""
+        counts = nominal_counts(values.numel(), self.step)
+        lengths = end_of_level(values, counts - 1) if self.ties == "together" else counts
+        return CurvePoints(lengths, nominal_fraction(counts.numel()))

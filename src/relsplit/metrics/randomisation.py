@@ -1,0 +1,113 @@
+"""Sanity check: a map that explains the network must change when the network's weights become random."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.checks import finite_maps
+from relsplit.errors import InputError
+from relsplit.metrics.explained_batch import Explain, ExplainedBatch
+from relsplit.networks.named_layers import layers_with_weights, stages
+
+
+def cascading_randomisation(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    """Yield (stage, network) with the weights drawn anew from the output down to and including that stage.
+
+    Adebayo et al. 2018, Sec. 3.1. Each layer is initialised by its own reset_parameters (BatchNorm's running
+    statistics included) from ``seed``; the model itself stays as it is. The network is one copy that changes from step
+    to step.
+    """
+    randomised = copy.deepcopy(model)
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    for number, stage in enumerate(stages(model)):
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed + number)
+            for layer in layers_with_weights(randomised.get_submodule(stage)):
+                layer.reset_parameters()
+        yield stage, randomised
+
+
+@torch.enable_grad()  # explainers differentiate, whatever the caller does
+def randomisation_correlation(
+    model: nn.Module,
+    explain_with: Callable[[nn.Module], Explain],
+    images: Tensor,
+    targets: Tensor,
+    seed: int = 42,
+    original: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Return the rank correlation between the maps of the model and of the randomised one, per stage.
+
+    Args:
+        model: the explained network.
+        explain_with: makes an explainer of any network with the model's architecture.
+        images: (N, C, H, W).
+        targets: (N,) explained class.
+        seed: of the random weights.
+        original: the model's own maps, where they are known already.
+
+    Returns:
+        stage, from the output to the input, to (N,) Spearman correlations in [-1, 1].
+
+    Raises:
+        InputError: the model has no part whose weights can be drawn anew.
+    """
+    if original is None:
+        original = explain_with(model)(images, targets)
+    return {
+        stage: rank_correlation(original, explain_with(network)(images, targets))
+        for stage, network in cascading_randomisation(model, seed)
+    }
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's rho of maps, tied pixels sharing their mean rank; 0 where a map is constant.
+
+    Args:
+        first: (N, ...).
+        second: of the same shape.
+
+    Returns:
+        (N,) float64 in [-1, 1].
+
+    Raises:
+        InputError: different shapes, or maps that are not finite.
+    """
+    if first.shape != second.shape:
+        raise InputError(f"maps of shapes {tuple(first.shape)} and {tuple(second.shape)} cannot be compared")
+    x, y = _centred_ranks(first), _centred_ranks(second)
+    spread = (x.square().sum(1) * y.square().sum(1)).sqrt()
+    return torch.where(spread > 0, (x * y).sum(1) / spread, torch.zeros_like(spread))
+
+
+class Randomisation:
+    """Columns ``rank_correlation_<stage>``: how alike the map stays to that of the randomised network.
+
+    See :func:`randomisation_correlation`; each sample is explained once more per stage. A map that stays near 1 does
+    not depend on the weights (an edge detector, a control).
+
+    Args:
+        seed: of the random weights.
+    """
+
+    def __init__(self, seed: int = 42) -> None:
+        self.seed = seed
+
+    def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
+        """Return the correlations of every sample, one column per stage."""
+        found = randomisation_correlation(
+            batch.network, batch.explain_with, batch.images, batch.targets, self.seed, original=batch.maps
+        )
+        return {f"rank_correlation_{stage}": values for stage, values in found.items()}
+
+
+def _centred_ranks(maps: Tensor) -> Tensor:
+    values = finite_maps(maps).flatten(1)
+    ranks = torch.empty(values.shape, dtype=torch.float64, device=values.device)
+    for row, target in zip(values, ranks, strict=True):
+        _, level, counts = torch.unique(row, return_inverse=True, return_counts=True)
+        ends = counts.cumsum(0).double()
+        target.copy_((ends - (counts - 1) / 2)[level])
+    return ranks - (values.shape[1] + 1) / 2

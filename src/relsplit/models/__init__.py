@@ -1,0 +1,1 @@
+"""Networks: built from a configuration, filled from a file, fine-tuned."""

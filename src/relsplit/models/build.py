@@ -1,0 +1,145 @@
+"""A network from its configuration: any importable constructor, torchvision's weights, or a checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from relsplit.errors import InputError
+from relsplit.models.checkpoint import fill, load_checkpoint
+
+_NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
+"""Keys of a model configuration that are about the network; all others are arguments of its constructor."""
+
+
+def load_model(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """The network to be explained, in eval mode on the CPU, with ``cfg.model``'s checkpoint, else its weights.
+
+    With neither, the constructor is trusted to have loaded its own; if it has not, its parameters are random, from
+    ``cfg.seed``.
+
+    Args:
+        cfg: the whole configuration; reads ``model``, ``dataset.name``, ``dataset.image_size`` and ``seed``.
+        num_classes: the number of classes of the dataset.
+
+    Raises:
+        InputError: nothing importable, weights that do not fit or are missing, or another number of classes.
+    """
+    network = _construct(cfg, num_classes)
+    if cfg.model.checkpoint is not None:
+        load_checkpoint(network, Path(cfg.model.checkpoint), made_by=training_command(cfg))
+    elif cfg.model.weights is not None:
+        _load_weights(network, cfg.model, new_head=False)
+    _check_outputs(network, cfg, num_classes)
+    return network.eval()
+
+
+def initial_model(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """The network that training starts from: seeded random parameters, then ``cfg.model.weights`` if given.
+
+    Parameters that differ from the weights in the number of classes only keep their random values.
+
+    Args:
+        cfg: the whole configuration; reads ``model``, ``dataset.image_size`` and ``seed``.
+        num_classes: the number of classes of the dataset.
+
+    Raises:
+        InputError: as :func:`load_model`.
+    """
+    network = _construct(cfg, num_classes)
+    if cfg.model.weights is not None:
+        _load_weights(network, cfg.model, new_head=True)
+    _check_outputs(network, cfg, num_classes)
+    return network.train()
+
+
+def training_command(cfg: DictConfig) -> str:
+    """The command line that trains the configured model on the configured dataset."""
+    return f"python run.py task=train dataset={cfg.dataset.name} model={cfg.model.name} seed={cfg.seed}"
+
+
+def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """Random parameters follow from ``cfg.seed``, so that a network without weights is the same in every run."""
+    model = cfg.model
+    try:
+        settings = OmegaConf.to_container(model, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"model={model.get('name')}: {error.full_key} is not set; give model.KEY=VALUE") from error
+    assert isinstance(settings, dict)
+    arguments: dict[str, Any] = {str(k): v for k, v in settings.items() if k not in _NOT_ARGUMENTS}
+    if "num_classes" in arguments and arguments["num_classes"] is None:
+        arguments["num_classes"] = num_classes
+    target = arguments["_target_"]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            network = instantiate(arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise InputError(
+            f"model._target_={target}: cannot be built ({' '.join(str(cause).split())}); "
+            "check the import path and the model.* arguments"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"model._target_={target}: makes a {type(network).__name__}; name something that makes a torch.nn.Module"
+        )
+    return network
+
+
+def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None:
+    """Fill with ``model.weights``: a file, or the name of one of torchvision's weights for ``model._target_``."""
+    weights = str(model.weights)
+    if Path(weights).is_file():
+        load_checkpoint(network, Path(weights), new_head=new_head)
+        return
+    constructor = get_object(model["_target_"])
+    try:
+        known = torchvision.models.get_model_weights(constructor)
+    except ValueError as error:
+        raise InputError(
+            f"model.weights={weights}: no such file, and torchvision has no weights for {model['_target_']}; "
+            "give the path of a file"
+        ) from error
+    if weights not in known.__members__:
+        raise InputError(
+            f"model.weights={weights}: unknown; torchvision has {', '.join(known.__members__)} "
+            f"for {constructor.__name__}; name one of them or a file"
+        )
+    entry = known[weights]
+    try:
+        state = entry.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        raise InputError(
+            f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
+        ) from error
+    fill(network, state, source=f"model.weights={weights}", new_head=new_head)
+
+
+def _check_outputs(network: nn.Module, cfg: DictConfig, num_classes: int) -> None:
+    """One blank image through the network, because only that tells the number of outputs of any network."""
+    size = int(cfg.dataset.image_size)
+    training = network.training
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"model={cfg.model.name}: fails on a {size}x{size} image ({str(error).splitlines()[0]}); "
+            "check dataset.image_size and the model.* arguments"
+        ) from error
+    finally:
+        network.train(training)
+    shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+    if shape != (1, num_classes):
+        raise InputError(
+            f"model={cfg.model.name}: answers one image with {shape}, but dataset={cfg.dataset.name} has "
+            f"{num_classes} classes, so (1, {num_classes}) is needed; choose another model= or dataset="
+        )

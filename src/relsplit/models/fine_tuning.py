@@ -1,0 +1,99 @@
+"""Training a classifier with cross-entropy, as a LightningModule."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassAccuracy
+
+from relsplit.errors import InputError
+
+
+class FineTuning(pl.LightningModule):
+    """Fine-tune ``network`` on labelled images and log loss and accuracy per epoch.
+
+    Logs ``train_loss``, ``train_accuracy``, ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``:
+    accuracies in [0, 1], the validation and test losses without label smoothing.
+
+    Args:
+        network: (N, 3, H, W) images to (N, num_classes) logits.
+        num_classes: number of classes.
+        optimizer: makes the optimizer from the parameters.
+        lr_scheduler: ``scheduler``, which makes the scheduler from the optimizer, beside Lightning's keys of a
+            learning-rate scheduler (``interval``, ``frequency``, ``monitor``, ``reduce_on_plateau``) and
+            ``length_argument``, the scheduler's argument that takes the number of steps of the whole training, if it
+            has one; None: constant.
+        label_smoothing: share of the target probability spread over all classes, in training.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        lr_scheduler: dict[str, Any] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        # The layout that CPUs and tensor cores convolve fastest; the numbers it gives are the same.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.label_smoothing = label_smoothing
+        # Micro: the share of right images, which is what "accuracy" means in the paper, not the mean over classes.
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images (N, 3, H, W)."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch of (images, labels)."""
+        images, labels = batch
+        logits = self(images)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.train_accuracy(logits, labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log the loss and accuracy of one validation batch."""
+        self._score(batch, "val", self.val_accuracy)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log the loss and accuracy of one test batch."""
+        self._score(batch, "test", self.test_accuracy)
+
+    def _score(self, batch: tuple[Tensor, Tensor], stage: str, accuracy: MulticlassAccuracy) -> None:
+        images, labels = batch
+        logits = self(images)
+        accuracy(logits, labels)
+        loss = functional.cross_entropy(logits, labels)
+        self.log(f"{stage}_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and, if there is one, the learning-rate schedule, in Lightning's format.
+
+        Raises:
+            InputError: an argument of one of them does not exist or has a value that cannot be used.
+        """
+        try:
+            optimizer = self.optimizer(self.network.parameters())
+            if self.lr_scheduler is None:
+                return optimizer
+            schedule = dict(self.lr_scheduler)
+            length = schedule.pop("length_argument", None)
+            arguments = {} if length is None else {length: int(self.trainer.estimated_stepping_batches)}
+            schedule["scheduler"] = schedule["scheduler"](optimizer, **arguments)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"trainer.optimizer or trainer.lr_scheduler cannot be built: {error}") from error
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

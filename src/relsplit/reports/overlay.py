@@ -1,0 +1,51 @@
+"""How an attribution map is laid over its image in the paper's figures."""
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+
+
+def normalise(attribution: Array, outlier_percent: float = 2.0) -> Array:
+    """Positive part of a map, scaled to [0, 1] with outliers clipped.
+
+    The released code takes captum's rule: the clipping threshold is the value at which the sorted positive part,
+    summed up from below, reaches ``100 - outlier_percent`` percent of its total (not a percentile of the pixels).
+
+    Args:
+        attribution: (H, W).
+        outlier_percent: share of the total attribution that counts as outliers, in [0, 100).
+    """
+    positive = np.maximum(np.asarray(attribution, dtype=np.float64), 0.0)
+    ordered = np.sort(positive, axis=None)
+    summed = np.cumsum(ordered)
+    if summed[-1] <= 0:
+        return positive
+    threshold = ordered[np.searchsorted(summed, summed[-1] * (1 - outlier_percent / 100))]
+    clipped: Array = np.minimum(positive / threshold, 1.0)
+    return clipped
+
+
+def overlay(
+    image: npt.NDArray[np.uint8],
+    attribution: Array,
+    cmap: str = "jet",
+    alpha: float = 0.4,
+    outlier_percent: float = 2.0,
+) -> Array:
+    """The image with the normalised map blended over it.
+
+    Args:
+        image: (H, W, 3) uint8.
+        attribution: (H, W).
+        cmap: matplotlib's colour map; the paper's is jet, "viridis" or "inferno" are perceptually uniform.
+        alpha: opacity of the map, in [0, 1].
+        outlier_percent: see :func:`normalise`.
+
+    Returns:
+        (H, W, 3) in [0, 1].
+    """
+    colours: Array = matplotlib.colormaps[cmap](normalise(attribution, outlier_percent))[..., :3]
+    blended: Array = (1 - alpha) * image.astype(np.float64) / 255 + alpha * colours
+    return blended

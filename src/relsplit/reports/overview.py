@@ -1,0 +1,32 @@
+"""A comparison table with the maps that its numbers belong to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from relsplit.reports.comparison import comparison
+from relsplit.reports.figures_maps import chosen, map_grid
+from relsplit.reports.measured import Measured
+from relsplit.reports.product import Brief, Product
+from relsplit.runs.maps import MAPS, read_maps
+
+
+def overview(rows: Sequence[Measured], brief: Brief, *, title: str, reference: str | None = None) -> Product:
+    """The table and curves of :func:`relsplit.reports.comparison.comparison`, and a grid of maps, one column a row.
+
+    Args:
+        rows: evaluations; those that left ``maps.npz`` (``task.pictures`` > 0) are shown in the grid.
+        brief: what the table is made for.
+        title: of the table.
+        reference: row that the others are compared with.
+    """
+    product = comparison(rows, brief, title=title, reference=reference)
+    maps = {row.label: read_maps(row.folders[0]) for row in rows if (row.folders[0] / MAPS).exists()}
+    # Runs of another number of pictures may be among them: what all show is shown.
+    fewest = min((len(each.sample_id) for each in maps.values()), default=0)
+    shown = [(label, chosen(each, range(fewest))) for label, each in maps.items()]
+    figures = {**product.figures, "maps": map_grid(shown)} if shown else product.figures
+    return replace(
+        product,
+        figures=figures,
+        notes=[*product.notes, f"pictures: {brief.folder}/maps.png, {brief.folder}/curves.png"],
+    )

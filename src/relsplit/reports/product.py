@@ -1,0 +1,100 @@
+"""A finished table or figure: what it shows, which files it has, and which runs it was made from."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from relsplit.files import write_text
+from relsplit.reports.measured import Measured
+from relsplit.reports.published import Paper
+from relsplit.reports.text_table import TextTable, to_latex, to_markdown
+from relsplit.runs.maps import Maps
+
+PRODUCT = "product.json"
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one experiment makes of its rows.
+
+    Attributes:
+        tables: to print and to write as ``table.md`` and ``table.tex``.
+        frame: all numbers, written as ``table.csv``; None for a figure without numbers.
+        figures: name to figure, written as ``<name>.pdf`` and ``<name>.png``.
+        notes: lines to print below.
+    """
+
+    tables: list[TextTable] = field(default_factory=list)
+    frame: pd.DataFrame | None = None
+    figures: dict[str, Figure] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+ExplainSamples = Callable[[Path, Sequence[str]], Maps]
+"""(folder of a finished evaluation, sample ids) -> the maps of these samples, made as the evaluation made them."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a product is made for.
+
+    Attributes:
+        folder: where it goes; files of an earlier time may lie there.
+        dataset: name of what was measured.
+        paper: that it belongs to, None for none.
+        explain: explains samples of an evaluation once more, because an evaluation keeps no maps of all samples.
+    """
+
+    folder: Path
+    dataset: str
+    paper: Paper | None
+    explain: ExplainSamples
+
+
+ProductMaker = Callable[[Sequence[Measured], Brief], Product]
+"""Makes a table or figure of an experiment's rows."""
+
+
+def write_product(folder: Path, product: Product, description: dict[str, Any], rows: Sequence[Measured]) -> None:
+    """Write the tables, the figures and ``product.json``, from which the report is made.
+
+    Args:
+        folder: an existing folder; earlier files of the same names are replaced.
+        product: what to write.
+        description: name, title, dataset, command and the like.
+        rows: what the product was made of.
+    """
+    if product.frame is not None:
+        write_text(folder / "table.csv", product.frame.to_csv(index=False, lineterminator="\n"))
+    if product.tables:
+        write_text(folder / "table.md", "\n".join(to_markdown(table) for table in product.tables))
+        write_text(folder / "table.tex", "\n".join(to_latex(table) for table in product.tables))
+    for name, figure in product.figures.items():
+        save_figure(figure, folder, name)
+    content = {
+        **description,
+        "tables": [table.to_dict() for table in product.tables],
+        "figures": list(product.figures),
+        "notes": product.notes,
+        "rows": [
+            {
+                "label": row.label,
+                "folders": [os.path.relpath(path.resolve(), folder.resolve()) for path in row.folders],
+                "command": row.command,
+            }
+            for row in rows
+        ],
+    }
+    write_text(folder / PRODUCT, json.dumps(content, indent=2) + "\n")
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as vector PDF and as PNG; the same figure gives the same bytes."""
+    figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
+    figure.savefig(folder / f"{name}.png", bbox_inches="tight", dpi=150)

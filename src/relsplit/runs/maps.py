@@ -1,0 +1,61 @@
+"""Attribution maps of a few samples with what a figure needs beside them, in one file."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from relsplit.errors import InputError
+from relsplit.files import replacing
+
+MAPS = "maps.npz"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Explained samples, N of them, in the network's input coordinates.
+
+    Attributes:
+        sample_id: (N,) identifiers.
+        image: (N, H, W, 3) uint8, RGB.
+        map: (N, H, W) float, as it is scored (after channel reduction and heat quantization).
+        region: (N, H, W) bool, the object's mask, or its box; all False where the data set has neither.
+        label: (N,) ground-truth class.
+        predicted: (N,) class with the highest score.
+        probability: (N,) softmax probability of the explained class.
+        class_name: (N,) name of the ground-truth class.
+    """
+
+    sample_id: npt.NDArray[np.str_]
+    image: npt.NDArray[np.uint8]
+    map: npt.NDArray[np.floating]
+    region: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.integer]
+    predicted: npt.NDArray[np.integer]
+    probability: npt.NDArray[np.floating]
+    class_name: npt.NDArray[np.str_]
+
+
+def write_maps(folder: Path, maps: Maps) -> Path:
+    """Write ``maps.npz`` atomically."""
+    path = folder / MAPS
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **{field.name: getattr(maps, field.name) for field in fields(Maps)})
+    return path
+
+
+def read_maps(folder: Path) -> Maps:
+    """Read ``maps.npz``.
+
+    Raises:
+        InputError: the folder has none, or a part is missing in it.
+    """
+    path = folder / MAPS
+    if not path.exists():
+        raise InputError(f"{folder} has no {MAPS}: explain its samples first")
+    with np.load(path, allow_pickle=False) as content:
+        missing = [field.name for field in fields(Maps) if field.name not in content]
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(missing)}: delete it and explain its samples again")
+        return Maps(**{field.name: content[field.name] for field in fields(Maps)})

@@ -1,0 +1,72 @@
+"""What one evaluated sample leaves behind: one row of ``samples.csv`` and its curves."""
+
+from dataclasses import dataclass, field
+
+SCORES = ("insertion", "deletion", "id_score")
+"""Columns of the primary protocol; another protocol's have its name as a suffix."""
+COLUMNS = ("sample_id", "path", "label", "predicted", "probability", *SCORES, "relevance_sum", "seconds")
+"""Columns that every ``samples.csv`` begins with; ``SampleRecord.more`` adds the rest."""
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One evaluated sample.
+
+    Attributes:
+        sample_id: identifier within the dataset.
+        path: image file.
+        label: ground-truth class index.
+        predicted: class index with the highest score.
+        probability: softmax probability of the explained class, in [0, 1].
+        insertion: area under the insertion curve of the primary protocol, in [0, 1].
+        deletion: area under the deletion curve of the primary protocol, in [0, 1].
+        id_score: insertion minus deletion, in [-1, 1].
+        relevance_sum: sum of the attribution before any post-processing.
+        seconds: wall-clock time of explaining and scoring, the batch's time divided by its size.
+        more: further columns: ``insertion_<protocol>`` ... of the other protocols, then the other metrics. NaN where a
+            metric is not defined for the sample (no box, say).
+    """
+
+    sample_id: str
+    path: str
+    label: int
+    predicted: int
+    probability: float
+    insertion: float
+    deletion: float
+    id_score: float
+    relevance_sum: float
+    seconds: float
+    more: dict[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, str | int | float]:
+        """The record as one flat row, in the order of the columns."""
+        return {**{name: getattr(self, name) for name in COLUMNS}, **self.more}
+
+
+@dataclass(frozen=True)
+class SampleCurves:
+    """Insertion and deletion curves of one sample under one protocol.
+
+    Attributes:
+        sample_id: identifier within the dataset.
+        protocol: name of the protocol.
+        fraction: position on the horizontal axis, in [0, 1].
+        insertion: probability of the scored class with that fraction inserted, in [0, 1].
+        deletion: probability of the scored class with that fraction deleted, in [0, 1].
+    """
+
+    sample_id: str
+    protocol: str
+    fraction: list[float]
+    insertion: list[float]
+    deletion: list[float]
+
+
+@dataclass(frozen=True)
+class SkippedSample:
+    """A sample whose image could not be read, when the run was told to skip such images."""
+
+    sample_id: str
+    path: str
+    reason: str

@@ -1,0 +1,71 @@
+"""From the rows of a run to the few numbers that a table shows."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from relsplit.errors import InputError
+from relsplit.files import write_text
+from relsplit.runs.records import SCORES
+from relsplit.runs.statistics import standard_error
+
+SUMMARY = "summary.json"
+_NOT_AVERAGED = ("sample_id", "path", "label", "predicted", "seconds")
+
+
+def summarise(samples: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Means and standard errors over samples, after what the run was.
+
+    Args:
+        samples: the rows of ``samples.csv``, one per sample.
+        description: names, versions and the like; they come first.
+
+    Returns:
+        ``description``, then ``num_samples``, ``accuracy`` in [0, 1], and for every measured column its mean and, with
+        the suffix ``_stderr``, the standard error of the mean (sample standard deviation / sqrt(n); NaN rows left out,
+        null where fewer than two rows are left or it exceeds float64).
+    """
+    summary: dict[str, Any] = {**description, "num_samples": len(samples)}
+    summary["accuracy"] = float((samples["label"] == samples["predicted"]).mean())
+    measured = [*SCORES, *(name for name in samples.columns if name not in (*SCORES, *_NOT_AVERAGED))]
+    for name in measured:
+        values = samples[name].dropna().to_numpy(dtype=float)
+        error = standard_error(values)
+        summary[name] = float(values.mean()) if len(values) else None
+        summary[f"{name}_stderr"] = None if math.isnan(error) else error
+    summary["seconds_per_sample"] = float(samples["seconds"].median())
+    return summary
+
+
+def score_column(score: str, protocol: str, protocols: Sequence[str]) -> str:
+    """Return the column that holds ``score`` under ``protocol``: the primary protocol's columns bear no suffix."""
+    return score if protocol == protocols[0] else f"{score}_{protocol}"
+
+
+def further_metrics(summary: Mapping[str, Any]) -> list[str]:
+    """Names of the measured columns that are no score of a protocol: ``gini``, ``energy_in_box``, ..."""
+    scores = {score_column(score, name, summary["protocols"]) for name in summary["protocols"] for score in SCORES}
+    measured = (name.removesuffix("_stderr") for name in summary if name.endswith("_stderr"))
+    return [name for name in measured if name not in (*scores, "probability", "relevance_sum")]
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json`` atomically."""
+    write_text(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read ``summary.json``.
+
+    Raises:
+        InputError: the folder has none, because the run is not finished or is no evaluation.
+    """
+    path = folder / SUMMARY
+    if not path.exists():
+        raise InputError(f"{folder} has no {SUMMARY}: finish its evaluation first")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

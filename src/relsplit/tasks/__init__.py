@@ -1,0 +1,1 @@
+"""What ``run.py`` does: one file per file of ``conf/task``."""

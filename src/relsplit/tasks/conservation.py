@@ -1,0 +1,85 @@
+"""Task ``conservation``: how much relevance arrives at the input and at the first and last residual block."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+from relsplit.data.dataset import collate_evaluation
+from relsplit.errors import InputError
+from relsplit.explainers.relevance_splitting import RelevanceSplitting
+from relsplit.files import write_text
+from relsplit.reports.figures_conservation import CONSERVATION
+from relsplit.runs.identity import claim_folder
+from relsplit.tasks.setup.configuration import run_folder
+from relsplit.tasks.setup.prepare import Prepared, prepare
+
+
+def run(cfg: DictConfig) -> None:
+    """Measure the relevance sums."""
+    measure(cfg)
+
+
+def measure(cfg: DictConfig) -> Path:
+    """Explain the predicted class of every sample and write the relevance sums.
+
+    Returns:
+        The run folder with ``conservation.csv``: sample_id, probability, input, first_block, last_block.
+
+    Raises:
+        InputError: the explainer is not relevance splitting, or the network has no residual block.
+    """
+    if not issubclass(get_class(cfg.explainer._target_), RelevanceSplitting):
+        raise InputError(f"relevance sums are those of relsplit.LRP: explainer={cfg.explainer.name} has none, use ours")
+    prepared = prepare(cfg)
+    folder = run_folder("conservation", prepared.config)
+    claim_folder(folder, prepared.config)
+    asked = {sample.sample_id for sample in prepared.samples}
+    if (folder / CONSERVATION).exists():
+        found = _explained(folder)
+        if found == asked or (cfg.dataset.on_bad_image == "skip" and found < asked):
+            return folder
+    frame = relevance_sums(prepared.on_device())
+    write_text(folder / CONSERVATION, frame.to_csv(index=False, lineterminator="\n"))
+    return folder
+
+
+def relevance_sums(prepared: Prepared) -> pd.DataFrame:
+    """Return the relevance sums of the samples, one row each.
+
+    Raises:
+        InputError: the network has no residual block, or no image can be read.
+    """
+    explainer, network, config = prepared.explainer.explainer, prepared.network, prepared.config
+    assert isinstance(explainer, RelevanceSplitting)
+    device = next(network.parameters()).device
+    lines = []
+    for batch in DataLoader(prepared.dataset, batch_size=config["task"]["batch_size"], collate_fn=collate_evaluation):
+        if not batch.indices:
+            continue
+        images = batch.images.to(device)
+        _, sums = explainer.lrp.attribute(images, return_sums=True)
+        blocks = [name for name in sums if name not in ("input", "output")]
+        if not blocks:
+            name = config["model"]["name"]
+            raise InputError(f"model={name} has no residual block: its conservation has no such checkpoints")
+        with torch.no_grad():
+            probability = network(images).double().softmax(dim=1).amax(dim=1)
+        columns = [probability, sums["input"], sums[blocks[0]], sums[blocks[-1]]]
+        for index, values in zip(batch.indices, torch.stack([c.double().cpu() for c in columns], dim=1), strict=True):
+            lines.append([prepared.samples[index].sample_id, *values.tolist()])
+    if not lines:
+        first = prepared.samples[0].path
+        raise InputError(f"none of the {len(prepared.samples)} images can be read ({first} and the others)")
+    frame: pd.DataFrame = pd.DataFrame(
+        lines, columns=["sample_id", "probability", "input", "first_block", "last_block"]
+    )
+    return frame
+
+
+def _explained(folder: Path) -> set[str]:
+    """Ids of the samples whose sums the folder holds."""
+    return set(pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str}, keep_default_na=False)["sample_id"])

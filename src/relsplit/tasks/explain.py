@@ -1,0 +1,81 @@
+"""Task ``explain``: maps and pictures of photographs, without a score."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+
+from relsplit.checks import whole_number
+from relsplit.data.catalogue import Sample
+from relsplit.errors import InputError
+from relsplit.reports.pictures import write_pictures
+from relsplit.runs.identity import claim_folder
+from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
+from relsplit.tasks.setup.configuration import run_folder
+from relsplit.tasks.setup.prepare import choose_samples, prepare
+from relsplit.tasks.setup.sample_maps import sample_maps
+
+console = Console()
+
+
+def run(cfg: DictConfig) -> None:
+    """Explain and say where the pictures are."""
+    measure(cfg)
+
+
+def measure(cfg: DictConfig) -> Path:
+    """Explain ``task.images`` (files), or the first samples that an evaluation would take.
+
+    Returns:
+        The run folder with maps.npz, config.yaml and pictures.
+
+    Raises:
+        InputError: the configuration, the data or a named file cannot be used; nothing was written.
+    """
+    own = photographs(cfg.task.images)
+    if own and cfg.explainer.target == "label":
+        raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
+    shown = whole_number("task.pictures", cfg.task.pictures, 1)
+    prepared = prepare(cfg, lambda cfg, catalogue: own or choose_samples(cfg, catalogue)[:shown]).on_device()
+    samples, names = prepared.samples, prepared.catalogue.class_names
+    folder = run_folder("explain", prepared.config)
+    # A photograph of the user's own may have been replaced by another of the same name.
+    if (
+        not own
+        and (folder / MAPS).exists()
+        and list(read_maps(folder).sample_id) == [sample.sample_id for sample in samples]
+    ):
+        claim_folder(folder, prepared.config)
+        console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
+        return folder
+    maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, cfg.task.batch_size)
+    if own:
+        maps = named_as_predicted(maps, names)
+
+    claim_folder(folder, prepared.config)
+    write_maps(folder, maps)
+    grid = write_pictures(folder, maps, title=prepared.title)
+    console.print(f"{len(samples)} maps: {grid}", highlight=False, soft_wrap=True)
+    return folder
+
+
+def photographs(images: ListConfig | str | None) -> tuple[Sample, ...]:
+    """Return files of the user's own as samples; their label is not known and not used (``target: predicted``).
+
+    Raises:
+        InputError: a file does not exist.
+    """
+    paths = [images] if isinstance(images, str) else list(images or [])
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise InputError(f"task.images: there is no file {missing[0]}")
+    return tuple(Sample(f"{index}-{Path(path).stem}", Path(path), 0, "test") for index, path in enumerate(paths))
+
+
+def named_as_predicted(maps: Maps, class_names: Sequence[str]) -> Maps:
+    """Return the maps of photographs whose class nobody said, under the predicted one's name."""
+    names = np.array([f"predicted: {class_names[index]}" for index in maps.predicted])
+    return replace(maps, label=maps.predicted, class_name=names)

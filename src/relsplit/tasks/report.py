@@ -1,0 +1,25 @@
+"""Task ``report``: one HTML page of the evaluations, tables and figures under a folder."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from relsplit.errors import InputError
+from relsplit.reports.html import write_report
+
+
+def run(cfg: DictConfig) -> Path:
+    """Write ``report.html`` into ``output_dir``, or into the folder that was searched.
+
+    Raises:
+        InputError: there is nothing to report, or the page cannot be written.
+    """
+    root = Path(cfg.task.root)
+    page = Path(cfg.output_dir or root) / "report.html"
+    try:
+        write_report(root, page, cfg.task.title)
+    except OSError as error:
+        raise InputError(f"{page} cannot be written ({error.strerror}): choose another with output_dir=") from error
+    Console().print(f"{page}", highlight=False)
+    return page

@@ -1,0 +1,129 @@
+"""Task ``reproduce``: an experiment's rows -> run folders -> one table or figure.
+
+An experiment (``conf/experiment/PAPER/NAME.yaml``) lists rows, each a label and the overrides that make it. A row's
+configuration is the experiment's own with those overrides and an ordinary measuring task in place of this one, so a row
+is exactly the run that ``python run.py experiment=PAPER/NAME task=evaluate <overrides>`` would be. Evaluations lie in
+folders named by a hash of their configuration: a row that another table has measured is found done, and an interrupted
+experiment goes on where it stopped. A multirun sweep would give the same folders, but could not write the table after
+its last job.
+
+All rows of an experiment (of all experiments, where it names others) are composed and checked before the first one is
+measured: a misspelt option does not show after an hour.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from relsplit.errors import IncompleteRun, InputError
+from relsplit.reports.html import write_report
+from relsplit.reports.measured import Measured
+from relsplit.reports.product import Brief, write_product
+from relsplit.reports.text_table import print_table
+from relsplit.runs.summary import SUMMARY, read_summary
+from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
+from relsplit.tasks.setup.sample_maps import maps_of_run
+
+console = Console()
+
+
+def run(cfg: DictConfig) -> None:
+    """Carry out an experiment, or the experiments that it names and then the report of everything that was reproduced.
+
+    Raises:
+        InputError: a row cannot be composed or measured, or the rows do not fit together.
+        IncompleteRun: unreadable images were skipped; what they belong to is made of the others.
+    """
+    name = experiment_name()
+    if not cfg.reproduce.experiments:
+        carry_out(plan(cfg, name, typed_overrides()), {})
+        return
+    home = name.rpartition("/")[0]
+    paths = [f"{home}/{each}" if home else str(each) for each in cfg.reproduce.experiments]
+    plans = [plan_experiment(path, cfg.output_dir) for path in paths]
+    incomplete = []
+    measured: dict[str, Path] = {}
+    for each in plans:
+        try:
+            carry_out(each, measured)
+        except IncompleteRun as error:  # its product is written; the others and the report shall be, too
+            incomplete.append(str(error))
+    paper = paper_of(cfg, name)
+    root = products_folder(plans[0])
+    page = root / "report.html"
+    write_report(root, page, f"{paper.title if paper else name}, {cfg.dataset.name}")
+    console.print(f"[bold]Report[/bold]: {page}", highlight=False, soft_wrap=True)
+    if incomplete:
+        raise IncompleteRun("; ".join(incomplete))
+
+
+def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
+    """Measure the rows that are not measured yet and write the product.
+
+    Args:
+        plan: of the experiment.
+        measured: folders of what this process has measured already, by configuration; what is measured now is added.
+
+    Returns:
+        Folder of the product, with the table as CSV, Markdown and LaTeX, the figures as PDF and PNG, and
+        ``product.json``.
+
+    Raises:
+        IncompleteRun: unreadable images were skipped; the product is made of the others.
+    """
+    cfg = plan.config
+    reproduce = cfg.reproduce
+    folder = Path(products_folder(plan), reproduce.name)
+    measure: Callable[[DictConfig], Path] = get_method(f"relsplit.tasks.{reproduce.row_task}.measure")
+    rows = []
+    for position, row in enumerate(plan.rows, start=1):
+        keys = [OmegaConf.to_yaml(config) for config in row.configs]
+        if not measured.keys() >= set(keys):
+            heading = f"[bold]{reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}"
+            console.print(heading, highlight=False, soft_wrap=True)
+        for key, config in zip(keys, row.configs, strict=True):
+            if key not in measured:
+                measured[key] = measure(config)
+        folders = tuple(measured[key] for key in keys)
+        rows.append(Measured(row.label, folders, row.paper_row, row.control, row.command, row.traits))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another with output_dir=") from error
+    product = instantiate(reproduce.product)(rows, Brief(folder, cfg.dataset.name, plan.paper, maps_of_run))
+    description = {
+        "name": reproduce.name,
+        "title": reproduce.title,
+        "paper": plan.paper.name if plan.paper else None,
+        "dataset": cfg.dataset.name,
+        "model": cfg.model.name,
+        "command": plan.command,
+    }
+    write_product(folder, product, description, rows)
+    for table in product.tables:
+        print_table(table)
+    for note in product.notes:
+        console.print(note, soft_wrap=True)
+    console.print(f"[bold]{reproduce.title}[/bold]: {folder}\n", highlight=False, soft_wrap=True)
+    skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in _skipped(path)}
+    if skipped:
+        raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
+    return folder
+
+
+def products_folder(plan: Plan) -> Path:
+    """Return ``output_dir``, by default ``outputs/reproduce/<paper>/<dataset>``: where a paper's products lie."""
+    if plan.config.output_dir is not None:
+        return Path(plan.config.output_dir)
+    return Path("outputs", "reproduce", *([plan.paper.name] if plan.paper else []), plan.config.dataset.name)
+
+
+def _skipped(folder: Path) -> list[dict[str, str]]:
+    """Samples that an evaluation could not read; none for what is no evaluation."""
+    if not (folder / SUMMARY).exists():
+        return []
+    skipped: list[dict[str, str]] = read_summary(folder)["skipped"]
+    return skipped

@@ -1,0 +1,1 @@
+"""What the tasks are put together from."""

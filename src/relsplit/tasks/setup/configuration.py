@@ -1,0 +1,48 @@
+"""The composed configuration as plain containers, the names it gives, and the folder that belongs to it."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from relsplit.runs.identity import config_hash
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Return plain containers with all interpolations filled in."""
+    container: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    return container
+
+
+def typed_command() -> str | None:
+    """Return the command that started this run, of a sweep this point's alone; None for a call from Python."""
+    if not HydraConfig.initialized():
+        return None
+    return shlex.join(["python", "run.py", *HydraConfig.get().overrides.task])
+
+
+def explainer_title(config: dict[str, Any]) -> str:
+    """Return the name of the explainer, with the splitting where it has one: "ours-ratio", "grad_cam"."""
+    split = split_name(config)
+    return f"{config['explainer']['name']}-{split}" if split else str(config["explainer"]["name"])
+
+
+def split_name(config: dict[str, Any]) -> str | None:
+    """Return the name of the splitting that the explainer uses, None where it has none."""
+    split = config["explainer"].get("split")
+    if isinstance(split, dict):
+        return str(split["_target_"]).rsplit(".", 1)[-1]
+    return None if split is None else str(split)
+
+
+def run_folder(task: str, config: dict[str, Any]) -> Path:
+    """Return ``output_dir``, or the folder that the choices and the hash of the configuration name.
+
+    Equal configurations share a folder, so whatever needs the same evaluation twice finds it done.
+    """
+    if config["output_dir"] is not None:
+        return Path(config["output_dir"])
+    parts = (config["dataset"]["name"], config["model"]["name"], f"{explainer_title(config)}-{config_hash(config)}")
+    return Path("outputs", task, *parts)

@@ -1,0 +1,97 @@
+"""Lightning's Trainer for an evaluation: the same machine settings as training, nothing that training adds."""
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import RichProgressBar
+
+from relsplit.errors import InputError
+
+
+def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
+    """A trainer that only tests.
+
+    Several devices of one machine are spawned from this process, because a sweep or a table runs one evaluation after
+    the other in it; ``trainer.strategy=ddp`` is for processes that srun or torchrun has started.
+
+    Raises:
+        InputError: ``device`` or ``trainer.devices`` is not to be had on this machine.
+    """
+    devices = cfg.trainer.devices
+    quiet_lightning()
+    try:
+        return pl.Trainer(
+            accelerator=cfg.device,
+            devices=devices,
+            num_nodes=cfg.trainer.num_nodes,
+            strategy=chosen_strategy(cfg),
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            inference_mode=False,  # explainers differentiate
+            use_distributed_sampler=False,  # the module deals out whole batches, each sample once
+            callbacks=[RichProgressBar()],
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"device={cfg.device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
+        ) from error
+
+
+def chosen_device(device: str) -> torch.device:
+    """The torch device that ``device`` stands for: auto takes a GPU where there is one.
+
+    Raises:
+        InputError: the device is unknown or not to be had on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={device}: {str(error).splitlines()[0]}; use device=cpu or device=auto") from error
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes what belongs to the whole run (srun and torchrun start several)."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def chosen_strategy(cfg: DictConfig) -> str:
+    """``trainer.strategy``; where that is "auto" and several devices are asked for, "ddp_spawn"."""
+    strategy = str(cfg.trainer.strategy)
+    return "ddp_spawn" if strategy == "auto" and _several(cfg.trainer.devices) else strategy
+
+
+def quiet_lightning() -> None:
+    """Keep back what Lightning says about every run."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")
+
+
+def _several(devices: object) -> bool:
+    if devices in ("auto", -1, "-1"):
+        return torch.cuda.device_count() > 1
+    return int(devices) > 1 if isinstance(devices, int | str) else len(devices) > 1  # type: ignore[arg-type]
+
+
+def run_test(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """``trainer.test`` whose interruption is an interruption.
+
+    Raises:
+        KeyboardInterrupt: the user or a scheduler interrupted; what was finished is on the disk.
+    """
+    try:
+        trainer.test(module, verbose=False)
+    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
+        raise KeyboardInterrupt from None
+    if trainer.received_sigterm:  # in the last batch, where Lightning leaves it at that
+        raise KeyboardInterrupt

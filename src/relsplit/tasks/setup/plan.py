@@ -1,0 +1,178 @@
+"""An experiment's rows, composed and checked before the first one is measured."""
+
+import copy
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from relsplit.errors import InputError
+from relsplit.reports.published import Paper
+
+_OWN = ("output_dir", "reproduce", "experiment", "hydra")
+"""Keys of what the user typed that concern the product and not its rows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row before it is measured: its settings and one configuration per checkpoint."""
+
+    label: str
+    paper_row: str | None
+    control: bool
+    traits: dict[str, Any]
+    command: str
+    configs: tuple[DictConfig, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment whose rows are composed and checked."""
+
+    config: DictConfig
+    paper: Paper | None
+    command: str
+    rows: tuple[Row, ...]
+
+
+def experiment_name() -> str:
+    """Return the experiment that the command line names, ``PAPER/NAME`` or ``NAME``.
+
+    Raises:
+        InputError: it names none.
+    """
+    name = HydraConfig.get().runtime.choices.get("experiment")
+    if name in (None, "null"):
+        raise InputError("task=reproduce needs an experiment: say experiment=NAME, a file of conf/experiment")
+    return str(name)
+
+
+def plan_experiment(name: str, output_dir: str | None) -> Plan:
+    """Plan another experiment than the command line names, with everything else that was typed.
+
+    Args:
+        name: of its file in ``conf/experiment/``.
+        output_dir: where its product goes.
+    """
+    typed = typed_overrides()
+    config = _compose([f"experiment={name}", *typed])
+    config.output_dir = output_dir
+    return plan(config, name, typed)
+
+
+def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
+    """Compose and check every row of an experiment.
+
+    Args:
+        cfg: the experiment's configuration.
+        name: of its file in ``conf/experiment/``.
+        typed: what the user overrides in every row.
+
+    Raises:
+        InputError: a row cannot be composed.
+    """
+    reproduce, paper = cfg.reproduce, paper_of(cfg, name)
+    if reproduce.rows is None:
+        raise InputError(f"experiment={name} has no rows: give it reproduce.rows, or reproduce.experiments=[NAME,...]")
+    listed = instantiate(reproduce.rows, _convert_="all")
+    controls = [
+        {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
+        for control in reproduce.controls
+    ]
+    seeds = checkpoint_seeds(cfg, paper, typed)
+    command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment",))])
+    if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
+        typed = [text for text in typed if not text.startswith("task.")]
+        seeds = [cfg.seed]
+    rows = []
+    composed: dict[tuple[str, ...], tuple[DictConfig, ...]] = {}  # rows of an audit repeat, and composing takes a while
+    for entry in [*listed, *controls]:
+        overrides = [f"task={reproduce.row_task}", *typed, *entry["overrides"]]
+        if tuple(overrides) not in composed:
+            try:
+                composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds)
+            except HydraException as error:
+                where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
+                raise InputError(f"{where}: {error}") from error
+        sweep = ["-m"] if len(seeds) > 1 else []
+        each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
+        alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
+        rows.append(_row(entry, composed[tuple(overrides)], alone))
+    return Plan(cfg, paper, command, tuple(rows))
+
+
+def paper_of(cfg: DictConfig, name: str) -> Paper | None:
+    """Return the paper that an experiment belongs to, by the folder that it lies in; None where it says none.
+
+    Raises:
+        InputError: ``paper.yaml`` has other keys than a paper has.
+    """
+    if not cfg.reproduce.paper:
+        return None
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.reproduce.paper, resolve=True)  # type: ignore[assignment]
+    home = Path("experiment", name).parent
+    folders = [
+        Path(source.path) / home for source in HydraConfig.get().runtime.config_sources if source.schema == "file"
+    ]
+    folder = next((each for each in folders if each.is_dir()), folders[0])
+    try:
+        return Paper(name=home.name, folder=folder, **settings)
+    except TypeError as error:
+        raise InputError(f"{folder / 'paper.yaml'}: reproduce.paper cannot be used ({error})") from error
+
+
+def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str]) -> list[int]:
+    """Return the training seeds of the checkpoints that a row is the mean of.
+
+    Several where ``reproduce.checkpoint_seeds`` or the paper names them for the data set, unless the user chose a seed,
+    or a model whose checkpoint is the same for all of them.
+    """
+    named = {**(paper.checkpoint_seeds if paper else {}), **(cfg.reproduce.checkpoint_seeds or {})}
+    seeds = list(named.get(cfg.dataset.name, [cfg.seed]))
+    checkpoints = set()
+    for seed in seeds:
+        trained = copy.deepcopy(cfg)
+        trained.seed = seed
+        checkpoints.add(trained.model.checkpoint)
+    chosen = any(text.lstrip("+").startswith("seed=") for text in typed)
+    return [cfg.seed] if chosen or len(checkpoints) < len(seeds) else seeds
+
+
+def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
+    """Return what the user typed, but for ``task=`` and the keys ``besides``; by default what holds for every row."""
+    typed = [text for text in HydraConfig.get().overrides.task if not text.startswith("task=")]
+    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
+
+
+def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:
+    known = {name: entry[name] for name in ("paper_row", "control") if name in entry}
+    traits = {name: value for name, value in entry.items() if name not in ("label", "overrides", *known)}
+    return Row(entry["label"], known.get("paper_row"), known.get("control", False), traits, command, configs)
+
+
+def _row_configs(overrides: list[str], seeds: Sequence[int]) -> tuple[DictConfig, ...]:
+    """Ordinary configurations, as if the row had been started alone, one per seed."""
+    composed = _compose(overrides)
+    with open_dict(composed):
+        del composed["reproduce"]
+    composed.output_dir = None
+    configs = []
+    for seed in seeds:
+        config = copy.deepcopy(composed)
+        config.seed = seed
+        OmegaConf.resolve(config)
+        configs.append(config)
+    return tuple(configs)
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    config: DictConfig = compose(HydraConfig.get().job.config_name, overrides)
+    return config

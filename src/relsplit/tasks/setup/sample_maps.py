@@ -1,0 +1,98 @@
+"""Maps of chosen samples, with everything that a picture of them needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from relsplit.data.catalogue import Catalogue, Sample
+from relsplit.data.dataset import EvaluationDataset, collate_evaluation
+from relsplit.data.transforms import Normalization
+from relsplit.errors import InputError
+from relsplit.runs.identity import without_identity
+from relsplit.runs.maps import Maps
+from relsplit.tasks.setup.explanation import ConfiguredExplainer
+from relsplit.tasks.setup.prepare import prepare
+
+
+def sample_maps(
+    explainer: ConfiguredExplainer,
+    dataset: EvaluationDataset,
+    positions: Sequence[int],
+    class_names: Sequence[str],
+    batch_size: int,
+) -> Maps:
+    """Explain samples on the device that the explainer's network is on.
+
+    Args:
+        explainer: what explains.
+        dataset: all samples of the run.
+        positions: which of them; samples whose image cannot be read are left out if the dataset skips them.
+        class_names: by label.
+        batch_size: images explained at once.
+
+    Raises:
+        InputError: none of the images can be read.
+    """
+    device = next(explainer.network.parameters()).device
+    loader = DataLoader(Subset(dataset, list(positions)), batch_size=batch_size, collate_fn=collate_evaluation)
+    parts = []
+    for batch in loader:
+        if not batch.indices:
+            continue
+        explanation = explainer.explain(batch.images.to(device), batch.labels.to(device))
+        drawn = torch.where(batch.segmentations.flatten(1).any(1)[:, None, None], batch.segmentations, batch.boxes)
+        parts.append(
+            Maps(
+                sample_id=np.array([dataset.samples[index].sample_id for index in batch.indices]),
+                image=pixels(batch.images, dataset.transform.normalization),
+                map=explanation.maps.cpu().numpy(),
+                region=drawn.numpy(),
+                label=batch.labels.numpy(),
+                predicted=explanation.predicted.cpu().numpy(),
+                probability=explanation.probability.cpu().numpy(),
+                class_name=np.array([class_names[label] for label in batch.labels.tolist()]),
+            )
+        )
+    if not parts:
+        raise InputError("none of the images can be read: there is nothing to explain")
+    return joined(parts)
+
+
+def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
+    """Explain samples of a finished evaluation once more, as its own configuration says, in the given order.
+
+    Args:
+        run: folder of the evaluation.
+        sample_ids: which of its samples.
+
+    Raises:
+        InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
+    """
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["dataset"]["on_bad_image"] = "skip"
+
+    def choose(cfg: DictConfig, catalogue: Catalogue) -> list[Sample]:
+        by_id = {sample.sample_id: sample for sample in catalogue.split("test")}
+        return [by_id[name] for name in sample_ids]
+
+    prepared = prepare(OmegaConf.create(without_identity(config)), choose).on_device()
+    names, size = prepared.catalogue.class_names, prepared.config["task"]["batch_size"]
+    return sample_maps(prepared.explainer, prepared.dataset, range(len(prepared.samples)), names, size)
+
+
+def joined(parts: Sequence[Maps]) -> Maps:
+    """Return maps of several batches as one."""
+    return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
+
+
+def pixels(images: Tensor, normalization: Normalization) -> npt.NDArray[np.uint8]:
+    """Return normalised images (N, 3, H, W) as (N, H, W, 3) uint8."""
+    channels = (images.double() * normalization.std + normalization.mean).permute(0, 2, 3, 1)
+    return (255 * channels).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,247 @@
+"""Training a network: what task ``train`` does, and what an evaluation does first where a small network is missing."""
+
+import inspect
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+
+from relsplit.data.catalogue import Catalogue
+from relsplit.data.datamodule import ImageDataModule
+from relsplit.errors import InputError
+from relsplit.models.build import initial_model
+from relsplit.models.callbacks import EpochProgress, MetricsTable, StepSeed
+from relsplit.models.checkpoint import load_checkpoint, read_checkpoint
+from relsplit.models.fine_tuning import FineTuning
+from relsplit.runs.identity import claim_folder, config_hash
+from relsplit.runs.provenance import hardware, versions
+from relsplit.runs.summary import SUMMARY, read_summary, write_summary
+from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.evaluation_module import accelerator_name
+from relsplit.tasks.setup.explanation import build
+from relsplit.tasks.setup.lightning import chosen_strategy, quiet_lightning
+
+BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
+
+_NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience")
+"""Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
+
+_DATASET = ("name", "catalogue", "datamodule")
+_ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy")
+"""Where training runs, which may change between two starts of one training."""
+
+_NOT_LEARNED = ("checkpoint", "train_if_missing")
+"""Keys of the model's configuration that do not matter to training."""
+
+_MANY_STEPS = 5_000
+
+
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Train ``cfg.model`` on ``cfg.dataset``; go on where an interrupted training stopped.
+
+    Leaves ``best.ckpt`` (lowest validation loss), ``last.ckpt`` (after every epoch), ``metrics.csv``, ``config.yaml``
+    and ``summary.json`` in :func:`training_folder`. A finished training is not repeated.
+
+    Returns:
+        the content of ``summary.json``; ``accuracy`` is the share of right test images, in [0, 1].
+
+    Raises:
+        InputError: the data, the model, the settings or the run folder cannot be used; nothing is trained then.
+    """
+    folder = training_folder(cfg)
+    config = training_config(cfg)
+    if (folder / LAST).is_file() or (folder / SUMMARY).is_file():
+        claim_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
+    if (folder / SUMMARY).is_file():
+        summary = read_summary(folder)
+        _say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+        return summary
+
+    catalogue: Catalogue = build(config["dataset"]["catalogue"], "dataset.catalogue")
+    data = _data(cfg, catalogue)
+    module = _module(cfg, catalogue.num_classes)
+    _claim(folder, config)
+    trainer = _trainer(cfg, folder, config)
+    _warn_if_slow(cfg, trainer, len(data.samples["train"]))
+
+    started = time.monotonic()
+    with torch.random.fork_rng(devices=[]):
+        _fit(trainer, module, data, folder / LAST)
+    seconds = time.monotonic() - started
+
+    load_checkpoint(module.network, folder / BEST)
+    (test,) = trainer.test(module, datamodule=data, verbose=False)
+    history = pd.read_csv(folder / METRICS)
+    summary = {
+        "dataset": cfg.dataset.name,
+        "model": cfg.model.name,
+        "seed": cfg.seed,
+        "class_names": list(catalogue.class_names),
+        "accuracy": test["test_accuracy"],
+        "test_loss": test["test_loss"],
+        "best_epoch": int(history["epoch"][history["val_loss"].argmin()]),
+        "epochs": len(history),
+        "seconds": seconds,
+        "config_hash": config_hash(config),
+        "versions": versions(),
+        "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
+    }
+    if trainer.is_global_zero:
+        write_summary(folder, summary)
+    _say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+    return summary
+
+
+def training_folder(cfg: DictConfig) -> Path:
+    """Return ``output_dir`` of a training task, else ``outputs/train/<dataset>/<model>/seed<seed>``."""
+    if cfg.output_dir is not None and cfg.task["_target_"] == "relsplit.tasks.train.run":
+        return Path(cfg.output_dir)
+    return Path("outputs", "train", cfg.dataset.name, cfg.model.name, f"seed{cfg.seed}")
+
+
+def training_config(cfg: DictConfig) -> dict[str, Any]:
+    """Return the part of the configuration that decides what is learned, with every interpolation resolved.
+
+    Raises:
+        InputError: the dataset has no training images.
+    """
+    if "datamodule" not in cfg.dataset:
+        raise InputError(f"dataset={cfg.dataset.name} has no training images: choose another dataset for task=train")
+    dataset = {key: value for key, value in resolved(cfg.dataset).items() if key in _DATASET}
+    for key in ("num_workers", "batch_size"):
+        dataset["datamodule"].pop(key, None)
+    return {
+        "seed": cfg.seed,
+        "dataset": dataset,
+        "model": {key: value for key, value in resolved(cfg.model).items() if key not in _NOT_LEARNED},
+        "training": {key: value for key, value in resolved(cfg.trainer).items() if key not in _ELSEWHERE},
+    }
+
+
+def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
+    """The data module, its splits listed, so that what is wrong with them shows before anything is written."""
+    partial = build(resolved(cfg.dataset.datamodule), "dataset.datamodule")
+    try:
+        data: ImageDataModule = partial(catalogue)
+    except TypeError as error:
+        raise InputError(f"dataset.datamodule cannot be built: {error}") from error
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def _module(cfg: DictConfig, num_classes: int) -> FineTuning:
+    settings = resolved(cfg.trainer)
+    schedule = settings["lr_scheduler"]
+    if schedule is not None:
+        schedule = {**schedule, "scheduler": build(schedule["scheduler"], "trainer.lr_scheduler.scheduler")}
+    return FineTuning(
+        initial_model(cfg, num_classes),
+        num_classes,
+        optimizer=build(settings["optimizer"], "trainer.optimizer"),
+        lr_scheduler=schedule,
+        label_smoothing=settings["label_smoothing"],
+    )
+
+
+def _claim(folder: Path, config: dict[str, Any]) -> None:
+    """Take the folder for this configuration; a training that never finished an epoch does not hold it."""
+    if (folder / CONFIG).is_file() and not (folder / LAST).is_file():
+        try:
+            (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"output_dir {folder} cannot be written ({error.strerror}): choose another") from error
+    claim_folder(folder, config)
+
+
+def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Trainer:
+    callbacks: list[Callback] = [StepSeed(cfg.seed), MetricsTable(folder / METRICS), EpochProgress()]
+    if cfg.trainer.patience is not None:
+        callbacks.append(EarlyStopping("val_loss", patience=cfg.trainer.patience, check_on_train_epoch_end=True))
+    # The order matters: the last checkpoint holds the state of the callbacks before it.
+    best = ModelCheckpoint(
+        folder,
+        Path(BEST).stem,
+        monitor="val_loss",
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    quiet_lightning()
+    arguments = {key: value for key, value in resolved(cfg.trainer).items() if key not in _NOT_TRAINER}
+    try:
+        return pl.Trainer(
+            **{**arguments, "strategy": chosen_strategy(cfg)},
+            default_root_dir=str(folder),
+            callbacks=[*callbacks, best, last],
+            logger=_dashboard(cfg, folder, config),
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
+
+
+def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
+    """Live curves on Weights & Biases; a resumed training goes on in the same dashboard run."""
+    if not cfg.logger:
+        return False
+    options: dict[str, Any] = {str(key): value for key, value in cfg.logger.items()}
+    options["mode"] = os.environ.get("WANDB_MODE", options["mode"])
+    if options["mode"] == "disabled":
+        return False
+    name = f"train-{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
+    try:
+        logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder), **options)
+        logger.log_hyperparams(config)
+    except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
+        _say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
+        return False
+    return logger
+
+
+def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: Path) -> None:
+    """Fit from the start or from the last finished epoch.
+
+    Raises:
+        KeyboardInterrupt: the user interrupted; the last finished epoch is on the disk.
+    """
+    resume: dict[str, Any] = {}
+    if last.is_file():
+        # Lightning before 2.6 unpickles whatever the file holds, so it is first read the safe way.
+        state = read_checkpoint(last)
+        _say(f"resuming after epoch {state['epoch'] + 1}: {last}")
+        resume = {"ckpt_path": str(last)}
+        if "weights_only" in inspect.signature(trainer.fit).parameters:
+            resume["weights_only"] = True
+        early_stopping = (kept for name, kept in state["callbacks"].items() if name.startswith("EarlyStopping"))
+        if any(kept["stopped_epoch"] or kept["wait_count"] >= kept["patience"] for kept in early_stopping):
+            # Interrupted between the last epoch and the test: nothing is left to learn.
+            trainer.fit_loop.max_epochs = state["epoch"] + 1
+    try:
+        trainer.fit(module, datamodule=data, **resume)
+    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
+        raise KeyboardInterrupt from None
+
+
+def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:
+    steps = num_train * cfg.trainer.max_epochs // cfg.trainer.batch_size
+    if trainer.strategy.root_device.type == "cpu" and cfg.dataset.image_size >= 128 and steps > _MANY_STEPS:
+        _say(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)

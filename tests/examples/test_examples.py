@@ -1,0 +1,107 @@
+"""Every recipe runs as it stands, and has the effect that it promises."""
+
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import resnet18
+
+from relsplit import LRP
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.splitting import SPLITTINGS
+from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
+from relsplit.runs.store import read_samples
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = ("dataset=stripes", "model=demo", "model.checkpoint=null", "num_samples=4", "task.pictures=1", "logger=none")
+Run = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an example registers is forgotten after its test."""
+    for registry in (RULES, SPLITTINGS, PROTOCOLS):
+        registry.names()
+        monkeypatch.setattr(registry, "_found", dict(registry._found))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """An example in this process, in an empty folder; returns the folder of its results."""
+
+    def start(name: str, *overrides: str) -> Path:
+        monkeypatch.setattr(sys, "argv", [name, *SMALL, f"output_dir={tmp_path / 'out'}", *overrides])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        assert ended.value.code == 0
+        return tmp_path / "out"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return start
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text()
+    recipes = {path.name for path in EXAMPLES.glob("*.py")} - {"command_line.py"}
+    assert {name for name in recipes if f'"{name}"' in text} == recipes
+
+
+@pytest.mark.parametrize("name", ["w_square_rule.py", "energy_splitting.py"])
+def test_a_rule_and_a_splitting_conserve(run: Run, name: str) -> None:
+    rows = read_samples(run(name))
+    assert (rows["conservation_gap"] < 1e-5).all()
+
+
+def test_registered_names_are_known() -> None:
+    model, images = resnet18().eval(), torch.randn(1, 3, 64, 64)
+    runpy.run_path(str(EXAMPLES / "w_square_rule.py"))
+    runpy.run_path(str(EXAMPLES / "energy_splitting.py"))
+    assert "w_square" in RULES.names()
+    assert "energy" in SPLITTINGS.names()
+    relevance, sums = LRP(model, split="energy", rule="w_square").attribute(images, return_sums=True)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"])
+
+
+def test_an_explainer(run: Run) -> None:
+    assert len(read_samples(run("brightness_explainer.py"))) == 4
+
+
+def test_a_metric_is_a_column(run: Run) -> None:
+    rows = read_samples(run("border_metric.py"))
+    assert rows["border"].between(0, 1).all()
+    assert "gini" in rows
+
+
+def test_a_protocol_has_its_points(run: Run) -> None:
+    folder = run("ten_points_protocol.py")
+    assert "id_score_strict" in read_samples(folder)
+    assert '"protocol": "ten_points"' in (folder / "summary.json").read_text()
+
+
+def test_a_dataset(run: Run) -> None:
+    rows = read_samples(run("stripes_dataset.py"))
+    assert rows["label"].value_counts().to_dict() == {0: 2, 1: 2}
+
+
+def test_a_second_paper_is_a_second_folder(run: Run) -> None:
+    table = pd.read_csv(run("toy_paper.py") / "table1" / "table.csv").set_index("method")
+    assert table.loc["Ours", "id_score_paper"] == 0.4
+    assert table.loc["Edges", "insertion_paper"] == 0.3
+    assert pd.isna(table.loc["random", "id_score_paper"])
+
+
+def test_one_image(tmp_path: Path) -> None:
+    Image.effect_noise((300, 260), 80).convert("RGB").save(tmp_path / "noise.png")
+    command = [sys.executable, str(EXAMPLES / "explain_one_image.py"), "noise.png", "--weights", "none"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    p, total = re.findall(r"= (\d\.\d+)", done.stdout)
+    assert float(total) == pytest.approx(float(p), rel=1e-5)
+    assert Image.open(tmp_path / "heat_map.png").size == (224, 224)

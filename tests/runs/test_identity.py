@@ -1,0 +1,56 @@
+"""What names a run's folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relsplit.runs import identity
+from relsplit.runs.identity import config_hash, identified, without_identity
+from relsplit.tasks.setup.configuration import resolved
+from small_runs import configured
+
+
+def test_weights_and_manifests_count_by_what_they_hold(photographs: Path) -> None:
+    weights, manifest = photographs / "start.pt", photographs / "chosen.csv"
+
+    def name() -> str:
+        options = [f"model.weights={weights}", f"dataset.manifest={manifest}"]
+        return config_hash(identified(resolved(configured(photographs, *options))))
+
+    torch.save({"weight": torch.zeros(1)}, weights)
+    manifest.write_text("a")
+    names = [name(), name()]
+    torch.save({"weight": torch.ones(1)}, weights)
+    names.append(name())
+    manifest.write_text("b")
+    names.append(name())
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+def test_digests_are_taken_back(photographs: Path) -> None:
+    cfg = configured(photographs)
+    marked = identified(resolved(cfg))
+    assert len(marked["model"]["checkpoint_sha256"]) == 64
+    assert marked["model"]["weights_sha256"] is None
+    assert without_identity(marked) == resolved(cfg)
+
+
+def test_weights_of_an_explainer_count_by_what_they_hold(photographs: Path) -> None:
+    weights = photographs / "explainer.pt"
+    names = []
+    for content in (b"a", b"a", b"b"):
+        weights.write_bytes(content)
+        names.append(config_hash(identified(resolved(configured(photographs, f"+explainer.weights={weights}")))))
+    moved = weights.rename(photographs / "moved.pt")
+    names.append(config_hash(identified(resolved(configured(photographs, f"+explainer.weights={moved}")))))
+    assert names[0] == names[1] != names[2]
+    assert names[2] == names[3]
+
+
+def test_numbers_belong_to_a_version(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = resolved(configured(photographs))
+    before = config_hash(identified(config))
+    monkeypatch.setattr(identity, "RESULTS_VERSION", identity.RESULTS_VERSION + 1)
+    assert config_hash(identified(config)) != before
