@@ -1,0 +1,61 @@
+"""What the documentation says can be typed, and what it points to exists."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+PROJECT = Path(__file__).parents[1]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def commands() -> Iterator[str]:
+    """Every ``python run.py ...`` of the pages, in code blocks and in the text."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+            yield from (line.partition("  #")[0] for line in block.splitlines() if line.startswith("python run.py"))
+        yield from re.findall(r"`(python run\.py [^`]*)`", text)
+
+
+def test_there_are_commands() -> None:
+    assert len(set(commands())) > 8
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_a_command_composes(command: str) -> None:
+    words = [word for word in shlex.split(command)[2:] if "..." not in word]
+    if "-m" in words:  # the first point of the sweep
+        words = [word if "[" in word else word.partition(",")[0] for word in words if word != "-m"]
+    if {"explainer=NAME", "explainer=brightness"} & set(words):
+        return
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        compose("config", [word for word in words if not word.startswith("hydra/")])
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_paths_that_are_named_exist() -> None:
+    for page in PAGES:
+        for path in re.findall(r"`((?:src|conf|examples|benchmarks|scripts|docs)/[\w./]+)`", page.read_text("utf-8")):
+            if "NAME" not in path and "brightness" not in path:
+                assert (PROJECT / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_readmes_snippet_runs_as_it_stands() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    snippet = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "LRP(" in block)
+    names: dict[str, object] = {}
+    exec(snippet, names)
+    assert names["heat_map"].shape == (2, 224, 224)  # type: ignore[attr-defined]
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
