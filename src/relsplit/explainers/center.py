@@ -17,13 +17,11 @@ class Center:
         InputError: ``width`` is not positive.
     """
 
+    forward_equivalents = 0.0
+    """The network is not used."""
+
     def __init__(self, model: nn.Module, width: float = 0.25) -> None:
         self._width = number("center: width", width, above=0)
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The network is not used."""
-        return 0.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """The same map for every image, (N, H, W) in (0, 1]."""

@@ -32,6 +32,9 @@ class DeepLift:
         InputError: an unknown baseline, or a network that cannot be traced.
     """
 
+    forward_equivalents = 4.0
+    """Forward and backward, of the image and of the baseline."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -42,11 +45,6 @@ class DeepLift:
         self._shared = SharedNetwork(model, _rewrite)
         self._baseline = Baseline(baseline, mean, std)
         self._complete = False
-
-    @property
-    def forward_equivalents(self) -> float:
-        """Forward and backward, of the image and of the baseline."""
-        return 4.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the logit.

@@ -15,13 +15,11 @@ class Edges:
         model: unused.
     """
 
+    forward_equivalents = 0.0
+    """The network is not used."""
+
     def __init__(self, model: nn.Module) -> None:
         pass
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The network is not used."""
-        return 0.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W), at least 0, in units of the normalised pixel values; the border is repeated outwards."""

@@ -27,6 +27,9 @@ class GradCAM:
         InputError: the network has no such layer, or an unknown score.
     """
 
+    forward_equivalents = 1.0
+    """One forward pass; the backward pass ends at the target layer, near the output."""
+
     def __init__(self, model: nn.Module, target_layer: str = "layer4[-1]", score: str = "logit") -> None:
         one_of("score", score, SCORES)
         self._shared = SharedNetwork(model)
@@ -34,11 +37,6 @@ class GradCAM:
         self._target_layer = target_layer
         if target_layer != "auto":
             find_layer(model, target_layer)
-
-    @property
-    def forward_equivalents(self) -> float:
-        """One forward pass; the backward pass ends at the target layer, near the output."""
-        return 1.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W) in [0, 1], already at image size, made as pytorch-grad-cam makes them (float32 inside)."""

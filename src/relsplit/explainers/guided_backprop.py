@@ -20,17 +20,15 @@ class GuidedBackprop:
         InputError: an unknown score, a network that cannot be traced or has no ReLU.
     """
 
+    forward_equivalents = 2.0
+    """Forward and backward."""
+
     def __init__(self, model: nn.Module, score: str = "logit") -> None:
         check_score(score)
         self._shared = SharedNetwork(model, one_module_per_step)
         self._score = score
         if not any(isinstance(module, nn.ReLU) for module in self._shared.network.modules()):
             raise InputError(f"guided_backprop acts on ReLUs, and {type(model).__name__} has none")
-
-    @property
-    def forward_equivalents(self) -> float:
-        """Forward and backward."""
-        return 2.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""

@@ -18,15 +18,13 @@ class InputXGradient:
         InputError: an unknown score.
     """
 
+    forward_equivalents = 2.0
+    """Forward and backward."""
+
     def __init__(self, model: nn.Module, score: str = "logit") -> None:
         check_score(score)
         self._shared = SharedNetwork(model)
         self._score = score
-
-    @property
-    def forward_equivalents(self) -> float:
-        """Forward and backward."""
-        return 2.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score."""

@@ -36,6 +36,9 @@ class LRPEpsilon:
         InputError: an unknown value of an option, or a network that cannot be traced.
     """
 
+    forward_equivalents = 3.0
+    """The network runs twice, and back once."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -53,11 +56,6 @@ class LRPEpsilon:
         self._lower: frozenset[str] = frozenset()
         if rule == "mixture":
             self._lower = _modules_up_to_block(one_module_per_step(shared_copy(model)), blocks)
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The network runs twice, and back once."""
-        return 3.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Relevance (N, 3, H, W) in units of the logit.

@@ -12,13 +12,11 @@ class OnePixel:
         model: unused.
     """
 
+    forward_equivalents = 0.0
+    """The network is not used."""
+
     def __init__(self, model: nn.Module) -> None:
         pass
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The network is not used."""
-        return 0.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """The same map for every image, (N, H, W)."""

@@ -15,13 +15,11 @@ class RandomMap:
         seed: another seed gives every image another map.
     """
 
+    forward_equivalents = 0.0
+    """The network is not used."""
+
     def __init__(self, model: nn.Module, seed: int = 42) -> None:
         self._seed = seed
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The network is not used."""
-        return 0.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W), each from its image's own seed."""

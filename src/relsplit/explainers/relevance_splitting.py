@@ -18,13 +18,11 @@ class RelevanceSplitting:
         InputError: an option or the network cannot be used.
     """
 
+    forward_equivalents = 3.0
+    """The forward pass, and per layer the normalisation z = W+ h and the transposed W+."""
+
     def __init__(self, model: nn.Module, **options: Any) -> None:
         self.lrp = LRP(model, **options)
-
-    @property
-    def forward_equivalents(self) -> float:
-        """The forward pass, and per layer the normalisation z = W+ h and the transposed W+."""
-        return 3.0
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Relevance (N, 3, H, W) of the input; its sum is that of the start, the class's probability by default."""
