@@ -4,15 +4,13 @@ In the project this file is ``src/relsplit/metrics/border.py``. A metric that ex
 ``batch.explain_with(batch.network)``.
 """
 
-import sys
-
 from torch import Tensor
 
-from command_line import run
-from relsplit.checks import whole_number
 from relsplit.metrics import ExplainedBatch
+from relsplit.options import Count, checked_options
 
 
+@checked_options
 class Border:
     """Column ``border``: share of the absolute attribution on the outermost pixels, in [0, 1].
 
@@ -20,8 +18,8 @@ class Border:
         width: of the border, in pixels.
     """
 
-    def __init__(self, width: int = 4) -> None:
-        self.width = whole_number("width", width, 1)
+    def __init__(self, width: Count = 4) -> None:
+        self.width = width
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return (N,) values; NaN where a sample has none."""
@@ -31,4 +29,8 @@ class Border:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("explainer=ours", "metric=[border,sparsity]", *sys.argv[1:])

@@ -4,14 +4,13 @@ In the project this file is ``src/relsplit/explainers/brightness.py``. One with 
 an option called ``weights`` or ``checkpoint``: a run then belongs to what the file holds, not to its name.
 """
 
-import sys
-
 from torch import Tensor, nn
 
-from command_line import run
-from relsplit.checks import checked_images, number
+from relsplit.checks import checked_images
+from relsplit.options import Positive, checked_options
 
 
+@checked_options
 class Brightness:
     """Bright pixels are relevant, whatever the network says.
 
@@ -22,8 +21,8 @@ class Brightness:
 
     forward_equivalents = 0.0
 
-    def __init__(self, model: nn.Module, power: float = 1.0) -> None:
-        self.power = number("power", power, above=0)
+    def __init__(self, model: nn.Module, power: Positive = 1.0) -> None:
+        self.power = power
 
     def attribute(self, images: Tensor, target: "Tensor | int | None" = None) -> Tensor:
         """Return maps (N, H, W), at least 0, of images (N, C, H, W)."""
@@ -31,4 +30,8 @@ class Brightness:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("explainer=brightness", *sys.argv[1:])

@@ -4,11 +4,8 @@ In the project this file is ``src/relsplit/lrp/splitting/energy.py``, and ``conf
 ``split: energy``. From outside the project the configuration names the class.
 """
 
-import sys
-
 from torch import Tensor
 
-from command_line import run
 from relsplit.lrp.splitting import SPLITTINGS
 
 
@@ -23,4 +20,8 @@ class Energy:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("explainer=ours", "split=energy", *sys.argv[1:])

@@ -3,13 +3,11 @@
 In the project this file is ``src/relsplit/data/stripes.py``: a function that returns a ``Catalogue``.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from command_line import run
 from relsplit.data.catalogue import Catalogue, Sample, Split
 
 CLASSES = ("horizontal", "vertical")
@@ -37,4 +35,8 @@ def read_stripes(root: str | Path, per_class: int = 6) -> Catalogue:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("dataset=stripes", "model.checkpoint=null", *sys.argv[1:])

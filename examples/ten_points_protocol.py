@@ -3,27 +3,25 @@
 In the project this file is ``src/relsplit/metrics/insertion_deletion/protocols/ten_points.py``.
 """
 
-import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from command_line import run
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
-from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, check_options
+from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints
+from relsplit.metrics.insertion_deletion.replacement import Baseline
+from relsplit.options import Count, checked_options
 
 
 @PROTOCOLS.register("ten_points")
+@checked_options
 @dataclass(frozen=True)
 class TenPoints:
     """Eleven points, from none of the pixels to all, at their true share: a tenth of the published protocol's cost."""
 
-    baseline: str = "black"
-    patch: int = 1
-
-    def __post_init__(self) -> None:
-        check_options(step=None, baseline=self.baseline, patch=self.patch)
+    baseline: Baseline = "black"
+    patch: Count = 1
 
     def points(self, values: Tensor) -> CurvePoints:
         """Return the curve points of one sample from its attribution values (U,), sorted descending."""
@@ -32,4 +30,8 @@ class TenPoints:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("explainer=ours", "protocol=[ten_points,strict]", *sys.argv[1:])

@@ -5,9 +5,9 @@ numbers, as fractions) and a file per table and figure. In the project it is ``c
 ``make reproduce-table1 PAPER=NAME DATASET=demo`` makes the table.
 """
 
-import sys
-
-from command_line import run
-
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("experiment=toy2024/table1", *sys.argv[1:])

@@ -5,11 +5,8 @@ In the project this file is ``src/relsplit/lrp/rules/w_square.py``; the name tha
 configuration names the class: ``conf/explainer/w_square.yaml``.
 """
 
-import sys
-
 from torch import Tensor
 
-from command_line import run
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules import RULES
@@ -38,4 +35,8 @@ def named_w_square(stabilizer: float) -> WSquare:
 
 
 if __name__ == "__main__":
+    import sys
+
+    from command_line import run
+
     run("explainer=w_square", *sys.argv[1:])

@@ -113,9 +113,9 @@ def test_upsampling_comes_before_quantization() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"channel_reduction": "mean"}, "map.channel_reduction"),
-        ({"sign": "negative"}, "map.sign"),
-        ({"upsampling": "lanczos"}, "map.upsampling"),
+        ({"channel_reduction": "mean"}, "channel_reduction must be one of sum"),
+        ({"sign": "negative"}, "sign must be one of"),
+        ({"upsampling": "lanczos"}, "upsampling must be one of"),
         ({"num_levels": 0}, "at least 2"),
         ({"heat_quantization": "ceil"}, "linspace, floor"),
         ({"heat_quantization": {"levels": 8}}, "linspace, floor"),

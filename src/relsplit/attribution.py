@@ -1,13 +1,15 @@
 """From a raw attribution to the map that is scored: channel reduction, sign, upsampling, heat quantization."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import finite_maps, one_of, whole_number
+from relsplit.checks import finite_maps
 from relsplit.errors import InputError
+from relsplit.options import Limits, checked_options
 
 CHANNEL_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda attribution: attribution.sum(dim=1),
@@ -20,7 +22,6 @@ SIGNS: dict[str, Callable[[Tensor], Tensor]] = {
     "positive": lambda maps: maps.clamp(min=0),
     "absolute": lambda maps: maps.abs(),
 }
-UPSAMPLINGS = ("bilinear", "bicubic", "nearest")
 # Number of lower edges that ``levels`` stands for. Both styles put equally wide bins between minimum and maximum and
 # the maximum alone on top; they differ in how many bins "8 levels" are.
 EDGES: dict[str, Callable[[int], int]] = {
@@ -29,7 +30,12 @@ EDGES: dict[str, Callable[[int], int]] = {
 }
 
 
-def heat_quantization(maps: Tensor, levels: int = 8, style: str = "linspace") -> Tensor:
+Style = Literal["linspace", "floor"]
+Levels = Annotated[int, Limits(minimum=2)]
+
+
+@checked_options
+def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace") -> Tensor:
     """Lower every pixel to the lower edge of its bin (Heat Quantization, paper Eq. 8), each map on its own scale.
 
     Args:
@@ -45,8 +51,6 @@ def heat_quantization(maps: Tensor, levels: int = 8, style: str = "linspace") ->
     Raises:
         InputError: wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
-    one_of("heat_quantization: style", style, EDGES)
-    whole_number("heat_quantization: levels", levels, 2)
     values = _finite(maps).flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)
@@ -58,6 +62,7 @@ def heat_quantization(maps: Tensor, levels: int = 8, style: str = "linspace") ->
     return edges.gather(1, bins.clamp(min=0)).reshape(maps.shape)
 
 
+@checked_options
 class AttributionMap:
     """Make the scored map (N, H, W) of an explainer's attribution.
 
@@ -80,22 +85,17 @@ class AttributionMap:
 
     def __init__(
         self,
-        channel_reduction: str = "sum",
-        sign: str = "all",
-        upsampling: str = "bilinear",
-        heat_quantization: str | None = None,
-        num_levels: int = 8,
+        channel_reduction: Literal["sum", "abs_sum", "max_abs", "first"] = "sum",
+        sign: Literal["all", "positive", "absolute"] = "all",
+        upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
+        heat_quantization: Style | None = None,
+        num_levels: Levels = 8,
     ) -> None:
-        one_of("map.channel_reduction", channel_reduction, CHANNEL_REDUCTIONS)
-        one_of("map.sign", sign, SIGNS)
-        one_of("map.upsampling", upsampling, UPSAMPLINGS)
-        if heat_quantization is not None:
-            one_of("map.heat_quantization", heat_quantization, EDGES)
         self.reduce = CHANNEL_REDUCTIONS[channel_reduction]
         self.choose_sign = SIGNS[sign]
         self.upsampling = upsampling
         self.heat_quantization = heat_quantization
-        self.num_levels = whole_number("map.num_levels", num_levels, 2)
+        self.num_levels = num_levels
 
     def __call__(self, attribution: Tensor, size: Sequence[int]) -> Tensor:
         """Return the map (N, H, W).

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
@@ -26,10 +27,19 @@ class Registry(Generic[T]):
         self._what = what
         self._package = package
         self._found: dict[str, T] = {}
+        self._files: dict[str, str] = {}
         self._complete = False
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Return a decorator that gives a thing its name and leaves it as it is."""
+        """Return a decorator that gives a thing its name and leaves it as it is.
+
+        Raises:
+            InputError: another file has given this name already; the same file may, when it is imported once more.
+        """
+        file = sys._getframe(1).f_code.co_filename
+        other = self._files.setdefault(name, file)
+        if other != file:
+            raise InputError(f"{self._what}: {file} and {other} both register {name!r}: rename one")
 
         def keep(thing: Registered) -> Registered:
             self._found[name] = cast(T, thing)

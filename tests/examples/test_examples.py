@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.models import resnet18
 
 from relsplit import LRP
+from relsplit.errors import InputError
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
@@ -30,6 +31,7 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in (RULES, SPLITTINGS, PROTOCOLS):
         registry.names()
         monkeypatch.setattr(registry, "_found", dict(registry._found))
+        monkeypatch.setattr(registry, "_files", dict(registry._files))
 
 
 @pytest.fixture
@@ -68,6 +70,12 @@ def test_registered_names_are_known() -> None:
     assert "energy" in SPLITTINGS.names()
     relevance, sums = LRP(model, split="energy", rule="w_square").attribute(images, return_sums=True)
     torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"])
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "copied.py").write_text('from relsplit.lrp.splitting import SPLITTINGS\nSPLITTINGS.register("ratio")')
+    with pytest.raises(InputError, match=r"copied\.py and .*ratio\.py both register 'ratio'"):
+        runpy.run_path(str(tmp_path / "copied.py"))
 
 
 def test_an_explainer(run: Run) -> None:

@@ -288,7 +288,7 @@ def test_a_network_that_relies_on_in_place_changes_is_refused() -> None:
         (lambda net: InputXGradient(net, score="loss"), "score must be"),
         (lambda net: LRPEpsilon(net, variant="wrong"), "variant must be"),
         (lambda net: LRPEpsilon(net, rule="gamma"), "rule must be"),
-        (lambda net: LRPEpsilon(net, epsilon=-1.0), "must not be negative"),
+        (lambda net: LRPEpsilon(net, epsilon=-1.0), "of at least 0"),
     ],
 )
 def test_wrong_options_are_refused(make: Any, said: str) -> None:

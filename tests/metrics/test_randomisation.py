@@ -11,7 +11,7 @@ from torch import nn
 from relsplit.errors import InputError
 from relsplit.metrics import randomisation_correlation, rank_correlation
 from relsplit.metrics.randomisation import cascading_randomisation
-from relsplit.networks.named_layers import stages
+from relsplit.networks.stages import stages
 
 
 def tiny_cnn():

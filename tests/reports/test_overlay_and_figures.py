@@ -12,14 +12,15 @@ from papers import brief
 from synthetic_runs import write_run
 
 from relsplit.errors import InputError
-from relsplit.reports.figures_conservation import CONSERVATION, conservation, maximal_gap
+from relsplit.reports.figures_conservation import conservation, maximal_gap
 from relsplit.reports.figures_curves import mean_curves
 from relsplit.reports.figures_maps import chosen, map_grid, qualitative
 from relsplit.reports.measured import Measured
-from relsplit.reports.overlay import normalise, overlay
 from relsplit.reports.product import Product, save_figure, write_product
-from relsplit.runs.curves import POSITIONS, sampled_curves
 from relsplit.runs.maps import Maps, read_maps, write_maps
+from relsplit.runs.overlay import normalise, overlay
+from relsplit.runs.records import CONSERVATION
+from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
 
 
 def some_maps(count: int = 3, seed: int = 0, size: int = 16) -> Maps:

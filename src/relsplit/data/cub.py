@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from relsplit.data.catalogue import Box, Catalogue, PartLocation, Sample, Split
-from relsplit.data.validation_split import ValidationStyle, with_validation
+from relsplit.data.validation_split import NumVal, ValidationStyle, with_validation
 from relsplit.errors import InputError
+from relsplit.options import Seed, checked_options
 
 T = TypeVar("T")
 
 
+@checked_options
 def read_cub(
     root: str | Path,
-    num_val: int | None = None,
+    num_val: NumVal | None = None,
     val_style: ValidationStyle = "random",
-    val_seed: int = 42,
+    val_seed: Seed = 42,
 ) -> Catalogue:
     """Reads the metadata of a ``CUB_200_2011`` folder; no image is opened.
 

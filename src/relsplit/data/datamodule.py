@@ -1,7 +1,7 @@
 """A catalogue's splits as data loaders for Lightning."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,12 +12,14 @@ from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.dataset import ImageDataset, OnBadImage
 from relsplit.data.epoch_sampler import EpochSampler
 from relsplit.data.readable import readable
-from relsplit.data.transforms import EvaluationTransform, TrainingTransform
+from relsplit.data.transforms import EvaluationTransform, Mean, Pixels, Std, TrainingTransform
 from relsplit.errors import InputError
+from relsplit.options import Count, Limits, Seed, checked_options
 
 Loader = DataLoader[tuple[Tensor, int]]
 
 
+@checked_options
 class ImageDataModule(pl.LightningDataModule):
     """Batches of (images (N, 3, H, W) float, labels (N,) int64) of the splits "train", "val" and "test".
 
@@ -44,13 +46,13 @@ class ImageDataModule(pl.LightningDataModule):
     def __init__(
         self,
         catalogue: Catalogue,
-        resize: int,
-        image_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        batch_size: int,
-        num_workers: int = 0,
-        seed: int = 42,
+        resize: Pixels,
+        image_size: Pixels,
+        mean: Mean,
+        std: Std,
+        batch_size: Count,
+        num_workers: Annotated[int, Limits(minimum=0)] = 0,
+        seed: Seed = 42,
         augmentation: Mapping[str, Any] | None = None,
         val_augmentation: bool = False,
         on_bad_image: OnBadImage = "error",

@@ -3,17 +3,17 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from relsplit.checks import one_of
 from relsplit.data.catalogue import Sample
 from relsplit.data.image_reading import BadImage, read_image, read_mask
 from relsplit.data.transforms import EvaluationTransform, box_mask
+from relsplit.options import checked_options
 
 OnBadImage = Literal["error", "skip"]
 
@@ -64,6 +64,7 @@ class EvaluationItem:
     reason: str
 
 
+@checked_options
 class EvaluationDataset(Dataset[EvaluationItem]):
     """Samples with their object regions in input coordinates.
 
@@ -76,7 +77,6 @@ class EvaluationDataset(Dataset[EvaluationItem]):
     def __init__(
         self, samples: Sequence[Sample], transform: EvaluationTransform, on_bad_image: OnBadImage = "error"
     ) -> None:
-        one_of("dataset.on_bad_image", on_bad_image, get_args(OnBadImage))
         self.samples = tuple(samples)
         self.transform = transform
         self.on_bad_image = on_bad_image

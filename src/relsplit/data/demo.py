@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -13,31 +14,35 @@ from relsplit.data.catalogue import Catalogue
 from relsplit.data.cub import read_cub
 from relsplit.data.demo_bird import PART_NAMES, SPECIES
 from relsplit.data.demo_picture import draw_picture
-from relsplit.data.validation_split import ValidationStyle
+from relsplit.data.validation_split import NumVal, ValidationStyle
 from relsplit.errors import InputError
 from relsplit.files import discarded
+from relsplit.options import Limits, Seed, checked_options
 
 IMAGE_SIZE = 64
+PerSpecies = Annotated[int, Limits(minimum=1, maximum=10_000)]
 STAMP = "demo.json"
 # To be raised whenever the same parameters give other pictures.
 _GENERATOR_VERSION = 1
 
 
+@checked_options
 def demo_catalogue(
     root: str | Path,
-    seed: int = 0,
-    train_per_species: int = 100,
-    test_per_species: int = 20,
-    num_val: int | None = None,
+    seed: Seed = 0,
+    train_per_species: PerSpecies = 100,
+    test_per_species: PerSpecies = 20,
+    num_val: NumVal | None = None,
     val_style: ValidationStyle = "stratified",
-    val_seed: int = 42,
+    val_seed: Seed = 42,
 ) -> Catalogue:
     """The demo data in ``root``, drawn now if they are not there; see :func:`generate_demo` and :func:`read_cub`."""
     generate_demo(root, seed, train_per_species, test_per_species)
     return read_cub(root, num_val, val_style, val_seed)
 
 
-def generate_demo(root: str | Path, seed: int, train_per_species: int, test_per_species: int) -> None:
+@checked_options
+def generate_demo(root: str | Path, seed: Seed, train_per_species: PerSpecies, test_per_species: PerSpecies) -> None:
     """Writes a ``CUB_200_2011``-like folder of drawn birds; equal parameters give byte-identical folders.
 
     The folder appears all at once when it is complete. A folder that holds the same data already is left as it is.
@@ -52,8 +57,6 @@ def generate_demo(root: str | Path, seed: int, train_per_species: int, test_per_
         InputError: ``root`` holds something else, or cannot be written, or a count is not positive.
     """
     root = Path(root)
-    if min(train_per_species, test_per_species) < 1:
-        raise InputError("train_per_species and test_per_species must be at least 1")
     stamp = {
         "generator_version": _GENERATOR_VERSION,
         "seed": seed,

@@ -6,15 +6,17 @@ from pathlib import Path
 from PIL import Image
 
 from relsplit.data.catalogue import Catalogue, Sample, Split
-from relsplit.data.validation_split import ValidationStyle, with_validation
+from relsplit.data.validation_split import NumVal, ValidationStyle, with_validation
 from relsplit.errors import InputError
+from relsplit.options import Seed, checked_options
 
 
+@checked_options
 def read_image_folder(
     root: str | Path | None,
-    num_val: int | None = None,
+    num_val: NumVal | None = None,
     val_style: ValidationStyle = "random",
-    val_seed: int = 42,
+    val_seed: Seed = 42,
 ) -> Catalogue:
     """Lists the images of a tree ``SPLIT/CLASS/IMAGE``; no image is opened.
 

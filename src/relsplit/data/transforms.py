@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -13,8 +14,19 @@ from torchvision.transforms import functional as F
 
 from relsplit.data.catalogue import Box
 from relsplit.errors import InputError
+from relsplit.options import Length, Limits, Positive, Share, checked_options
+
+Pixels = Annotated[int, Limits(minimum=1, maximum=16_384)]
+"""A side of an image."""
+Mean = Annotated[Sequence[float], Length(3)]
+"""Of pixel values in [0, 1], per channel."""
+Std = Annotated[Sequence[Positive], Length(3)]
+"""Of pixel values in [0, 1], per channel."""
+Area = Annotated[float, Limits(above=0, maximum=1)]
+"""A share of an image's area."""
 
 
+@checked_options
 class EvaluationTransform:
     """Resize of the short side, centre crop, normalisation (released code, ``create_dataset``).
 
@@ -25,7 +37,7 @@ class EvaluationTransform:
         std: see ``mean``.
     """
 
-    def __init__(self, resize: int, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, resize: Pixels, image_size: Pixels, mean: Mean, std: Std) -> None:
         self.resize = resize
         self.image_size = image_size
         self.normalization = Normalization(mean, std)
@@ -48,6 +60,7 @@ class EvaluationTransform:
         return cut
 
 
+@checked_options
 class TrainingTransform:
     """Resize, random resized crop, random horizontal flip, normalisation (released code: scale 0.08 to 1, flip 1/2).
 
@@ -66,17 +79,17 @@ class TrainingTransform:
 
     def __init__(
         self,
-        resize: int,
-        image_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        crop_scale: Sequence[float] = (0.08, 1.0),
-        crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
-        flip: float = 0.5,
+        resize: Pixels,
+        image_size: Pixels,
+        mean: Mean,
+        std: Std,
+        crop_scale: tuple[Area, Area] = (0.08, 1.0),
+        crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
+        flip: Share = 0.5,
     ) -> None:
         for name, (low, high) in {"crop_scale": crop_scale, "crop_ratio": crop_ratio}.items():
-            if not 0 < low <= high:
-                raise InputError(f"augmentation.{name} is [{low}, {high}]: give two positive numbers in rising order")
+            if low > high:
+                raise InputError(f"augmentation.{name} is [{low}, {high}]: give two numbers in rising order")
         self.resize = resize
         self.image_size = image_size
         self.normalization = Normalization(mean, std)
@@ -126,7 +139,7 @@ class Normalization:
     Bit for bit torchvision's ``to_tensor`` and ``normalize``, without the cost of their checks.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Mean, std: Std) -> None:
         self.mean = torch.tensor(list(mean)).view(3, 1, 1)
         self.std = torch.tensor(list(std)).view(3, 1, 1)
 

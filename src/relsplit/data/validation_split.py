@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
 from relsplit.data.catalogue import Sample
 from relsplit.data.sampling import class_balanced
 from relsplit.errors import InputError
+from relsplit.options import Limits, Seed, checked_options
 
 ValidationStyle = Literal["random", "stratified", "tail"]
+NumVal = Annotated[int, Limits(minimum=0)]
 
 
+@checked_options
 def with_validation(
-    samples: Sequence[Sample], num_val: int | None, seed: int = 42, style: ValidationStyle = "random"
+    samples: Sequence[Sample], num_val: NumVal | None, seed: Seed = 42, style: ValidationStyle = "random"
 ) -> tuple[Sample, ...]:
     """The samples in their order, with ``num_val`` of those in the split "train" moved to the split "val".
 
@@ -40,10 +43,8 @@ def with_validation(
         chosen = [train[place] for place in order[len(train) - wanted :]]
     elif style == "stratified":
         chosen = list(class_balanced(train, wanted, seed, "stratified"))
-    elif style == "tail":
-        chosen = _tail(train, wanted)
     else:
-        raise InputError(f"val_style {style!r} is unknown: use random, stratified or tail")
+        chosen = _tail(train, wanted)
     moved = {sample.sample_id for sample in chosen}
     return tuple(replace(sample, split="val") if sample.sample_id in moved else sample for sample in samples)
 

@@ -1,5 +1,5 @@
 """Methods that say how much each pixel speaks for a class, one file each, and controls that know nothing."""
 
-from relsplit.face import lazy_face
+from relsplit.lazy_exports import lazy_exports
 
-__getattr__, __all__ = lazy_face(__name__)
+__getattr__, __all__ = lazy_exports(__name__)

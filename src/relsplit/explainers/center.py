@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, number
+from relsplit.checks import checked_images
+from relsplit.options import Positive, checked_options
 
 
+@checked_options
 class Center:
     """exp(-d^2 / 2), d the distance to the centre; what the habit of photographing things in the middle is worth.
 
@@ -20,8 +22,8 @@ class Center:
     forward_equivalents = 0.0
     """The network is not used."""
 
-    def __init__(self, model: nn.Module, width: float = 0.25) -> None:
-        self._width = number("center: width", width, above=0)
+    def __init__(self, model: nn.Module, width: Positive = 0.25) -> None:
+        self._width = width
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """The same map for every image, (N, H, W) in (0, 1]."""

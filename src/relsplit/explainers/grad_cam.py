@@ -7,13 +7,15 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from torch import Tensor, nn
 
-from relsplit.checks import one_of
+from relsplit.explainers.shared.captum_call import Score
 from relsplit.networks.named_layers import feature_map, find_layer, last_spatial_layer
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import checked_options
 
 SCORES = {"logit": ClassifierOutputTarget, "probability": ClassifierOutputSoftmaxTarget}
 
 
+@checked_options
 class GradCAM:
     """Channels of the target layer, weighted by the mean gradient of the score, positive part, scaled to [0, 1].
 
@@ -30,8 +32,7 @@ class GradCAM:
     forward_equivalents = 1.0
     """One forward pass; the backward pass ends at the target layer, near the output."""
 
-    def __init__(self, model: nn.Module, target_layer: str = "layer4[-1]", score: str = "logit") -> None:
-        one_of("score", score, SCORES)
+    def __init__(self, model: nn.Module, target_layer: str = "layer4[-1]", score: Score = "logit") -> None:
         self._shared = SharedNetwork(model)
         self._score = SCORES[score]
         self._target_layer = target_layer

@@ -4,11 +4,13 @@ import captum.attr
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.captum_call import captum_call, check_score, with_score
+from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
 from relsplit.explainers.shared.module_per_step import one_module_per_step
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import checked_options
 
 
+@checked_options
 class GuidedBackprop:
     """The gradient of the score, of which each ReLU passes only the positive part.
 
@@ -23,8 +25,7 @@ class GuidedBackprop:
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, score: str = "logit") -> None:
-        check_score(score)
+    def __init__(self, model: nn.Module, score: Score = "logit") -> None:
         self._shared = SharedNetwork(model, one_module_per_step)
         self._score = score
         if not any(isinstance(module, nn.ReLU) for module in self._shared.network.modules()):

@@ -3,10 +3,12 @@
 import captum.attr
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.captum_call import captum_call, check_score, with_score
+from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import checked_options
 
 
+@checked_options
 class InputXGradient:
     """The normalised image times the gradient of the score.
 
@@ -21,8 +23,7 @@ class InputXGradient:
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, score: str = "logit") -> None:
-        check_score(score)
+    def __init__(self, model: nn.Module, score: Score = "logit") -> None:
         self._shared = SharedNetwork(model)
         self._score = score
 

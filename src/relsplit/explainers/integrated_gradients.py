@@ -1,19 +1,21 @@
 """Integrated Gradients (Sundararajan et al., ICML 2017), by captum."""
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import captum.attr
 from torch import Tensor, nn
 
-from relsplit.checks import at_least_one, one_of
 from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.captum_call import captum_call, check_score, with_score
-from relsplit.networks.batches import check_batch_size, images_per_pass
+from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
+from relsplit.networks.batches import images_per_pass
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import Count, Limits, checked_options
 
-METHODS = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")
+Method = Literal["gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right"]
 
 
+@checked_options
 class IntegratedGradients:
     """The gradient's mean on the way from the baseline to the image, times their difference.
 
@@ -37,18 +39,14 @@ class IntegratedGradients:
     def __init__(
         self,
         model: nn.Module,
-        steps: int = 50,
-        method: str = "gausslegendre",
+        steps: Annotated[int, Limits(minimum=1, maximum=100_000)] = 50,
+        method: Method = "gausslegendre",
         baseline: str | float | Sequence[float] = "zero",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        score: str = "logit",
-        batch_size: int | None = None,
+        score: Score = "logit",
+        batch_size: Count | None = None,
     ) -> None:
-        at_least_one(steps=steps)
-        check_batch_size(batch_size)
-        one_of("method", method, METHODS)
-        check_score(score)
         self._shared = SharedNetwork(model)
         self._baseline = Baseline(baseline, mean, std)
         self._steps = steps

@@ -1,22 +1,25 @@
 """LRP-epsilon (Bach et al., 2015), by captum: as the paper ran it, and as it should be."""
 
+from typing import Annotated, Literal
+
 import captum.attr
 import torch
 from captum.attr._utils.custom_modules import Addition_Module
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, IdentityRule
 from torch import Tensor, fx, nn
 
-from relsplit.checks import one_of
 from relsplit.errors import InputError
 from relsplit.explainers.shared.captum_call import captum_call
 from relsplit.explainers.shared.module_per_step import one_module_per_step
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.networks.views import shared_copy
+from relsplit.options import Limits, checked_options
 
 LINEAR = (nn.Conv2d, nn.Linear)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
+@checked_options
 class LRPEpsilon:
     """Relevance of the logit, passed down by the epsilon rule in every layer, biases included.
 
@@ -42,15 +45,11 @@ class LRPEpsilon:
     def __init__(
         self,
         model: nn.Module,
-        variant: str = "published",
-        rule: str = "epsilon",
-        epsilon: float = 1e-9,
-        blocks: int = 8,
+        variant: Literal["published", "correct"] = "published",
+        rule: Literal["epsilon", "mixture"] = "epsilon",
+        epsilon: Annotated[float, Limits(minimum=0)] = 1e-9,
+        blocks: Annotated[int, Limits(minimum=0)] = 8,
     ) -> None:
-        one_of("variant", variant, ("published", "correct"))
-        one_of("rule", rule, ("epsilon", "mixture"))
-        if not epsilon >= 0 or blocks < 0:
-            raise InputError(f"epsilon and blocks must not be negative, got {epsilon} and {blocks}")
         self._shared = SharedNetwork(model, one_module_per_step if variant == "correct" else None)
         self._epsilon = epsilon
         self._lower: frozenset[str] = frozenset()

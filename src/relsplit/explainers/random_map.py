@@ -5,8 +5,10 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images
 from relsplit.explainers.shared.image_seed import image_seed
+from relsplit.options import Seed, checked_options
 
 
+@checked_options
 class RandomMap:
     """Uniform noise in [0, 1); what a method that knows nothing scores.
 
@@ -18,7 +20,7 @@ class RandomMap:
     forward_equivalents = 0.0
     """The network is not used."""
 
-    def __init__(self, model: nn.Module, seed: int = 42) -> None:
+    def __init__(self, model: nn.Module, seed: Seed = 42) -> None:
         self._seed = seed
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:

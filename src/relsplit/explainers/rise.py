@@ -1,19 +1,20 @@
 """RISE (Petsiuk et al., BMVC 2018)."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.checks import at_least_one
-from relsplit.errors import InputError
 from relsplit.explainers.shared.image_seed import image_seed
-from relsplit.networks.batches import check_batch_size, images_per_pass
+from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import Count, Limits, Seed, checked_options
 
 
+@checked_options
 class RISE:
     """Mean of random masks, weighted by the probability that the masked image gets.
 
@@ -36,17 +37,13 @@ class RISE:
     def __init__(
         self,
         model: nn.Module,
-        samples: int = 500,
-        cells: int = 8,
-        keep: float = 0.5,
-        batch_size: int | None = None,
-        seed: int = 42,
+        samples: Annotated[int, Limits(minimum=1, maximum=1_000_000)] = 500,
+        cells: Annotated[int, Limits(minimum=1, maximum=1_000)] = 8,
+        keep: Annotated[float, Limits(above=0, below=1)] = 0.5,
+        batch_size: Count | None = None,
+        seed: Seed = 42,
         mixed_precision: bool = True,
     ) -> None:
-        at_least_one(samples=samples, cells=cells)
-        check_batch_size(batch_size)
-        if not 0 < keep < 1:
-            raise InputError(f"rise: keep must lie between 0 and 1, not {keep}")
         self._shared = SharedNetwork(model)
         self._inference = SharedNetwork(model, inference_copy)
         self._samples = samples

@@ -1,16 +1,17 @@
 """Score-CAM (Wang et al., 2020): its own batched computation, in the released and in pytorch-grad-cam's variant."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.checks import one_of
-from relsplit.networks.batches import check_batch_size, images_per_pass
+from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import Count, checked_options
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Masks:
     constant: Tensor
 
 
+@checked_options
 class ScoreCAM:
     """Channels of the target layer, each weighted by the score of the image that its own activation masks.
 
@@ -55,12 +57,10 @@ class ScoreCAM:
         self,
         model: nn.Module,
         target_layer: str = "layer4[-1]",
-        variant: str = "probability",
-        batch_size: int | None = None,
+        variant: Literal["probability", "channel_softmax"] = "probability",
+        batch_size: Count | None = None,
         mixed_precision: bool = True,
     ) -> None:
-        one_of("variant", variant, ("probability", "channel_softmax"))
-        check_batch_size(batch_size)
         self._shared = SharedNetwork(model)
         self._inference = SharedNetwork(model, inference_copy)
         self._variant = variant

@@ -1,16 +1,18 @@
 """SmoothGrad (Smilkov et al., 2017), by captum."""
 
+from typing import Annotated
+
 import captum.attr
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import at_least_one
-from relsplit.errors import InputError
-from relsplit.explainers.shared.captum_call import captum_call, check_score, with_score
+from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
 from relsplit.explainers.shared.image_seed import image_seed
 from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import Count, Limits, Seed, checked_options
 
 
+@checked_options
 class SmoothGrad:
     """Mean gradient of the score over copies of the image with Gaussian noise, seeded per image.
 
@@ -29,16 +31,12 @@ class SmoothGrad:
     def __init__(
         self,
         model: nn.Module,
-        samples: int = 50,
-        noise: float = 0.15,
-        score: str = "logit",
-        batch_size: int = 32,
-        seed: int = 42,
+        samples: Annotated[int, Limits(minimum=1, maximum=100_000)] = 50,
+        noise: Annotated[float, Limits(above=0, maximum=100)] = 0.15,
+        score: Score = "logit",
+        batch_size: Count = 32,
+        seed: Seed = 42,
     ) -> None:
-        at_least_one(samples=samples, batch_size=batch_size)
-        check_score(score)
-        if not noise > 0:
-            raise InputError(f"noise must be positive, not {noise}")
         self._shared = SharedNetwork(model)
         self._samples = samples
         self._noise = noise

@@ -5,7 +5,7 @@ from torch import fx
 from relsplit.lrp.graph.facts import analyse
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation, Options
+from relsplit.lrp.operations.context import Context, Options
 from relsplit.lrp.operations.index_map import IndexMap
 from relsplit.lrp.operations.operation import KeepsSupport, Operation
 from relsplit.lrp.operations.pass_through import PassThrough
@@ -19,8 +19,9 @@ def compile_model(traced: Traced, options: Options) -> Program:
     Raises:
         UnsupportedModelError: relevance would reach a node that has no rule, or the output is no single tensor.
     """
-    compilation = Compilation(traced, analyse(traced, tuple(options.leaves)), options)
-    facts = compilation.facts
+    OPERATIONS.names()  # their files may declare kinds of their own, which the analysis has to know
+    context = Context(traced, analyse(traced, tuple(options.leaves)), options)
+    facts = context.facts
     nodes = list(traced.graph.nodes)
     result = nodes[-1].args[0]
     if not isinstance(result, fx.Node) or result not in facts.dependent:
@@ -34,21 +35,21 @@ def compile_model(traced: Traced, options: Options) -> Program:
         if node.op == "placeholder":
             continue
         if node in reached:
-            operations[node] = _operation(node, compilation)
+            operations[node] = _operation(node, context)
             reached.update(operations[node].sources)
         else:
-            operations[node] = Plain(node, compilation.evaluate(node))
+            operations[node] = Plain(node, context.evaluate(node))
     operations = dict(reversed(operations.items()))
     image = next(node for node in nodes if node.op == "placeholder")
     return Program(
-        image, result, operations, _padded(operations, compilation), _releases(nodes, result, compilation),
-        _places(image, result, compilation),
+        image, result, operations, _padded(operations, context), _releases(nodes, result, context),
+        _places(image, result, context),
     )  # fmt: skip
 
 
-def _operation(node: fx.Node, compilation: Compilation) -> Operation:
-    build = OPERATIONS.find(compilation.kind(node))
-    operation = None if build is None else build(node, compilation)
+def _operation(node: fx.Node, context: Context) -> Operation:
+    build = OPERATIONS.find(context.kind(node))
+    operation = None if build is None else build(node, context)
     if operation is None:
         raise UnsupportedModelError(
             f"{describe(node)} has no relevance rule: supported are convolutions, linear layers, pooling, "
@@ -58,26 +59,26 @@ def _operation(node: fx.Node, compilation: Compilation) -> Operation:
     return operation
 
 
-def _padded(operations: dict[fx.Node, Operation], compilation: Compilation) -> dict[fx.Node, KeepsSupport]:
+def _padded(operations: dict[fx.Node, Operation], context: Context) -> dict[fx.Node, KeepsSupport]:
     """Nodes that pad, and those that hand padding on."""
     padded: dict[fx.Node, KeepsSupport] = {}
     for node, operation in operations.items():
         from_padded = any(source in padded for source in operation.sources)
-        if (isinstance(operation, IndexMap) and (node in compilation.facts.pads or from_padded)) or (
+        if (isinstance(operation, IndexMap) and (node in context.facts.pads or from_padded)) or (
             isinstance(operation, PassThrough) and from_padded
         ):
             padded[node] = operation
     return padded
 
 
-def _releases(nodes: list[fx.Node], result: fx.Node, compilation: Compilation) -> dict[fx.Node, tuple[fx.Node, ...]]:
+def _releases(nodes: list[fx.Node], result: fx.Node, context: Context) -> dict[fx.Node, tuple[fx.Node, ...]]:
     """What is read for the last time at a node."""
     last: dict[fx.Node, fx.Node] = {}
     for node in nodes[:-1]:
         last.setdefault(node, node)
         for source in node.all_input_nodes:
             last[source] = node
-            if compilation.kind(source) == "tuple":
+            if context.kind(source) == "tuple":
                 last.update(dict.fromkeys(source.all_input_nodes, node))
     last.pop(result)
     releases: dict[fx.Node, tuple[fx.Node, ...]] = {}
@@ -86,10 +87,10 @@ def _releases(nodes: list[fx.Node], result: fx.Node, compilation: Compilation) -
     return releases
 
 
-def _places(image: fx.Node, result: fx.Node, compilation: Compilation) -> dict[fx.Node, tuple[str, ...]]:
+def _places(image: fx.Node, result: fx.Node, context: Context) -> dict[fx.Node, tuple[str, ...]]:
     """Names of the places where the relevance sum is reported: the image, the blocks' inputs, the output."""
     places: dict[fx.Node, tuple[str, ...]] = {}
-    blocks = [(residual.fork, residual.name) for residual in compilation.facts.residuals.values()]
+    blocks = [(residual.fork, residual.name) for residual in context.facts.residuals.values()]
     for node, name in [(image, "input"), *blocks, (result, "output")]:
         places[node] = (*places.get(node, ()), name)
     return places

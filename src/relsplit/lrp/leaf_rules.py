@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
-from relsplit.lrp.operations.compilation import LeafRule
 from relsplit.lrp.rules.quotient import signed_denominator
 
+LeafRule = Callable[[Callable[..., Any], Tensor, Tensor], Tensor]
+"""``(function, h, relevance) -> relevance of h``."""
 
-def pass_through(function: Callable[..., Any], h: Tensor, relevance: Tensor) -> Tensor:
+
+def unchanged(function: Callable[..., Any], h: Tensor, relevance: Tensor) -> Tensor:
     """Relevance goes through unchanged: for activations and normalisations (output shaped like the input)."""
     return relevance
 
@@ -54,4 +56,4 @@ def leaf_rules(leaves: "Mapping[Any, str | LeafRule]") -> dict[Any, LeafRule]:
     return rules
 
 
-_NAMED: dict[str, LeafRule] = {"pass": pass_through, "input_times_gradient": input_times_gradient}
+_NAMED: dict[str, LeafRule] = {"pass": unchanged, "input_times_gradient": input_times_gradient}

@@ -6,24 +6,25 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target, number, one_of
+from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError
 from relsplit.lrp.compiler import compile_model
 from relsplit.lrp.graph.tracing import trace
-from relsplit.lrp.leaf_rules import leaf_rules
-from relsplit.lrp.operations.compilation import LeafRule, Options
+from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
+from relsplit.lrp.operations.context import MaxPool, Options
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.program import Program
 from relsplit.lrp.rules.choice import first_layer_rule, rule_choice
+from relsplit.lrp.rules.quotient import Stabilizer
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
-from relsplit.lrp.start import START, start_relevance
+from relsplit.lrp.start import Start, start_relevance
 from relsplit.lrp.walk import ForwardPass
+from relsplit.options import checked_options
 
-MAX_POOL = ("average", "winner", "average_2x2")
 
-
+@checked_options
 class LRP:
     """Layer-wise relevance propagation with conservation for residual networks.
 
@@ -74,16 +75,13 @@ class LRP:
         *,
         rule: "str | Rule | RuleChoice | Mapping[str, str | Rule]" = "z_plus",
         input_rule: "str | Rule" = "ones",
-        max_pool: str = "average",
-        stabilizer: float = 0.0,
-        start: str = "probability",
+        max_pool: MaxPool = "average",
+        stabilizer: Stabilizer = 0.0,
+        start: Start = "probability",
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
-        one_of("max_pool", max_pool, MAX_POOL)
-        one_of("start", start, START)
-        number("stabilizer", stabilizer, minimum=0)
         self.model = model
         self.start = start
         self._options = Options(

@@ -1,12 +1,14 @@
 """The relevance that a map starts from: one class score per image."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-START = ("probability", "logit", "one")
+Start = Literal["probability", "logit", "one"]
 
 
-def start_relevance(logits: Tensor, target: Tensor, start: str) -> Tensor:
+def start_relevance(logits: Tensor, target: Tensor, start: Start) -> Tensor:
     """Return (N, classes) with the explained class's probability, logit or 1, and zero elsewhere."""
     index = target.unsqueeze(1)
     if start == "one":

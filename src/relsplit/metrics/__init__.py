@@ -1,5 +1,5 @@
 """Metrics of attribution maps: one file is one metric, with its function and its columns of ``samples.csv``."""
 
-from relsplit.face import lazy_face
+from relsplit.lazy_exports import lazy_exports
 
-__getattr__, __all__ = lazy_face(__name__)
+__getattr__, __all__ = lazy_exports(__name__)

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import finite_maps, whole_number
+from relsplit.checks import finite_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch
+from relsplit.options import Limits, checked_options
+
+Tolerance = Annotated[int, Limits(minimum=0, maximum=10_000)]
 
 
 def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
@@ -35,7 +39,8 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     return torch.where(total > 0, inside / total, torch.zeros_like(total))
 
 
-def pointing_game(maps: Tensor, regions: Tensor, tolerance: int = 0) -> Tensor:
+@checked_options
+def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Tensor:
     """Return 1 where the maximum of a map hits its region, 0 where it misses.
 
     Where several pixels share the maximum, the share of them that hit, which is the chance of a hit if one of them is
@@ -54,12 +59,12 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: int = 0) -> Tensor:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite, a negative tolerance.
     """
     maps = _checked(maps, regions)
-    whole_number("tolerance", tolerance, 0)
     hit = _dilate(regions.to(maps.device), tolerance)
     maxima = maps == maps.amax((1, 2), keepdim=True)
     return (maxima & hit).sum((1, 2)).double() / maxima.sum((1, 2))
 
 
+@checked_options
 class Localisation:
     """Columns ``energy_in_box``, ``energy_in_mask`` and ``pointing_game``.
 
@@ -74,8 +79,8 @@ class Localisation:
         InputError: a negative tolerance.
     """
 
-    def __init__(self, tolerance: int = 0) -> None:
-        self.tolerance = whole_number("tolerance", tolerance, 0)
+    def __init__(self, tolerance: Tolerance = 0) -> None:
+        self.tolerance = tolerance
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the three values of every sample."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from relsplit.checks import finite_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
-from relsplit.networks.named_layers import layers_with_weights, stages
+from relsplit.networks.stages import layers_with_weights, stages
+from relsplit.options import Seed, checked_options
 
 
 def cascading_randomisation(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
@@ -82,6 +83,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(spread > 0, (x * y).sum(1) / spread, torch.zeros_like(spread))
 
 
+@checked_options
 class Randomisation:
     """Columns ``rank_correlation_<stage>``: how alike the map stays to that of the randomised network.
 
@@ -92,7 +94,7 @@ class Randomisation:
         seed: of the random weights.
     """
 
-    def __init__(self, seed: int = 42) -> None:
+    def __init__(self, seed: Seed = 42) -> None:
         self.seed = seed
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:

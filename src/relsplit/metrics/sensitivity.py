@@ -5,19 +5,21 @@ import zlib
 import torch
 from torch import Tensor
 
-from relsplit.checks import at_least_one, checked_images, finite_maps, number
+from relsplit.checks import checked_images, finite_maps
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
+from relsplit.options import Count, Positive, Seed, checked_options
 
 
+@checked_options
 @torch.enable_grad()  # explainers differentiate, whatever the caller does
 def max_sensitivity(
     explain: Explain,
     images: Tensor,
     targets: Tensor,
     *,
-    radius: float = 0.02,
-    num_perturbations: int = 10,
-    seed: int = 42,
+    radius: Positive = 0.02,
+    num_perturbations: Count = 10,
+    seed: Seed = 42,
 ) -> Tensor:
     """Return the largest relative change of the map over random perturbations of the image.
 
@@ -40,8 +42,6 @@ def max_sensitivity(
         InputError: images that cannot be explained, ``radius`` or ``num_perturbations`` that is not positive.
     """
     images = checked_images(images)
-    number("radius", radius, above=0)
-    at_least_one(num_perturbations=num_perturbations)
     maps = _explain(explain, images, targets)
     generators = [_generator(image, seed) for image in images]
     largest = torch.zeros(len(images), dtype=torch.float64, device=maps.device)
@@ -53,6 +53,7 @@ def max_sensitivity(
     return torch.where(largest > 0, largest / size, largest)
 
 
+@checked_options
 class Sensitivity:
     """Column ``max_sensitivity``, see :func:`max_sensitivity`; explains each sample ``num_perturbations`` + 1 times.
 
@@ -65,9 +66,8 @@ class Sensitivity:
         InputError: ``radius`` or ``num_perturbations`` is not positive.
     """
 
-    def __init__(self, radius: float = 0.02, num_perturbations: int = 10, seed: int = 42) -> None:
-        self.radius = number("radius", radius, above=0)
-        at_least_one(num_perturbations=num_perturbations)
+    def __init__(self, radius: Positive = 0.02, num_perturbations: Count = 10, seed: Seed = 42) -> None:
+        self.radius = radius
         self.num_perturbations = num_perturbations
         self.seed = seed
 

@@ -1,7 +1,7 @@
 """Training a classifier with cross-entropy, as a LightningModule."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from relsplit.errors import InputError
+from relsplit.options import Limits, checked_options
 
 
+@checked_options
 class FineTuning(pl.LightningModule):
     """Fine-tune ``network`` on labelled images and log loss and accuracy per epoch.
 
@@ -36,7 +38,7 @@ class FineTuning(pl.LightningModule):
         num_classes: int,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         lr_scheduler: dict[str, Any] | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: Annotated[float, Limits(minimum=0, below=1)] = 0.0,
     ) -> None:
         super().__init__()
         # The layout that CPUs and tensor cores convolve fastest; the numbers it gives are the same.

@@ -8,18 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import whole_number
 from relsplit.errors import InputError
-
-
-def check_batch_size(batch_size: int | None) -> None:
-    """Check a batch size that may be left to the device.
-
-    Raises:
-        InputError: ``batch_size`` is neither None nor a whole number of at least 1.
-    """
-    if batch_size is not None:
-        whole_number("batch_size", batch_size, 1)
+from relsplit.options import Count, checked_options
 
 
 def images_per_pass(batch_size: int | None, device: torch.device, pixels: int) -> int:
@@ -32,6 +22,7 @@ def images_per_pass(batch_size: int | None, device: torch.device, pixels: int) -
     return 64 if device.type == "cuda" else max(1, 4 * 224**2 // pixels)
 
 
+@checked_options
 @dataclass
 class BatchSize:
     """Images per forward pass; halved, for good, when they do not fit into memory.
@@ -43,10 +34,7 @@ class BatchSize:
         InputError: ``value`` is no whole number of at least 1.
     """
 
-    value: int = 32
-
-    def __post_init__(self) -> None:
-        whole_number("batch_size", self.value, 1)
+    value: Count = 32
 
     def halve(self) -> None:
         """Halve the value and say so."""

@@ -1,7 +1,6 @@
-"""A network's layers by name: which there are, what they return, and the stages that they form."""
+"""A network's layers by name, and the feature maps that they return."""
 
 import re
-import typing
 
 import torch
 from torch import Tensor, nn
@@ -108,36 +107,3 @@ def channel_count(network: nn.Module, layer: nn.Module) -> int:
         reached = reached or id(module) in inside
         channels = getattr(module, "out_channels", getattr(module, "num_features", channels))
     return int(channels)
-
-
-@typing.runtime_checkable
-class Layer(typing.Protocol):
-    """A module that can draw its weights anew."""
-
-    def reset_parameters(self) -> None:
-        """Draw the weights anew."""
-
-
-def stages(model: nn.Module) -> list[str]:
-    """Return the model's top-level parts that have weights, from the output to the input.
-
-    For torchvision's ResNet: fc, layer4, layer3, layer2, layer1, bn1, conv1. A model that is a wrapper around a
-    single part is looked into.
-
-    Raises:
-        InputError: no part has weights that can be drawn anew.
-    """
-    prefix, root = "", model
-    while True:
-        parts = [(name, part) for name, part in root.named_children() if layers_with_weights(part)]
-        if len(parts) != 1 or not any(layers_with_weights(part) for part in parts[0][1].children()):
-            break
-        prefix, root = f"{prefix}{parts[0][0]}.", parts[0][1]
-    if not parts:
-        raise InputError(f"{type(model).__name__} has no part with weights that can be drawn anew")
-    return [prefix + name for name, _ in reversed(parts)]
-
-
-def layers_with_weights(part: nn.Module) -> list[Layer]:
-    """Return the modules of ``part`` that hold weights of their own and can draw them anew."""
-    return [m for m in part.modules() if isinstance(m, Layer) and list(m.parameters(recurse=False))]

@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from relsplit.reports.failures_file import INITIALS, NAMES, decided
-from relsplit.reports.overlay import overlay
 from relsplit.runs.maps import Maps
+from relsplit.runs.overlay import overlay
 
 SHEET_LEGEND = "On the contact sheet: ID score and category ({}); white: outline of the object.".format(
     ", ".join(f"{short} = {NAMES[category].lower()}" for short, category in INITIALS.items())

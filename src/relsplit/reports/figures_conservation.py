@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, Product
 from relsplit.reports.text_table import Cell, TextTable, words
+from relsplit.runs.records import CONSERVATION
 
-CONSERVATION = "conservation.csv"
-"""Per sample: sample_id, probability, then one column per checkpoint with the relevance sum there."""
 CHECKPOINTS = {
     "input": "input of the network",
     "first_block": "input of the first block",

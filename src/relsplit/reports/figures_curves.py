@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from relsplit.reports.measured import Measured, common_protocols
-from relsplit.runs.curves import POSITIONS, sampled_curves
+from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
 
 
 def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:

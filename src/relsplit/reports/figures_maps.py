@@ -2,16 +2,15 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from relsplit.errors import InputError
 from relsplit.reports.measured import Measured
-from relsplit.reports.overlay import overlay
 from relsplit.reports.product import Brief, Product
-from relsplit.runs.maps import Maps, read_maps
+from relsplit.runs.maps import Maps, chosen, read_maps
+from relsplit.runs.overlay import overlay
 
 _TILE = 1.3  # inches
 
@@ -96,15 +95,3 @@ def qualitative(
     figures = {f"figure_{cmap}": map_grid(columns, cmap=cmap, transposed=transposed) for cmap in cmaps}
     shown = len(columns[0][1].sample_id)
     return Product(figures=figures, notes=[f"{shown} images of {brief.dataset}, colour maps {', '.join(cmaps)}."])
-
-
-def chosen(maps: Maps, positions: Sequence[int]) -> Maps:
-    """Some of the samples.
-
-    Raises:
-        InputError: none of the positions exists.
-    """
-    there = [position for position in positions if position < len(maps.sample_id)]
-    if not there:
-        raise InputError(f"only {len(maps.sample_id)} samples were explained, the figure shows {list(positions)}")
-    return Maps(**{field.name: getattr(maps, field.name)[there] for field in fields(Maps)})

@@ -17,8 +17,8 @@ from relsplit.files import write_text
 from relsplit.reports.html_tables import attributes_table, evaluations_table, titled_table
 from relsplit.reports.product import PRODUCT
 from relsplit.reports.text_table import TextTable
-from relsplit.runs.curves import POSITIONS, sampled_curves
 from relsplit.runs.records import SCORES
+from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.runs.store import SAMPLES, read_samples
 from relsplit.runs.summary import SUMMARY, read_summary, score_column
 

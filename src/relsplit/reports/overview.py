@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relsplit.reports.comparison import comparison
-from relsplit.reports.figures_maps import chosen, map_grid
+from relsplit.reports.figures_maps import map_grid
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, Product
-from relsplit.runs.maps import MAPS, read_maps
+from relsplit.runs.maps import MAPS, chosen, read_maps
 
 
 def overview(rows: Sequence[Measured], brief: Brief, *, title: str, reference: str | None = None) -> Product:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from relsplit.errors import InputError
+from relsplit.reports.failures_file import NAMES
 from relsplit.runs.records import SCORES
-
-CATEGORIES = ("insufficiently_attended", "over_attended", "wrongly_attended")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Paper:
                 threshold=float(row["threshold"]) if row["threshold"] else None,
                 failures=int(row["failures"]) if row["failures"] else None,
                 share_of_samples=float(row["share_of_samples"]) if row["share_of_samples"] else None,
-                counts={category: int(row[category]) for category in CATEGORIES},
+                counts={category: int(row[category]) for category in NAMES},
                 source=str(row["source"]),
             )
             for row in ([] if frame is None else frame.to_dict("records"))

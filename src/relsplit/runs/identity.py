@@ -21,15 +21,16 @@ EXECUTION_KEYS = (
     "trainer",
     "logger",
     "dataset.num_workers",
-    "dataset.batch_size",
     "dataset.datamodule",
     "task.batch_size",
     "task.forward_batch_size",
     "task.pictures",
     "reproduce",
+    "split",
 )
 """Keys that say how or where an evaluation is carried out. They do not change what is measured, so they may change
-between two starts of the same run. (``reproduce`` lays out a table of which the run may be a row.)"""
+between two starts of the same run. (``reproduce`` lays out a table of which the run may be a row; ``split`` counts
+where an explainer takes it.)"""
 
 FILE_KEYS = ("checkpoint", "weights", "manifest")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""

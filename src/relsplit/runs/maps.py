@@ -1,5 +1,6 @@
 """Attribution maps of a few samples with what a figure needs beside them, in one file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -59,3 +60,20 @@ def read_maps(folder: Path) -> Maps:
         if missing:
             raise InputError(f"{path} lacks {', '.join(missing)}: delete it and explain its samples again")
         return Maps(**{field.name: content[field.name] for field in fields(Maps)})
+
+
+def joined(parts: Sequence[Maps]) -> Maps:
+    """Return maps of several batches as one."""
+    return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
+
+
+def chosen(maps: Maps, positions: Sequence[int]) -> Maps:
+    """Some of the samples.
+
+    Raises:
+        InputError: none of the positions exists.
+    """
+    there = [position for position in positions if position < len(maps.sample_id)]
+    if not there:
+        raise InputError(f"only {len(maps.sample_id)} samples were explained, the figure shows {list(positions)}")
+    return Maps(**{field.name: getattr(maps, field.name)[there] for field in fields(Maps)})

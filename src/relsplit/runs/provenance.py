@@ -10,7 +10,14 @@ PACKAGES = ("relsplit", "torch", "torchvision", "pytorch-lightning", "torchmetri
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a number."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # on the path, but not installed
+        return "not installed"
 
 
 def hardware(accelerator: str, processes: int) -> dict[str, str | int]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 SCORES = ("insertion", "deletion", "id_score")
 """Columns of the primary protocol; another protocol's have its name as a suffix."""
+CONSERVATION = "conservation.csv"
+"""What task ``conservation`` leaves: sample_id, probability, then the relevance sum at each of three places."""
 COLUMNS = ("sample_id", "path", "label", "predicted", "probability", *SCORES, "relevance_sum", "seconds")
 """Columns that every ``samples.csv`` begins with; ``SampleRecord.more`` adds the rest."""
 

@@ -28,11 +28,6 @@ class Interval:
     high: float
     level: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the two methods differ at this level."""
-        return self.low > 0 or self.high < 0
-
 
 def standard_error(values: Values) -> float:
     """Return the standard error of the mean, sample standard deviation / sqrt(n).

@@ -6,21 +6,29 @@ import pandas as pd
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from relsplit.data.dataset import collate_evaluation
 from relsplit.errors import InputError
 from relsplit.explainers.relevance_splitting import RelevanceSplitting
 from relsplit.files import write_text
-from relsplit.reports.figures_conservation import CONSERVATION
 from relsplit.runs.identity import claim_folder
+from relsplit.runs.records import CONSERVATION
 from relsplit.tasks.setup.configuration import run_folder
 from relsplit.tasks.setup.prepare import Prepared, prepare
 
+console = Console()
+
 
 def run(cfg: DictConfig) -> None:
-    """Measure the relevance sums."""
-    measure(cfg)
+    """Measure the relevance sums and say how far they are from the probability."""
+    folder = measure(cfg)
+    frame = pd.read_csv(folder / CONSERVATION)
+    places = ("input", "first_block", "last_block")
+    gaps = ((frame[place] - frame["probability"]).abs() / frame["probability"] for place in places)
+    largest = ", ".join(f"{place} {gap.max():.1e}" for place, gap in zip(places, gaps, strict=True))
+    console.print(f"largest gap: {largest} ({len(frame)} samples)\n{folder}", highlight=False, soft_wrap=True)
 
 
 def measure(cfg: DictConfig) -> Path:

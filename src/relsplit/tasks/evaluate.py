@@ -1,5 +1,6 @@
 """Task ``evaluate``: explain class-balanced samples, score the maps, leave a run folder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,18 @@ from relsplit.checks import one_of, whole_number
 from relsplit.data.manifest import write_manifest
 from relsplit.data.readable import check_readable
 from relsplit.errors import IncompleteRun, InputError
-from relsplit.reports.dashboard import publish
-from relsplit.reports.pictures import write_pictures
+from relsplit.runs.dashboard import publish
 from relsplit.runs.identity import claim_folder, config_hash
 from relsplit.runs.maps import write_maps
+from relsplit.runs.pictures import write_pictures
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.records import SCORES
 from relsplit.runs.store import SampleStore
-from relsplit.runs.summary import SUMMARY, read_summary, summarise, write_summary
+from relsplit.runs.summary import SUMMARY, further_metrics, read_summary, score_column, summarise, write_summary
+from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import resolved, run_folder, split_name, typed_command
-from relsplit.tasks.setup.evaluation_module import EvaluationModule, accelerator_name
-from relsplit.tasks.setup.explanation import build
-from relsplit.tasks.setup.lightning import evaluation_trainer, first_process, run_test
+from relsplit.tasks.setup.evaluation_module import EvaluationModule
+from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, first_process, run_test
 from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
 
@@ -42,18 +43,29 @@ def run(cfg: DictConfig) -> None:
     if not first_process():
         return
     summary = read_summary(folder)
-    scores = "  ".join(f"{name} {summary[name]:.3f} ± {summary[f'{name}_stderr'] or 0:.3f}" for name in SCORES)
-    console.print(
-        f"{scores}  ({summary['num_samples']} samples, {summary['protocol']})\n{folder}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    for protocol in summary["protocols"]:
+        say(scores_line(summary, [score_column(name, protocol, summary["protocols"]) for name in SCORES], protocol))
+    if further := further_metrics(summary):
+        say(scores_line(summary, further, "further metrics"))
+    say(f"{summary['num_samples']} samples: {folder}")
     skipped = summary["skipped"]
     if skipped:
         raise IncompleteRun(
             f"{len(skipped)} of {len(skipped) + summary['num_samples']} samples were skipped, because their images "
             f"cannot be read ({skipped[0]['path']}: {skipped[0]['reason']}); {folder}/summary.json names them all"
         )
+
+
+def scores_line(summary: dict[str, Any], columns: Sequence[str], name: str) -> str:
+    """Return means ± standard errors of some columns in one line; columns without a value are left out."""
+    known = [column for column in columns if summary[column] is not None]
+    values = [f"{column} {summary[column]:.3f} ± {summary[f'{column}_stderr'] or 0:.3f}" for column in known]
+    return f"{name}: {', '.join(values)}"
+
+
+def say(text: str) -> None:
+    """Print a line that a narrow terminal wraps."""
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def measure(cfg: DictConfig) -> Path:
@@ -83,11 +95,8 @@ def measure(cfg: DictConfig) -> Path:
         store.merge(order)
     done = store.done()
     finished = (folder / SUMMARY).exists() and read_summary(folder)["num_samples"] == len(done)
-    console.print(
-        f"[bold]{prepared.title}[/bold]: {len(done)} of {len(samples)} samples done, {folder}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    protocols = ", ".join(config["protocol"])
+    say(f"[bold]{prepared.title}, {protocols}[/bold]: {len(done)} of {len(samples)} samples done, {folder}")
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
     if left:
         run_test(trainer, EvaluationModule(prepared.network, config, prepared.dataset, left, store))
@@ -95,7 +104,7 @@ def measure(cfg: DictConfig) -> Path:
         return folder
     if left or not finished:
         store.merge(order)
-        illustrate(store, prepared)
+        illustrate(store, prepared.on_device())
         cost = explainer.explainer.forward_equivalents
         write_summary(folder, summarise(store.samples(), describe(config, cost, trainer, store)))
         publish(folder, config, read_summary(folder))

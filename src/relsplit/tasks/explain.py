@@ -11,9 +11,9 @@ from rich.console import Console
 from relsplit.checks import whole_number
 from relsplit.data.catalogue import Sample
 from relsplit.errors import InputError
-from relsplit.reports.pictures import write_pictures
 from relsplit.runs.identity import claim_folder
 from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
+from relsplit.runs.pictures import write_pictures
 from relsplit.tasks.setup.configuration import run_folder
 from relsplit.tasks.setup.prepare import choose_samples, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps

@@ -21,7 +21,7 @@ from rich.console import Console
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.reports.html import write_report
 from relsplit.reports.measured import Measured
-from relsplit.reports.product import Brief, write_product
+from relsplit.reports.product import Brief, ProductMaker, write_product
 from relsplit.reports.text_table import print_table
 from relsplit.runs.summary import SUMMARY, read_summary
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
@@ -93,7 +93,8 @@ def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}): choose another with output_dir=") from error
-    product = instantiate(reproduce.product)(rows, Brief(folder, cfg.dataset.name, plan.paper, maps_of_run))
+    make: ProductMaker = instantiate(reproduce.product)
+    product = make(rows, Brief(folder, cfg.dataset.name, plan.paper, maps_of_run))
     description = {
         "name": reproduce.name,
         "title": reproduce.title,

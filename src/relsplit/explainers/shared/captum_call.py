@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import nn
 
-from relsplit.checks import one_of
+Score = Literal["logit", "probability"]
+"""What is explained of the class: its logit, or its softmax probability."""
 
 
 @contextmanager
@@ -18,11 +20,6 @@ def captum_call() -> Iterator[None]:
         yield
 
 
-def with_score(network: nn.Module, score: str) -> nn.Module:
+def with_score(network: nn.Module, score: Score) -> nn.Module:
     """``network`` with the explained score as its output: ``"logit"`` or ``"probability"`` (softmax)."""
     return network if score == "logit" else nn.Sequential(network, nn.Softmax(dim=1))
-
-
-def check_score(score: str) -> None:
-    """Raises InputError for a score that :func:`with_score` does not know."""
-    one_of("score", score, ("logit", "probability"))

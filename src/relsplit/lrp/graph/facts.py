@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from relsplit.lrp.graph.kinds import METHOD_KINDS, function_name, is_gate_function, is_nonnegative_function, module_kind
+from relsplit.lrp.graph.kinds import KIND_OF_NAME, function_name, is_gate_function, is_nonnegative_function, module_kind
 from relsplit.lrp.graph.residual_blocks import Residual, find_residuals
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, size_nodes
 
@@ -79,7 +79,7 @@ def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, 
         if node.op == "call_function" and node.target in [leaf for leaf in leaves if not isinstance(leaf, type)]:
             return "leaf", ""
         name = function_name(node.target)
-        kind = METHOD_KINDS.get(name, "")
+        kind = KIND_OF_NAME.get(name, "")
         if kind == "interpolate":
             mode = node.kwargs.get("mode", node.args[3] if len(node.args) > 3 else "nearest")
             return ("", name) if mode == "bicubic" else ("mean", name)

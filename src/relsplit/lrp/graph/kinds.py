@@ -88,14 +88,27 @@ def _functions(names: Iterable[str]) -> dict[Any, str]:
     return found
 
 
-METHOD_KINDS: dict[str, str] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
-FUNCTION_NAMES: dict[Callable[..., Any], str] = _functions(METHOD_KINDS)
+KIND_OF_NAME: dict[str, str] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+FUNCTION_NAMES: dict[Callable[..., Any], str] = _functions(KIND_OF_NAME)
+
+
+def declare(kind: str, names: str = "", modules: tuple[type[nn.Module], ...] = ()) -> None:
+    """Make functions, methods and modules known as of a kind; for a file with an operation for a kind of its own.
+
+    Args:
+        kind: that the operation is registered for.
+        names: of functions of torch, torch.nn.functional or operator, and of methods, separated by spaces.
+        modules: types of modules.
+    """
+    KIND_OF_NAME.update(dict.fromkeys(names.split(), kind))
+    FUNCTION_NAMES.update(_functions(names.split()))
+    _MODULES[kind] = (*_MODULES.get(kind, ()), *modules)
 
 
 def function_name(target: Any) -> str:
     """Return the known name of a function, method name or torchvision's stochastic depth; "" if it is unknown."""
     if isinstance(target, str):
-        return target if target in METHOD_KINDS else ""
+        return target if target in KIND_OF_NAME else ""
     if target in FUNCTION_NAMES:
         return FUNCTION_NAMES[target]
     # torchvision's stochastic depth does nothing in evaluation mode.

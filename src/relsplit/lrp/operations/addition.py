@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.splitting.splitting import Splitting
@@ -50,18 +50,18 @@ class Addition:
 
 @OPERATIONS.register("add")
 @OPERATIONS.register("subtract")
-def addition(node: fx.Node, compilation: Compilation) -> Operation | None:
+def addition(node: fx.Node, context: Context) -> Operation | None:
     """Build the addition of two activations; with a constant summand relevance passes through."""
-    residual = compilation.facts.residuals.get(node)
+    residual = context.facts.residuals.get(node)
     if residual is None:
-        return pass_through(node, compilation)
-    negated = node.args[1] if compilation.kind(node) == "subtract" else None
-    split = compilation.options.include_identity or not residual.identity
+        return pass_through(node, context)
+    negated = node.args[1] if context.kind(node) == "subtract" else None
+    split = context.options.include_identity or not residual.identity
     return Addition(
         node,
-        compilation.evaluate(node),
+        context.evaluate(node),
         residual.skip,
         residual.branch,
         negated if isinstance(negated, fx.Node) else None,
-        compilation.options.splitting if split else None,
+        context.options.splitting if split else None,
     )

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 from relsplit.errors import InputError
 from relsplit.lrp.graph.tracing import describe
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values
 from relsplit.lrp.operations.pass_through import pass_through
 
@@ -51,11 +51,11 @@ class Gate:
 
 
 @OPERATIONS.register("multiply")
-def gate(node: fx.Node, compilation: Compilation) -> Operation | None:
+def gate(node: fx.Node, context: Context) -> Operation | None:
     """Build the product of two activations; by a constant factor relevance passes through."""
-    factors = compilation.sources(node)
+    factors = context.sources(node)
     if len(factors) != 2:
-        return pass_through(node, compilation)
-    gates = [factor for factor in factors if compilation.facts.is_gate(factor)]
+        return pass_through(node, context)
+    gates = [factor for factor in factors if context.facts.is_gate(factor)]
     known = gates[0] if len(gates) == 1 else None
-    return Gate(node, compilation.evaluate(node), (factors[0], factors[1]), known, describe(node))
+    return Gate(node, context.evaluate(node), (factors[0], factors[1]), known, describe(node))

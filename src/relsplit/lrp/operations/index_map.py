@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Passed, Values
 
 
@@ -50,12 +50,12 @@ class IndexMap:
 
 
 @OPERATIONS.register("index")
-def index_map(node: fx.Node, compilation: Compilation) -> IndexMap:
+def index_map(node: fx.Node, context: Context) -> IndexMap:
     """Build the index map of a node; of one part of a split, the map from what was split."""
-    evaluate = compilation.evaluate(node)
+    evaluate = context.evaluate(node)
     parts = node.args[0]
-    if isinstance(parts, fx.Node) and compilation.kind(parts) == "tuple":
-        whole, split, index = parts, compilation.evaluate(parts), node.args[1]
+    if isinstance(parts, fx.Node) and context.kind(parts) == "tuple":
+        whole, split, index = parts, context.evaluate(parts), node.args[1]
 
         def compute(value: Callable[[fx.Node], Any]) -> Any:
             return split(*fx.node.map_arg(whole.args, value), **fx.node.map_arg(whole.kwargs, value))[index]
@@ -67,7 +67,7 @@ def index_map(node: fx.Node, compilation: Compilation) -> IndexMap:
             return evaluate(*fx.node.map_arg(node.args, value), **fx.node.map_arg(node.kwargs, value))
 
         read = node.all_input_nodes
-    facts = compilation.facts
+    facts = context.facts
     sources = tuple(source for source in read if source in facts.dependent and source not in facts.sizes)
     constants = tuple(source for source in read if source not in sources)
     return IndexMap(node, evaluate, sources, constants, compute)

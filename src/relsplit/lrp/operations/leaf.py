@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor, fx
 
 from relsplit.errors import InputError
+from relsplit.lrp.leaf_rules import LeafRule
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation, LeafRule
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Passed, Values
 
 
@@ -46,13 +47,13 @@ class Leaf:
 
 
 @OPERATIONS.register("leaf")
-def leaf(node: fx.Node, compilation: Compilation) -> Leaf:
+def leaf(node: fx.Node, context: Context) -> Leaf:
     """Build the operation of what ``LRP(leaves=...)`` names."""
-    module = compilation.module(node)
+    module = context.module(node)
     target = node.target if module is None else module
     rule = next(
         rule
-        for leaf, rule in compilation.options.leaves.items()
+        for leaf, rule in context.options.leaves.items()
         if leaf is target or (isinstance(leaf, type) and isinstance(target, leaf))
     )
-    return Leaf(node, compilation.evaluate(node), compilation.sources(node)[0], rule)
+    return Leaf(node, context.evaluate(node), context.sources(node)[0], rule)

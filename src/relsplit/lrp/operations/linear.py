@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from relsplit.lrp.layers import binding
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Passed, Values
 from relsplit.lrp.rules.rule import Rule
 
@@ -39,32 +39,32 @@ class Linear:
         return [(self.source, result)]
 
 
-def linear(node: fx.Node, compilation: Compilation, bind: binding.Bind) -> Linear | None:
+def linear(node: fx.Node, context: Context, bind: binding.Bind) -> Linear | None:
     """Build the operation of a layer; None where the image enters it elsewhere than as the first argument."""
-    source = compilation.sources(node)[0]
+    source = context.sources(node)[0]
     if source is not node.args[0]:
         return None
-    nonnegative = source in compilation.facts.nonnegative
-    return Linear(node, compilation.evaluate(node), source, bind, compilation.rule(node), nonnegative)
+    nonnegative = source in context.facts.nonnegative
+    return Linear(node, context.evaluate(node), source, bind, context.rule(node), nonnegative)
 
 
 @OPERATIONS.register("convolution")
-def convolution(node: fx.Node, compilation: Compilation) -> Linear | None:
+def convolution(node: fx.Node, context: Context) -> Linear | None:
     """Build a convolution, transposed or not."""
-    module = compilation.module(node)
+    module = context.module(node)
     if module is not None:
-        return linear(node, compilation, binding.bind_convolution_module(module))
-    return linear(node, compilation, binding.bind_convolution_function(compilation.name(node)))
+        return linear(node, context, binding.bind_convolution_module(module))
+    return linear(node, context, binding.bind_convolution_function(context.name(node)))
 
 
 @OPERATIONS.register("dense")
-def dense(node: fx.Node, compilation: Compilation) -> Linear | None:
+def dense(node: fx.Node, context: Context) -> Linear | None:
     """Build a fully connected layer."""
-    module = compilation.module(node)
-    return linear(node, compilation, binding.bind_dense_function() if module is None else binding.bind_dense(module))
+    module = context.module(node)
+    return linear(node, context, binding.bind_dense_function() if module is None else binding.bind_dense(module))
 
 
 @OPERATIONS.register("mean")
-def mean(node: fx.Node, compilation: Compilation) -> Linear | None:
+def mean(node: fx.Node, context: Context) -> Linear | None:
     """Build average pooling, a mean, a sum, or interpolation."""
-    return linear(node, compilation, binding.bind_map(compilation.evaluate(node)))
+    return linear(node, context, binding.bind_map(context.evaluate(node)))

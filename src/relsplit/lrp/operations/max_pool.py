@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from relsplit.lrp.layers import binding
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.linear import Linear, linear
 from relsplit.lrp.operations.operation import Evaluate, Passed, Values
 
@@ -40,11 +40,11 @@ class Winner:
 
 
 @OPERATIONS.register("max")
-def max_pool(node: fx.Node, compilation: Compilation) -> Linear | Winner | None:
+def max_pool(node: fx.Node, context: Context) -> Linear | Winner | None:
     """Build max pooling as the option ``max_pool`` says."""
-    choice = compilation.options.max_pool
+    choice = context.options.max_pool
     if choice == "winner":
-        return Winner(node, compilation.evaluate(node), compilation.sources(node)[0])
-    module, name = compilation.module(node), compilation.name(node)
+        return Winner(node, context.evaluate(node), context.sources(node)[0])
+    module, name = context.module(node), context.name(node)
     bind = binding.bind_average_over_max_window(name, module, two_by_two=choice == "average_2x2")
-    return linear(node, compilation, bind)
+    return linear(node, context, bind)

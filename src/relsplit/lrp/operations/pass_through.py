@@ -1,16 +1,13 @@
 """Activation, normalisation, dropout, scaling by constants: relevance goes through unchanged."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.compilation import Compilation
+from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Passed, Values
-
-_DIVISIONS = (operator.truediv, "div", "divide")
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,13 @@ class PassThrough:
 
 
 @OPERATIONS.register("pass")
-def pass_through(node: fx.Node, compilation: Compilation) -> PassThrough | None:
+def pass_through(node: fx.Node, context: Context) -> PassThrough | None:
     """Pass relevance to the one input that depends on the image."""
-    sources = compilation.sources(node)
-    return PassThrough(node, compilation.evaluate(node), sources[0]) if len(sources) == 1 else None
+    sources = context.sources(node)
+    return PassThrough(node, context.evaluate(node), sources[0]) if len(sources) == 1 else None
 
 
 @OPERATIONS.register("divide")
-def linear_in_one(node: fx.Node, compilation: Compilation) -> PassThrough | None:
-    """Pass relevance through arithmetic with a constant; a quotient is linear in its numerator only."""
-    if node.target in _DIVISIONS and node.args[0] not in compilation.sources(node):
-        return None
-    return pass_through(node, compilation)
+def quotient(node: fx.Node, context: Context) -> PassThrough | None:
+    """Pass relevance to the numerator of a quotient by a constant; it is not linear in its denominator."""
+    return pass_through(node, context) if node.args[0] in context.sources(node) else None

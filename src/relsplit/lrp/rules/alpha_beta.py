@@ -1,5 +1,7 @@
 """The alpha-beta rule, Bach et al. 2015."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -7,9 +9,11 @@ from relsplit.errors import InputError
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.options import Limits, checked_options
 
 
+@checked_options
 class AlphaBeta:
     """``alpha`` times the positive contributions' shares minus ``beta`` times the negative ones', alpha - beta = 1.
 
@@ -17,9 +21,11 @@ class AlphaBeta:
     that nothing is lost; one that lacks both distributes its relevance evenly over its receptive field.
     """
 
-    def __init__(self, alpha: float = 2.0, beta: float = 1.0, stabilizer: float = 0.0) -> None:
-        if beta < 0 or abs(alpha - beta - 1) > 1e-6:
-            raise InputError(f"alpha-beta rule: alpha - beta must be 1 and beta >= 0, not alpha={alpha}, beta={beta}")
+    def __init__(
+        self, alpha: float = 2.0, beta: Annotated[float, Limits(minimum=0)] = 1.0, stabilizer: Stabilizer = 0.0
+    ) -> None:
+        if abs(alpha - beta - 1) > 1e-6:
+            raise InputError(f"alpha-beta rule: alpha - beta must be 1, not alpha={alpha}, beta={beta}")
         self.alpha, self.beta, self.stabilizer = alpha, beta, stabilizer
 
     def propagate(

@@ -78,10 +78,12 @@ def first_layer_rule(rule: "str | Rule", stabilizer: float) -> Rule:
     if rule == "activation":
         return ZPlus(stabilizer)
     if isinstance(rule, str):
-        found = RULES.get(rule, hint=", 'activation' (z_plus with the pixels), or a rule object")(stabilizer)
+        build = RULES.find(rule)
+        found = None if build is None else build(stabilizer)
         if isinstance(found, Rule):
             return found
-        raise InputError(f"rule: {rule!r} chooses rules by depth: name one rule for the first layer")
+        known = ", ".join(name for name in RULES.names() if isinstance(RULES.get(name)(stabilizer), Rule))
+        raise InputError(f"input_rule must be activation (z_plus with the pixels), {known}, or a rule, not {rule!r}")
     if not isinstance(rule, Rule):
         raise InputError(f"input_rule: a {type(rule).__name__} has no method propagate")
     return rule

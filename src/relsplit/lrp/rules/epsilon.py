@@ -5,16 +5,18 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import signed_denominator
+from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
+from relsplit.options import checked_options
 
 
+@checked_options
 class Epsilon:
     """``R_i = h_i sum_j W_ji R_j / (z_j + epsilon sign(z_j))`` with ``z = W h + b``.
 
     The share of the bias (and of epsilon) goes nowhere: the rule conserves relevance only without biases.
     """
 
-    def __init__(self, epsilon: float = 1e-9) -> None:
+    def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
 
     def propagate(

@@ -1,14 +1,18 @@
 """The gamma rule, Montavon et al. 2019, generalised to inputs of both signs by Andeol et al. 2021."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL, NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import signed_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, signed_quotient
+from relsplit.options import Limits, checked_options
 
 
+@checked_options
 class Gamma:
     """Relevance follows all contributions ``c = W h``, those of the unit's own sign counting 1 + gamma times.
 
@@ -17,7 +21,7 @@ class Gamma:
     are dropped. A unit without contributions distributes its relevance evenly over its receptive field.
     """
 
-    def __init__(self, gamma: float = 0.25, stabilizer: float = 0.0) -> None:
+    def __init__(self, gamma: Annotated[float, Limits(minimum=0)] = 0.25, stabilizer: Stabilizer = 0.0) -> None:
         self.gamma, self.stabilizer = gamma, stabilizer
 
     def propagate(

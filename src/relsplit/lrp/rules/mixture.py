@@ -1,13 +1,16 @@
 """A mixture of rules by depth (supplement, Table C)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.epsilon import named_epsilon
 from relsplit.lrp.rules.rule import Place, Rule
 from relsplit.lrp.rules.z_plus import ZPlus
+from relsplit.options import Limits, checked_options
 
 
+@checked_options
 @dataclass(frozen=True)
 class Mixture:
     """``lower`` up to the ``blocks``-th residual block, ``upper`` after it.
@@ -17,7 +20,7 @@ class Mixture:
 
     lower: Rule
     upper: Rule
-    blocks: int = 8
+    blocks: Annotated[int, Limits(minimum=0)] = 8
 
     def rule_at(self, place: Place) -> Rule:
         """Return the rule of the layer at ``place``."""

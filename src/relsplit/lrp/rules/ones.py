@@ -6,16 +6,18 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.options import checked_options
 
 
+@checked_options
 class Ones:
     """z+ with the input replaced by ones (released code, first convolution): position decides, not the pixel's value.
 
     Padding stays zero. A unit without positive weights distributes its relevance evenly over its receptive field.
     """
 
-    def __init__(self, stabilizer: float = 0.0) -> None:
+    def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
 
     def propagate(

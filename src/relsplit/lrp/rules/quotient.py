@@ -1,7 +1,14 @@
 """The one division of every rule, ``s = R / z``, and what becomes of relevance where z is zero."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
+
+from relsplit.options import Limits
+
+Stabilizer = Annotated[float, Limits(minimum=0)]
+"""Added to denominators; 0 for none."""
 
 
 def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL, NEGATIVE, POSITIVE
-from relsplit.lrp.rules.quotient import positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.options import checked_options
 
 
+@checked_options
 class ZBox:
     """``z_ij = W_ji x_i - W+_ji l_i - W-_ji u_i`` for pixels between ``low`` and ``high``; never negative.
 
@@ -17,7 +19,7 @@ class ZBox:
         high: see ``low``.
     """
 
-    def __init__(self, low: Tensor | float, high: Tensor | float, stabilizer: float = 0.0) -> None:
+    def __init__(self, low: Tensor | float, high: Tensor | float, stabilizer: Stabilizer = 0.0) -> None:
         self.low, self.high, self.stabilizer = low, high, stabilizer
 
     def propagate(

@@ -5,9 +5,11 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.options import checked_options
 
 
+@checked_options
 class ZPlus:
     """``R_i = h_i sum_j W+_ji R_j / z_j`` with ``z = W+ h``: relevance follows positive contributions only.
 
@@ -17,7 +19,7 @@ class ZPlus:
     bias is distributed in Bach et al. 2015; with a stabiliser it is lost instead, as in the paper's released code.
     """
 
-    def __init__(self, stabilizer: float = 0.0) -> None:
+    def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
 
     def propagate(

@@ -2,11 +2,13 @@
 
 from torch import Tensor
 
-from relsplit.lrp.rules.quotient import signed_denominator
+from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
 from relsplit.lrp.splitting import SPLITTINGS
+from relsplit.options import checked_options
 
 
 @SPLITTINGS.register("proportional")
+@checked_options
 class Proportional:
     """``R_s = R h_s / (h_s + h_m + epsilon sign)``: the epsilon rule for an addition, signs included.
 
@@ -14,7 +16,7 @@ class Proportional:
     part larger than the whole.
     """
 
-    def __init__(self, epsilon: float = 1e-9) -> None:
+    def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.replacement import baseline_image
 from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.options import Positive, checked_options
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,6 +56,7 @@ class CurveScores:
         return self.insertion - self.deletion
 
 
+@checked_options
 def score_curves(
     model: nn.Module,
     images: Tensor,
@@ -64,7 +66,7 @@ def score_curves(
     *,
     batch_size: int | BatchSize = 32,
     mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    std: Sequence[Positive] = IMAGENET_STD,
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from relsplit.errors import InputError
 from relsplit.metrics.insertion_deletion.curves import IMAGENET_MEAN, IMAGENET_STD, score_curves
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
-from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
+from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol, Ties
+from relsplit.metrics.insertion_deletion.replacement import Baseline
 from relsplit.networks.batches import BatchSize
+from relsplit.options import Count, Positive, checked_options
 
 
+@checked_options
 class InsertionDeletion(torchmetrics.Metric):
     """Mean area under the insertion and the deletion curve, and their difference, the ID score (paper Sec. 5.1).
 
@@ -61,13 +64,13 @@ class InsertionDeletion(torchmetrics.Metric):
         model: nn.Module,
         protocol: str | Protocol = "published",
         *,
-        step: int | None = None,
-        ties: str | None = None,
-        baseline: str | None = None,
-        patch: int | None = None,
-        batch_size: int = 32,
+        step: Count | None = None,
+        ties: Ties | None = None,
+        baseline: Baseline | None = None,
+        patch: Count | None = None,
+        batch_size: Count = 32,
         mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        std: Sequence[Positive] = IMAGENET_STD,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

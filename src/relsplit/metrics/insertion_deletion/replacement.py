@@ -1,20 +1,23 @@
 """What a pixel is replaced with when it is taken away."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.options import Positive, checked_options
 
-BASELINES = ("black", "mean", "blur")
+Baseline = Literal["black", "mean", "blur"]
 
 _BLUR_TAPS = 11
 _BLUR_SIGMA = 5.0
 
 
-def baseline_image(images: Tensor, kind: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+@checked_options
+def baseline_image(images: Tensor, kind: Baseline, mean: Sequence[float], std: Sequence[Positive]) -> Tensor:
     """Return the replacement for images that were normalised with ``mean`` and ``std``.
 
     Args:
@@ -41,14 +44,12 @@ def baseline_image(images: Tensor, kind: str, mean: Sequence[float], std: Sequen
         return (-images.new_tensor(mean) / images.new_tensor(std)).view(1, channels, 1, 1)
     if kind == "mean":
         return images.new_zeros(1, channels, 1, 1)
-    if kind == "blur":
-        kernel = _blur_kernel().to(images)
-        vertical = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-        horizontal = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
-        margin = _BLUR_TAPS // 2
-        blurred = F.conv2d(images, vertical, padding=(margin, 0), groups=channels)
-        return F.conv2d(blurred, horizontal, padding=(0, margin), groups=channels)
-    raise InputError(f"baseline={kind} is unknown: choose one of {', '.join(BASELINES)}")
+    kernel = _blur_kernel().to(images)
+    vertical = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    horizontal = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    margin = _BLUR_TAPS // 2
+    blurred = F.conv2d(images, vertical, padding=(margin, 0), groups=channels)
+    return F.conv2d(blurred, horizontal, padding=(0, margin), groups=channels)
 
 
 def _blur_kernel() -> Tensor:

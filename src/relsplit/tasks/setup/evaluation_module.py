@@ -20,7 +20,8 @@ from relsplit.networks.inference_copy import inference_copy
 from relsplit.runs.records import SCORES, SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import score_column
-from relsplit.tasks.setup.explanation import ConfiguredExplainer, Explanation, build
+from relsplit.tasks.setup.build import build
+from relsplit.tasks.setup.explanation import ConfiguredExplainer, Explanation
 
 
 class EvaluationModule(pl.LightningModule):
@@ -181,8 +182,3 @@ class EvaluationModule(pl.LightningModule):
     def _skipped(self, index: int, reason: str) -> SkippedSample:
         sample = self.dataset.samples[index]
         return SkippedSample(sample.sample_id, str(sample.path), reason)
-
-
-def accelerator_name(device: torch.device) -> str:
-    """The device, in words, for the record."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from relsplit.checks import one_of
-from relsplit.errors import InputError
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
+from relsplit.tasks.setup.build import build
 
 EXPLAINED = ("predicted", "label")
 
@@ -81,22 +79,3 @@ class ConfiguredExplainer:
     def maps_of(self, network: nn.Module) -> Explain:
         """The function that computes the same method's maps for another network of the same architecture."""
         return self.maps if network is self.network else ConfiguredExplainer(self.config, network).maps
-
-
-def build(config: Mapping[str, Any], where: str, **arguments: Any) -> Any:
-    """Instantiate the ``_target_`` of ``config``; an argument it does not take is the user's error.
-
-    Raises:
-        InputError: the target cannot be found or does not take these arguments.
-    """
-    try:
-        return instantiate(OmegaConf.create(dict(config)), _convert_="all", **arguments)
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if isinstance(cause, InputError):
-            raise cause from None
-        if isinstance(cause, TypeError | ImportError):
-            raise InputError(f"{where} cannot be built: {' '.join(str(cause).split())}") from error
-        raise

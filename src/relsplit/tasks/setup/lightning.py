@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
@@ -83,15 +85,27 @@ def _several(devices: object) -> bool:
     return int(devices) > 1 if isinstance(devices, int | str) else len(devices) > 1  # type: ignore[arg-type]
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lightning turns Ctrl-C into an exit with code 1; here it stays an interruption."""
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+
+
 def run_test(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     """``trainer.test`` whose interruption is an interruption.
 
     Raises:
         KeyboardInterrupt: the user or a scheduler interrupted; what was finished is on the disk.
     """
-    try:
+    with interruptible():
         trainer.test(module, verbose=False)
-    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
-        raise KeyboardInterrupt from None
     if trainer.received_sigterm:  # in the last batch, where Lightning leaves it at that
         raise KeyboardInterrupt
+
+
+def accelerator_name(device: torch.device) -> str:
+    """Return the device, in words, for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -16,9 +16,10 @@ from relsplit.data.dataset import EvaluationDataset
 from relsplit.data.manifest import read_manifest
 from relsplit.data.sampling import class_balanced
 from relsplit.runs.identity import identified
+from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import explainer_title, resolved
 from relsplit.tasks.setup.explained_network import explained_network
-from relsplit.tasks.setup.explanation import ConfiguredExplainer, build
+from relsplit.tasks.setup.explanation import ConfiguredExplainer
 from relsplit.tasks.setup.lightning import chosen_device
 
 

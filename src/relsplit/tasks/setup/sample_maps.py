@@ -16,7 +16,7 @@ from relsplit.data.dataset import EvaluationDataset, collate_evaluation
 from relsplit.data.transforms import Normalization
 from relsplit.errors import InputError
 from relsplit.runs.identity import without_identity
-from relsplit.runs.maps import Maps
+from relsplit.runs.maps import Maps, joined
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
 from relsplit.tasks.setup.prepare import prepare
 
@@ -85,11 +85,6 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
     prepared = prepare(OmegaConf.create(without_identity(config)), choose).on_device()
     names, size = prepared.catalogue.class_names, prepared.config["task"]["batch_size"]
     return sample_maps(prepared.explainer, prepared.dataset, range(len(prepared.samples)), names, size)
-
-
-def joined(parts: Sequence[Maps]) -> Maps:
-    """Return maps of several batches as one."""
-    return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
 
 
 def pixels(images: Tensor, normalization: Normalization) -> npt.NDArray[np.uint8]:

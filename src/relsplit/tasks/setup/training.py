@@ -1,7 +1,6 @@
 """Training a network: what task ``train`` does, and what an evaluation does first where a small network is missing."""
 
 import inspect
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,13 @@ from relsplit.models.build import initial_model
 from relsplit.models.callbacks import EpochProgress, MetricsTable, StepSeed
 from relsplit.models.checkpoint import load_checkpoint, read_checkpoint
 from relsplit.models.fine_tuning import FineTuning
+from relsplit.runs.dashboard import wandb_options
 from relsplit.runs.identity import claim_folder, config_hash
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.summary import SUMMARY, read_summary, write_summary
+from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.evaluation_module import accelerator_name
-from relsplit.tasks.setup.explanation import build
-from relsplit.tasks.setup.lightning import chosen_strategy, quiet_lightning
+from relsplit.tasks.setup.lightning import accelerator_name, chosen_strategy, interruptible, quiet_lightning
 
 BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
 
@@ -196,11 +195,8 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
 
 def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
     """Live curves on Weights & Biases; a resumed training goes on in the same dashboard run."""
-    if not cfg.logger:
-        return False
-    options: dict[str, Any] = {str(key): value for key, value in cfg.logger.items()}
-    options["mode"] = os.environ.get("WANDB_MODE", options["mode"])
-    if options["mode"] == "disabled":
+    options = wandb_options(resolved(cfg.logger))
+    if options is None:
         return False
     name = f"train-{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     try:
@@ -230,10 +226,8 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
         if any(kept["stopped_epoch"] or kept["wait_count"] >= kept["patience"] for kept in early_stopping):
             # Interrupted between the last epoch and the test: nothing is left to learn.
             trainer.fit_loop.max_epochs = state["epoch"] + 1
-    try:
+    with interruptible():
         trainer.fit(module, datamodule=data, **resume)
-    except SystemExit:  # Lightning turns Ctrl-C into an exit with code 1
-        raise KeyboardInterrupt from None
 
 
 def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:

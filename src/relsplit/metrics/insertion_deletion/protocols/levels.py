@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relsplit.checks import whole_number
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.nominal_points import nominal_counts
-from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, check_options
+from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints
 from relsplit.metrics.insertion_deletion.ranking import end_of_level, level_ends
+from relsplit.metrics.insertion_deletion.replacement import Baseline
+from relsplit.options import Count, checked_options
 
 
 @PROTOCOLS.register("levels")
+@checked_options
 @dataclass(frozen=True)
 class Levels:
     """Tied pixels move together, as in the published protocol, but the x axis is the true masked fraction.
@@ -31,15 +33,10 @@ class Levels:
         InputError: an option that cannot be used.
     """
 
-    step: int | None = None
-    max_levels: int | None = None
-    baseline: str = "black"
-    patch: int = 1
-
-    def __post_init__(self) -> None:
-        check_options(step=self.step, baseline=self.baseline, patch=self.patch)
-        if self.max_levels is not None:
-            whole_number("max_levels", self.max_levels, 1)
+    step: Count | None = None
+    max_levels: Count | None = None
+    baseline: Baseline = "black"
+    patch: Count = 1
 
     def points(self, values: Tensor) -> CurvePoints:
         """Return the curve points of one sample from its attribution values (U,), sorted descending."""

@@ -1,14 +1,14 @@
 """What a protocol of the insertion and deletion metric is."""
 
 import typing
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from relsplit.checks import one_of, whole_number
-from relsplit.metrics.insertion_deletion.replacement import BASELINES
+from relsplit.metrics.insertion_deletion.replacement import Baseline
 
-TIES = ("together", "index")
+Ties = Literal["together", "index"]
+"""What becomes of pixels of equal attribution: they move together, or in the order of their index."""
 
 
 class CurvePoints(NamedTuple):
@@ -27,7 +27,7 @@ class Protocol(typing.Protocol):
     """Turns a ranking of pixels into curve points; the score is the trapezoid area over ``fraction``."""
 
     @property
-    def baseline(self) -> str:
+    def baseline(self) -> Baseline:
         """What pixels are replaced with, see :func:`relsplit.metrics.insertion_deletion.replacement.baseline_image`."""
 
     @property
@@ -36,16 +36,3 @@ class Protocol(typing.Protocol):
 
     def points(self, values: Tensor) -> CurvePoints:
         """Return the curve points of one sample from its attribution values (U,), sorted descending, on the CPU."""
-
-
-def check_options(*, step: int | None, baseline: str, patch: int, ties: str = "index") -> None:
-    """Check the options that protocols share.
-
-    Raises:
-        InputError: a value that no protocol can use.
-    """
-    if step is not None:
-        whole_number("step (pixels, or null for 500 pixels of a 224x224 image)", step, 1)
-    one_of("ties", ties, TIES)
-    one_of("baseline", baseline, BASELINES)
-    whole_number("patch", patch, 1)

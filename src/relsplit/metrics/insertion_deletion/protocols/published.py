@@ -6,11 +6,14 @@ from torch import Tensor
 
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.nominal_points import nominal_counts, nominal_fraction
-from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, check_options
+from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, Ties
 from relsplit.metrics.insertion_deletion.ranking import end_of_level
+from relsplit.metrics.insertion_deletion.replacement import Baseline
+from relsplit.options import Count, checked_options
 
 
 @PROTOCOLS.register("published")
+@checked_options
 @dataclass(frozen=True)
 class Published:
     """At nominal count n, every pixel whose attribution reaches the one of (0-based) rank n; nominal x axis.
@@ -27,13 +30,10 @@ class Published:
         InputError: an option that cannot be used.
     """
 
-    step: int | None = None
-    ties: str = "together"
-    baseline: str = "black"
-    patch: int = 1
-
-    def __post_init__(self) -> None:
-        check_options(step=self.step, ties=self.ties, baseline=self.baseline, patch=self.patch)
+    step: Count | None = None
+    ties: Ties = "together"
+    baseline: Baseline = "black"
+    patch: Count = 1
 
     def points(self, values: Tensor) -> CurvePoints:
         """Return the curve points of one sample from its attribution values (U,), sorted descending."""

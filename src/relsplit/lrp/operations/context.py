@@ -1,20 +1,21 @@
 """What is known while a model is compiled: its graph, the facts about it, and the user's options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from relsplit.lrp.graph.facts import Facts
 from relsplit.lrp.graph.functions import function_of
 from relsplit.lrp.graph.tracing import Traced, module_path
+from relsplit.lrp.leaf_rules import LeafRule
 from relsplit.lrp.operations.operation import Evaluate
 from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 
-LeafRule = Callable[[Callable[..., Any], Tensor, Tensor], Tensor]
-"""``(function, h, relevance) -> relevance of h``, see :mod:`relsplit.lrp.leaf_rules`."""
+MaxPool = Literal["average", "winner", "average_2x2"]
+"""How max pooling passes relevance on."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Options:
     input_rule: Rule
     splitting: Splitting
     include_identity: bool
-    max_pool: str
+    max_pool: MaxPool
     leaves: Mapping[Any, LeafRule]
 
 
 @dataclass(frozen=True)
-class Compilation:
+class Context:
     """One model on its way to a program."""
 
     traced: Traced

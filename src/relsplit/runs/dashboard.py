@@ -14,11 +14,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relsplit.reports.pictures import GRID, OVERLAYS, PICTURES
-from relsplit.runs.curves import POSITIONS, sampled_curves
+from relsplit.runs.pictures import GRID, OVERLAYS, PICTURES
+from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.runs.store import read_samples
 
 log = logging.getLogger(__name__)
+
+
+def wandb_options(logger: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments of ``wandb.init``; None where the dashboard is switched off.
+
+    Args:
+        logger: ``project``, ``mode`` (the environment variable WANDB_MODE goes before it) and further arguments of
+            ``wandb.init``; empty switches the dashboard off.
+    """
+    if not logger:
+        return None
+    mode = os.environ.get("WANDB_MODE", logger["mode"])
+    return None if mode == "disabled" else {**logger, "mode": mode}
 
 
 def publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
@@ -26,15 +39,11 @@ def publish(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any])
 
     Args:
         folder: the run folder; wandb's files go to ``<folder>/wandb``.
-        config: the resolved configuration. ``config["logger"]`` has ``project``, ``mode`` (the environment variable
-            WANDB_MODE goes before it) and further arguments of ``wandb.init``; null switches the dashboard off.
+        config: the resolved configuration; ``config["logger"]`` as for :func:`wandb_options`.
         summary: the content of ``summary.json``.
     """
-    if not config["logger"]:
-        return
-    options = dict(config["logger"])
-    options["mode"] = os.environ.get("WANDB_MODE", options["mode"])
-    if options["mode"] == "disabled":
+    options = wandb_options(config["logger"])
+    if options is None:
         return
     try:
         _publish(folder, config, summary, options)

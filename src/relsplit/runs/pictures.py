@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from relsplit.reports.overlay import overlay
 from relsplit.runs.maps import Maps
+from relsplit.runs.overlay import overlay
 from relsplit.runs.records import SampleCurves
 
 PICTURES, OVERLAYS, GRID = "pictures", "overlays", "samples.png"

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 
-def lazy_face(package: str) -> tuple[Callable[[str], Any], list[str]]:
+def lazy_exports(package: str) -> tuple[Callable[[str], Any], list[str]]:
     """Return what a package needs as its ``__getattr__`` and ``__all__``.
 
     The names and where they live are read from the package's ``__init__.pyi``, which type checkers read, too: lines
