@@ -1,52 +1,138 @@
-"""``python run.py task=evaluate explainer=ours split=ratio``: compose the configuration, run the task it names."""
+"""``python run.py task=evaluate explainer=ours split=ratio``: compose the configuration, run the task it names.
 
+Exit codes: 0 done; 1 something is missing (samples were skipped, the disk is full: the same command goes on); 2 wrong
+input; 3 unexpected; 130 interrupted; 143 terminated. Whatever it is, it is said in one line.
+"""
+
+import errno
 import os
+import re
+import signal
 import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-import hydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
-from relsplit.errors import IncompleteRun, InputError
-
-# Hydra then raises its errors instead of printing them over several lines and leaving with code 1.
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-
+INCOMPLETE, WRONG_INPUT, UNEXPECTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 MAIN_PROCESS = os.getpid()
-EXPECTED = (InputError, IncompleteRun, HydraException, OmegaConfBaseException)
-exit_codes = [0]
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def compose_and_run(config: DictConfig) -> None:
-    """Run one job. In a sweep, a job that fails does not stop the others."""
-    try:
-        hydra.utils.get_method(config.task._target_)(config)
-    except EXPECTED as error:
-        if os.getpid() != MAIN_PROCESS:
-            raise  # a launcher runs the job elsewhere: it brings the error back
-        report(error)
-
-
-def report(error: Exception) -> None:
-    """Say in one line what is wrong; Hydra and OmegaConf say it over several."""
-    kind, code = ("incomplete", 1) if isinstance(error, IncompleteRun) else ("error", 2)
-    text = " ".join(str(error).split("Config search path")[0].split())
-    print(f"{kind}: {text}", file=sys.stderr)
-    exit_codes.append(code)
+WRITING_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
+codes = [0]
 
 
 def main() -> int:
-    """Exit code: 0 done, 1 samples are missing, 2 wrong input, 130 interrupted."""
+    """Run the command line; return the exit code."""
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        start()
+    except KeyboardInterrupt:
+        said = "terminated" if terminated else "interrupted"
+        print(f"{said}: start the same command again to go on", file=sys.stderr)
+        return TERMINATED if terminated else INTERRUPTED
+    except SystemExit as ended:  # --help and the like
+        codes.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+    except Exception as error:
+        report(error)
+    return max(codes)
+
+
+def start() -> None:
+    """Compose the configuration and run what it names; it imports here, which takes seconds that may be interrupted."""
+    # Hydra then raises its errors instead of printing them over several lines and leaving with code 1.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    def compose_and_run(config: DictConfig) -> None:
+        """Run one job. In a sweep, a job that fails does not stop the others."""
+        try:
+            hydra.utils.get_method(config.task._target_)(config)
+        except Exception as error:
+            if os.getpid() != MAIN_PROCESS:
+                raise  # a launcher runs the job elsewhere: it brings the error back
+            several = HydraConfig.get().mode.name == "MULTIRUN"
+            report(error, " ".join(HydraConfig.get().overrides.task) if several else "")
+
+    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
     try:
         compose_and_run()
-    except EXPECTED as error:
-        report(error)
-    except KeyboardInterrupt:
-        print("interrupted: start the same command again to go on", file=sys.stderr)
-        return 130
-    return max(exit_codes)
+    finally:
+        for folder in sorted(Path("outputs", "sweeps").glob("*"), reverse=True):
+            with suppress(OSError):  # Hydra makes a folder per point; the results lie elsewhere
+                folder.rmdir()
+        with suppress(OSError):
+            Path("outputs", "sweeps").rmdir()
+
+
+def quoted(argument: str) -> str:
+    """Quote a value like ``layer4[-1]``, whose brackets Hydra would not understand."""
+    return re.sub(r"^([\w.@/+]+=)([A-Za-z_][\w.]*(?:\[-?\d+\][\w.]*)+)$", r"\1'\2'", argument)
+
+
+def report(error: Exception, job: str = "") -> None:
+    """Say in one line what is wrong, and remember the exit code.
+
+    Args:
+        error: what ended the job.
+        job: what was typed for this point of a sweep.
+    """
+    kind, code, text = described(error)
+    where = f" ({job})" if job else ""
+    print(f"{kind}{where}: {' '.join(text.split())}", file=sys.stderr)
+    codes.append(code)
+
+
+def described(error: Exception) -> tuple[str, int, str]:
+    """Return the kind of error in a word, its exit code, and its text."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from relsplit.errors import IncompleteRun, InputError
+
+    if isinstance(error, IncompleteRun):
+        return "incomplete", INCOMPLETE, str(error)
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra and Lightning wrap what ended them
+        if isinstance(cause, InputError):
+            return "error", WRONG_INPUT, str(cause)
+        if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
+            file = f" ({cause.filename})" if cause.filename else ""
+            return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, (HydraException, OmegaConfBaseException)) or raised_in(
+        error, ("hydra", "omegaconf", "antlr4")
+    ):
+        text = str(error).split("Config search path")[0]
+        hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
+        return "error", WRONG_INPUT, text.strip() + hint
+    return "unexpected", UNEXPECTED, f"{type(error).__name__}: {str(error)[:300]}; the traceback is in {kept(error)}"
+
+
+def raised_in(error: Exception, packages: tuple[str, ...]) -> bool:
+    """Say whether an error comes out of one of these packages: they check what was typed."""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    return bool(frame) and bool(set(packages) & set(Path(frame[0].filename).parts))
+
+
+def kept(error: Exception) -> Any:
+    """Write the traceback to a file; return its path."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="relsplit-", suffix=".txt", delete=False) as file:
+            file.write(f"{' '.join(sys.argv)}\n{text}")
+            return file.name
+    except OSError:
+        print(text, file=sys.stderr)
+        return "the lines above"
 
 
 if __name__ == "__main__":

@@ -118,6 +118,17 @@ class AttributionMap:
         return heat_quantization(maps, self.num_levels, self.heat_quantization)
 
 
+def is_flat(maps: Tensor) -> Tensor:
+    """Say which maps (N, H, W) are constant up to rounding: they order no pixels, so no score of theirs means anything.
+
+    Returns:
+        (N,) bool: the values differ by no more than a millionth of the largest.
+    """
+    values = maps.flatten(1)
+    low, high = values.aminmax(dim=1)
+    return high - low <= 1e-6 * values.abs().amax(dim=1)
+
+
 def _finite(maps: Tensor) -> Tensor:
     if maps.ndim != 3 or not maps.numel():
         raise InputError(f"expected attribution maps of shape (N, H, W), none of them 0, got {tuple(maps.shape)}")

@@ -1,4 +1,4 @@
-"""The two ways in which a run can end without its result."""
+"""The ways in which a run can end without its result."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class IncompleteRun(RuntimeError):
     """A run ended although not every requested sample has a result; the command line exits with code 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A scheduler or another program ended the run (SIGTERM); what was finished is on the disk. Exit code 143."""

@@ -9,6 +9,7 @@ import functools
 import inspect
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,27 @@ from relsplit.errors import InputError
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 
 
+class Constraint:
+    """What ``Annotated`` says of a value beside its type; pydantic understands it, too."""
+
+    def hold(self, value: Any) -> bool:
+        """Say whether ``value`` is allowed."""
+        raise NotImplementedError(type(self).__name__)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Let pydantic check it, where the configuration is checked with it."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._held, handler(source))
+
+    def _held(self, value: Any) -> Any:
+        if not self.hold(value):
+            raise ValueError(str(self))
+        return value
+
+
 @dataclass(frozen=True)
-class Limits:
+class Limits(Constraint):
     """The range of a number, for ``Annotated[int, Limits(minimum=1)]``; the ends of ``above`` and ``below`` are out."""
 
     minimum: float | None = None
@@ -40,14 +60,36 @@ class Limits:
 
     def __str__(self) -> str:
         ends = (("of at least", self.minimum), ("above", self.above), ("at most", self.maximum), ("below", self.below))
-        return " and ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+        return " and ".join(f"{word} {end:,}" for word, end in ends if end is not None)
 
 
 @dataclass(frozen=True)
-class Length:
+class Length(Constraint):
     """How many values a sequence has, for ``Annotated[Sequence[float], Length(3)]``."""
 
     count: int
+
+    def hold(self, value: Sequence[Any]) -> bool:
+        """Say whether ``value`` has so many."""
+        return len(value) == self.count
+
+    def __str__(self) -> str:
+        return f"of {self.count}"
+
+
+@dataclass(frozen=True)
+class Matching(Constraint):
+    """Text of a form, for ``Annotated[str, Matching(r"[a-z]+", "of small letters")]``."""
+
+    pattern: str
+    said: str
+
+    def hold(self, value: str) -> bool:
+        """Say whether all of ``value`` is of the form."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.said
 
 
 Count = Annotated[int, Limits(minimum=1)]
@@ -111,11 +153,18 @@ def check_value(name: str, value: object, annotation: Any) -> None:
         InputError: the annotation does not allow it.
     """
     if not _allows(annotation, value):
-        raise InputError(f"{name} must be {_words(annotation)}, not {value!r}")
+        raise InputError(f"{name} must be {words(annotation)}, not {shown(value)}")
 
 
 def _constructor(kind: type) -> Callable[..., Any]:
     return typing.cast(Callable[..., Any], getattr(kind, "__init__"))  # noqa: B009 (for type checkers)
+
+
+def shown(value: object) -> str:
+    """Return a value as one would type it, cut short where it is long."""
+    names: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    text = names[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _checking(function: Callable[..., Any], skip: int) -> Callable[..., Any]:
@@ -145,7 +194,8 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 def _allows(annotation: Any, value: object) -> bool:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _allows(arguments[0], value) and all(_fits(limit, value) for limit in arguments[1:])
+        constraints = [each for each in arguments[1:] if isinstance(each, Constraint)]
+        return _allows(arguments[0], value) and all(each.hold(value) for each in constraints)
     if origin in (Union, types.UnionType):
         return any(_allows(each, value) for each in arguments)
     if origin is Literal:
@@ -173,27 +223,23 @@ def _allows(annotation: Any, value: object) -> bool:
     return True  # what the function itself understands
 
 
-def _fits(limit: object, value: Any) -> bool:
-    if isinstance(limit, Limits):
-        return value is None or limit.hold(value)
-    return len(value) == limit.count if isinstance(limit, Length) else True
-
-
-def _words(annotation: Any) -> str:
+def words(annotation: Any) -> str:
+    """Say what an annotation allows: "a whole number of at least 1 or null"."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        limits = " ".join(str(limit) for limit in arguments[1:] if isinstance(limit, Limits))
-        lengths = [limit.count for limit in arguments[1:] if isinstance(limit, Length)]
-        text = _words(arguments[0]) + (f" {limits}" if limits else "")
-        return f"{lengths[0]} of them: {text}" if lengths else text
+        return " ".join([words(arguments[0]), *(str(each) for each in arguments[1:] if isinstance(each, Constraint))])
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(each) for each in arguments))
+        return " or ".join(dict.fromkeys(words(each) for each in arguments))
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else repr(arguments[0])
     if origin in (Sequence, list):
-        return f"a list, each {_words(arguments[0])}"
+        return f"a list, each of it {words(arguments[0])}"
+    if annotation is Any:
+        return "anything"
+    if origin is dict or annotation is dict:
+        return "a mapping"
     if origin is tuple:
-        return f"{len(arguments)} values, each {_words(arguments[0])}"
+        return f"{len(arguments)} values, each of them {words(arguments[0])}"
     names: dict[Any, str] = {
         bool: "true or false", int: "a whole number", float: "a finite number", str: "text", type(None): "null",
     }  # fmt: skip

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from relsplit.runs.identity import claim_folder
 from relsplit.runs.records import SampleCurves, SampleRecord
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import summarise, write_summary
@@ -29,8 +28,7 @@ def write_run(
         size=num_samples
     )
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
-    claim_folder(folder, {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}})
-    store = SampleStore(folder)
+    store = SampleStore(folder, {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}})
     records, curves = [], []
     for i in range(num_samples):
         name = f"s{i:02d}"
@@ -38,6 +36,7 @@ def write_run(
             "insertion_strict": strict[0],
             "deletion_strict": strict[1],
             "id_score_strict": strict[0] - strict[1],
+            "flat_map": 0,
             **(more or {}),
         }
         records.append(
@@ -60,7 +59,8 @@ def write_run(
             curves.append(
                 SampleCurves(name, protocol, x.tolist(), (ins[i] * 2 * x).tolist(), (dele[i] * 2 * (1 - x)).tolist())
             )
-    store.append(records, curves)
+    images = {record.sample_id: {"bytes": 0, "modified": 0, "sha256": ""} for record in records}
+    store.append(records, curves, {"package": "", "own": "", "libraries": ""}, images)
     description = {
         "explainer": explainer,
         "split": "ratio",

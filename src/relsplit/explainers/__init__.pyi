@@ -9,7 +9,6 @@ from relsplit.explainers.integrated_gradients import IntegratedGradients as Inte
 from relsplit.explainers.lrp_epsilon import LRPEpsilon as LRPEpsilon
 from relsplit.explainers.one_pixel import OnePixel as OnePixel
 from relsplit.explainers.random_map import RandomMap as RandomMap
-from relsplit.explainers.relevance_splitting import RelevanceSplitting as RelevanceSplitting
 from relsplit.explainers.rise import RISE as RISE
 from relsplit.explainers.score_cam import ScoreCAM as ScoreCAM
 from relsplit.explainers.smooth_grad import SmoothGrad as SmoothGrad

@@ -67,6 +67,9 @@ class LRP:
         UnsupportedModelError: the model cannot be traced, or holds an operation without a rule (named in the message).
     """
 
+    forward_equivalents = 3.0
+    """The forward pass, and per layer the normalisation z = W+ h and the transposed W+."""
+
     def __init__(
         self,
         model: nn.Module,

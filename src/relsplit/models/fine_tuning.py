@@ -1,6 +1,6 @@
 """Training a classifier with cross-entropy, as a LightningModule."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -23,7 +23,7 @@ class FineTuning(pl.LightningModule):
 
     Args:
         network: (N, 3, H, W) images to (N, num_classes) logits.
-        num_classes: number of classes.
+        class_names: by label; they travel in the checkpoints.
         optimizer: makes the optimizer from the parameters.
         lr_scheduler: ``scheduler``, which makes the scheduler from the optimizer, beside Lightning's keys of a
             learning-rate scheduler (``interval``, ``frequency``, ``monitor``, ``reduce_on_plateau``) and
@@ -35,7 +35,7 @@ class FineTuning(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        num_classes: int,
+        class_names: Sequence[str],
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         lr_scheduler: dict[str, Any] | None = None,
         label_smoothing: Annotated[float, Limits(minimum=0, below=1)] = 0.0,
@@ -46,6 +46,8 @@ class FineTuning(pl.LightningModule):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.label_smoothing = label_smoothing
+        self.class_names = list(class_names)
+        num_classes = len(self.class_names)
         # Micro: the share of right images, which is what "accuracy" means in the paper, not the mean over classes.
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -82,19 +84,35 @@ class FineTuning(pl.LightningModule):
         self.log(f"{stage}_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say which class is which."""
+        checkpoint["class_names"] = self.class_names
+
+    def check_optimizer(self) -> None:
+        """Build the optimizer and the schedule once, to no use but to see that they can be built.
+
+        Raises:
+            InputError: an argument of one of them does not exist or has a value that cannot be used.
+        """
+        self._optimizer_and_schedule(1_000)
+
     def configure_optimizers(self) -> Any:
         """The optimizer and, if there is one, the learning-rate schedule, in Lightning's format.
 
         Raises:
             InputError: an argument of one of them does not exist or has a value that cannot be used.
         """
+        has_length = self.lr_scheduler is not None and self.lr_scheduler.get("length_argument") is not None
+        return self._optimizer_and_schedule(int(self.trainer.estimated_stepping_batches) if has_length else 0)
+
+    def _optimizer_and_schedule(self, steps: int) -> Any:
         try:
             optimizer = self.optimizer(self.network.parameters())
             if self.lr_scheduler is None:
                 return optimizer
             schedule = dict(self.lr_scheduler)
             length = schedule.pop("length_argument", None)
-            arguments = {} if length is None else {length: int(self.trainer.estimated_stepping_batches)}
+            arguments = {} if length is None else {length: steps}
             schedule["scheduler"] = schedule["scheduler"](optimizer, **arguments)
         except (TypeError, ValueError) as error:
             raise InputError(f"trainer.optimizer or trainer.lr_scheduler cannot be built: {error}") from error

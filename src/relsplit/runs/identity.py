@@ -1,15 +1,10 @@
-"""Which configuration a run belongs to, the folder that is named by it, and whether another run may go on in it."""
+"""What of a configuration decides numbers, and the name that follows from it."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
-
-from relsplit.errors import InputError
-from relsplit.files import write_text
 
 RESULTS_VERSION = 1
 """Part of every run's identity; to be raised whenever a change of the code changes numbers (see CHANGELOG.md)."""
@@ -25,6 +20,7 @@ EXECUTION_KEYS = (
     "task.batch_size",
     "task.forward_batch_size",
     "task.pictures",
+    "task.on_change",
     "reproduce",
     "split",
 )
@@ -43,7 +39,7 @@ def identified(config: Mapping[str, Any]) -> dict[str, Any]:
 
     ``model.checkpoint_sha256`` and so on are None where there is no such file (the name of torchvision's weights, say).
     """
-    return {**_with_digests(config), "results_version": RESULTS_VERSION}
+    return {**with_digests(config), "results_version": RESULTS_VERSION}
 
 
 def without_identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,10 +60,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _with_digests(config: Mapping[str, Any]) -> dict[str, Any]:
+def with_digests(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the SHA-256 of the files that it names beside their names."""
     marked: dict[str, Any] = {}
     for key, value in config.items():
-        marked[key] = _with_digests(value) if isinstance(value, Mapping) else value
+        marked[key] = with_digests(value) if isinstance(value, Mapping) else value
         if key in FILE_KEYS:
             marked[f"{key}{_DIGEST}"] = (
                 sha256(Path(value)) if isinstance(value, str) and Path(value).is_file() else None
@@ -104,36 +101,3 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """Return eight hexadecimal digits that name the identity of a configuration."""
     canonical = json.dumps(identity(config), sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
-
-
-def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
-    """Create ``folder`` with its ``config.yaml``, or check that it belongs to the same configuration.
-
-    Raises:
-        InputError: the folder cannot be written, holds something else, or was made with another configuration (the
-            differing keys are named).
-    """
-    file = folder / "config.yaml"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not file.exists() and any(folder.iterdir()):
-            raise InputError(f"output_dir {folder} holds other files and no config.yaml: choose another output_dir")
-        if file.exists():
-            _refuse_other(folder, yaml.safe_load(file.read_text(encoding="utf-8")), config)
-        write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    except OSError as error:
-        raise InputError(
-            f"output_dir {folder} cannot be written ({error.strerror}): choose another with output_dir=<folder>"
-        ) from error
-
-
-def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = identity(before), identity(now)
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    if differing:
-        shown = "; ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in differing[:4])
-        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
-        raise InputError(
-            f"output_dir {folder} was made with another configuration ({shown}{more}): "
-            "choose another output_dir or the same settings"
-        )

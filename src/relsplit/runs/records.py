@@ -25,8 +25,9 @@ class SampleRecord:
         id_score: insertion minus deletion, in [-1, 1].
         relevance_sum: sum of the attribution before any post-processing.
         seconds: wall-clock time of explaining and scoring, the batch's time divided by its size.
-        more: further columns: ``insertion_<protocol>`` ... of the other protocols, then the other metrics. NaN where a
-            metric is not defined for the sample (no box, say).
+        more: further columns: ``insertion_<protocol>`` ... of the other protocols, ``flat_map`` (1 where the map is
+            constant, so that its scores mean nothing, else 0), then the other metrics. NaN where a metric is not
+            defined for the sample (no box, say).
     """
 
     sample_id: str

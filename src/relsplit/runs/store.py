@@ -1,77 +1,115 @@
-"""The folder of one evaluation: samples are appended as they are done, and a later start goes on from there.
+"""The samples of one evaluation: appended as they are done, and a later start goes on from there.
 
-``samples.csv`` is the one place that says which samples are done. A sample's curves are written before its row, so a
-row always has its curves; curves without a row (the run was killed in between) are dropped at the next start. Every
-process of a distributed run appends to files of its own, which are merged when the run starts and when it ends.
+``curves.jsonl`` is the one place that says which samples are done. A line of it is all that was measured of a sample:
+its row, its curves, what it was measured with, the image, and a checksum over these; a line that is torn or damaged
+counts for nothing, and its sample is measured again. Every process of a distributed run appends to a file of its own,
+and these are merged when the run starts and when it ends. ``samples.csv`` holds the rows for people and other programs;
+it grows beside it and is written anew from it whenever the two differ.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from relsplit.errors import InputError
-from relsplit.files import append_lines, read_lines, replace_lines
+from relsplit.files import append_lines, read_lines, replace_lines, write_text
+from relsplit.runs.folder import CONFIG, claim_folder
 from relsplit.runs.records import SampleCurves, SampleRecord, SkippedSample
 
 SAMPLES, CURVES, SKIPPED = "samples.csv", "curves.jsonl", "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All that was measured of one sample.
+
+    Attributes:
+        row: of ``samples.csv``, by column; NaN where a metric has no value.
+        curves: under every protocol.
+        made_with: digests of the code and of the libraries, see :func:`relsplit.runs.provenance.made_with`.
+        image: of the image file, see :func:`relsplit.runs.provenance.fingerprint`.
+    """
+
+    row: dict[str, Any]
+    curves: list[SampleCurves]
+    made_with: dict[str, str]
+    image: dict[str, Any]
+
+    @property
+    def sample_id(self) -> str:
+        """Identifier within the dataset."""
+        return str(self.row["sample_id"])
 
 
 class SampleStore:
     """Rows, curves and skipped samples of one run folder.
 
     Args:
-        folder: an existing run folder (see :func:`relsplit.runs.identity.claim_folder`).
+        folder: the run folder.
+        config: of the run; the folder is claimed for it when the first samples are appended.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
+        self.config = config
 
-    def merge(self, order: Sequence[str] | None = None) -> None:
+    def entries(self) -> dict[str, Entry]:
+        """Return what was measured, by sample id; what is damaged is left out."""
+        return self._read()[0]
+
+    def damaged(self) -> int:
+        """Return how many whole lines cannot be read."""
+        return self._read()[1]
+
+    def merge(self, order: Sequence[str], leave_out: Iterable[str] = ()) -> None:
         """Bring the files of all processes together, each sample once.
 
         Args:
-            order: sample ids in the order that the rows shall have; None keeps the order of arrival.
+            order: sample ids in the order that the rows shall have; others are left out.
+            leave_out: sample ids that are to be measured again.
         """
-        header, rows = self._read_rows()
-        ids = [name for name in order if name in rows] if order is not None else list(rows)
-        curves = self._read_json(CURVES)
-        by_sample: dict[str, dict[str, str]] = {}
-        for line in curves:
-            entry = json.loads(line)
-            by_sample.setdefault(entry["sample_id"], {})[entry["protocol"]] = line
-        skipped = {json.loads(line)["sample_id"]: line for line in self._read_json(SKIPPED)}
-        self._replace(CURVES, [line for name in ids for line in by_sample.get(name, {}).values()])
-        self._replace(SAMPLES, [header, *(rows[name] for name in ids)] if header else [])
-        self._replace(SKIPPED, [line for name, line in skipped.items() if name not in rows])
-        for name in (SAMPLES, CURVES, SKIPPED):
+        entries, left_out = self.entries(), set(leave_out)
+        kept = [entries[name] for name in order if name in entries and name not in left_out]
+        done = {entry.sample_id for entry in kept}
+        skipped = {line["sample_id"]: line for line in self._skipped_lines()}
+        self._replace(CURVES, [_line(entry) for entry in kept])
+        self._replace(SKIPPED, [json.dumps(line) for name, line in skipped.items() if name not in done])
+        text = "".join(_csv_lines([entry.row for entry in kept], header=True))
+        path = self.folder / SAMPLES
+        if not text:
+            path.unlink(missing_ok=True)
+        elif not path.exists() or path.read_bytes() != text.encode("utf-8", "surrogateescape"):
+            write_text(path, text)
+        for name in (CURVES, SKIPPED):
             for shard in self._shards(name):
                 shard.unlink()
 
-    def done(self) -> set[str]:
-        """Ids of the samples that have a row."""
-        return set(self._read_rows()[1])
-
     def skipped(self) -> list[SkippedSample]:
-        """Samples that were skipped because their image cannot be read."""
-        return [SkippedSample(**json.loads(line)) for line in self._read_json(SKIPPED)]
+        """Return the samples that were skipped because their image cannot be read."""
+        return [SkippedSample(**line) for line in self._skipped_lines()]
 
     def samples(self) -> pd.DataFrame:
-        """All rows, one per sample."""
+        """Return all rows, one per sample."""
         return read_samples(self.folder)
 
     def curves(self) -> list[SampleCurves]:
-        """All curves."""
+        """Return all curves."""
         return read_curves(self.folder)
 
     def append(
         self,
         records: Sequence[SampleRecord],
         curves: Iterable[SampleCurves],
+        made_with: Mapping[str, str],
+        images: Mapping[str, Mapping[str, Any]],
         skipped: Iterable[SkippedSample] = (),
         rank: int = 0,
     ) -> None:
@@ -80,73 +118,145 @@ class SampleStore:
         Args:
             records: one per sample; all of a run have the same columns.
             curves: of the same samples.
+            made_with: see :class:`Entry`.
+            images: fingerprint of every sample's image file, by sample id.
             skipped: samples whose image cannot be read.
             rank: number of the writing process.
         """
+        if not (self.folder / CONFIG).exists():
+            claim_folder(self.folder, self.config)
         skipped_lines = [json.dumps(asdict(sample)) for sample in skipped]
         if skipped_lines:
             append_lines(self._file(SKIPPED, rank), skipped_lines)
         if not records:
             return
-        append_lines(self._file(CURVES, rank), [json.dumps(asdict(curve)) for curve in curves])
-        rows = [record.row() for record in records]
-        path = self._file(SAMPLES, rank)
-        header = _csv_line(list(rows[0]))
-        found = _first_line(path)
-        if found not in ("", header):
-            raise InputError(f"{path} has other columns than this run writes ({found}): choose another output_dir")
-        append_lines(path, ([] if found else [header]) + [_csv_line(list(row.values())) for row in rows])
+        of_sample: dict[str, list[SampleCurves]] = {}
+        for curve in curves:
+            of_sample.setdefault(curve.sample_id, []).append(curve)
+        entries = [
+            Entry(
+                record.row(),
+                of_sample[record.sample_id],
+                dict(made_with),
+                dict(images[record.sample_id]),
+            )
+            for record in records
+        ]
+        append_lines(self._file(CURVES, rank), [_line(entry) for entry in entries])
+        if rank == 0:
+            path = self.folder / SAMPLES
+            lines = _csv_lines([entry.row for entry in entries], header=not path.exists())
+            with path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.writelines(lines)
+
+    def _read(self) -> tuple[dict[str, Entry], int]:
+        return _read_entries([self.folder / CURVES, *self._shards(CURVES)])
+
+    def _skipped_lines(self) -> list[dict[str, Any]]:
+        found = []
+        for path in (self.folder / SKIPPED, *self._shards(SKIPPED)):
+            for line in read_lines(path):
+                try:
+                    content = json.loads(line)
+                    found.append({key: str(content[key]) for key in ("sample_id", "path", "reason")})
+                except (ValueError, KeyError, TypeError):
+                    continue  # damaged: the sample is read, and skipped, again
+        return found
 
     def _file(self, name: str, rank: int) -> Path:
         stem, _, suffix = name.partition(".")
         return self.folder / (name if rank == 0 else f"{stem}.rank{rank}.{suffix}")
 
     def _replace(self, name: str, lines: list[str]) -> None:
-        if lines:
-            replace_lines(self.folder / name, lines)
-        else:
-            (self.folder / name).unlink(missing_ok=True)
+        path = self.folder / name
+        if not lines:
+            path.unlink(missing_ok=True)
+        elif self._shards(name) or not path.exists() or path.read_text(encoding="utf-8").split("\n")[:-1] != lines:
+            replace_lines(path, lines)
 
     def _shards(self, name: str) -> list[Path]:
         stem, _, suffix = name.partition(".")
         return sorted(self.folder.glob(f"{stem}.rank*.{suffix}"))
 
-    def _read_rows(self) -> tuple[str | None, dict[str, str]]:
-        header: str | None = None
-        rows: dict[str, str] = {}
-        for path in (self.folder / SAMPLES, *self._shards(SAMPLES)):
-            lines = read_lines(path)
-            header = lines[0] if lines else header
-            rows.update({next(csv.reader([line]))[0]: line for line in lines[1:]})
-        return header, rows
-
-    def _read_json(self, name: str) -> list[str]:
-        return [line for path in (self.folder / name, *self._shards(name)) for line in read_lines(path)]
-
 
 def read_samples(folder: Path) -> pd.DataFrame:
-    """``samples.csv`` of a run folder, every number exactly as it was written; sample ids stay text."""
-    text = pd.read_csv(folder / SAMPLES, dtype=str, keep_default_na=False)
-    kinds: dict[str, type] = {"sample_id": str, "path": str, "label": int, "predicted": int}
-    columns = {name: [kinds.get(name, float)(value) for value in text[name]] for name in text.columns}
-    frame: pd.DataFrame = pd.DataFrame(columns)
+    """Return the rows of a run folder, every number exactly as it was measured.
+
+    Raises:
+        InputError: the folder has no samples, or some of them are damaged.
+    """
+    rows = [entry.row for entry in _whole(folder)]
+    frame: pd.DataFrame = pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
     return frame
 
 
 def read_curves(folder: Path) -> list[SampleCurves]:
-    """``curves.jsonl`` of a run folder."""
-    return [SampleCurves(**json.loads(line)) for line in read_lines(folder / CURVES)]
+    """Return the curves of a run folder.
+
+    Raises:
+        InputError: as :func:`read_samples`.
+    """
+    return [curve for entry in _whole(folder) for curve in entry.curves]
 
 
-def _first_line(path: Path) -> str:
-    """The header of a file that may be long; "" where there is none."""
+def _whole(folder: Path) -> list[Entry]:
+    entries, damaged = _read_entries([folder / CURVES])
+    if damaged or not entries:
+        what = f"{damaged} damaged lines in {CURVES}" if damaged else f"no {CURVES}"
+        raise InputError(f"{folder} has {what}: start its evaluation again, which measures what is missing")
+    return list(entries.values())
+
+
+def _read_entries(paths: Sequence[Path]) -> tuple[dict[str, Entry], int]:
+    entries: dict[str, Entry] = {}
+    damaged = 0
+    for path in paths:
+        for line in _lines(path):
+            entry = _entry(line)
+            if entry is None:
+                damaged += 1
+            else:
+                entries[entry.sample_id] = entry
+    return entries, damaged
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines; bytes that are no text stay visible, so that their line counts as damaged."""
     if not path.exists():
-        return ""
-    with path.open(encoding="utf-8") as file:
-        return file.readline().rstrip("\n")
+        return []
+    return path.read_text(encoding="utf-8", errors="backslashreplace").split("\n")[:-1]
 
 
-def _csv_line(values: Sequence[object]) -> str:
+def _line(entry: Entry) -> str:
+    row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in entry.row.items()}
+    curves = [
+        {"protocol": c.protocol, "fraction": c.fraction, "insertion": c.insertion, "deletion": c.deletion}
+        for c in entry.curves
+    ]
+    text = json.dumps({"row": row, "curves": curves, "made_with": entry.made_with, "image": entry.image})
+    return f'{text[:-1]}, "check": "{_checksum(text)}"}}'
+
+
+def _entry(line: str) -> Entry | None:
+    """What a line holds; None where it is damaged."""
+    text, separator, check = line.rpartition(', "check": "')
+    if not separator or check != f'{_checksum(text + "}")}"}}':
+        return None
+    content = json.loads(text + "}")
+    row = {key: math.nan if value is None else value for key, value in content["row"].items()}
+    curves = [SampleCurves(str(row["sample_id"]), **curve) for curve in content["curves"]]
+    return Entry(row, curves, content["made_with"], content["image"])
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> list[str]:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if header and rows:
+        writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(row.values())
+    return [buffer.getvalue()]

@@ -14,7 +14,8 @@ from relsplit.runs.records import SCORES
 from relsplit.runs.statistics import standard_error
 
 SUMMARY = "summary.json"
-_NOT_AVERAGED = ("sample_id", "path", "label", "predicted", "seconds")
+FLAT = "flat_map"
+_NOT_AVERAGED = ("sample_id", "path", "label", "predicted", "seconds", FLAT)
 
 
 def summarise(samples: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def summarise(samples: pd.DataFrame, description: Mapping[str, Any]) -> dict[str
         error = standard_error(values)
         summary[name] = float(values.mean()) if len(values) else None
         summary[f"{name}_stderr"] = None if math.isnan(error) else error
+    if FLAT in samples:
+        summary["flat_maps"] = int(samples[FLAT].sum())
     summary["seconds_per_sample"] = float(samples["seconds"].median())
     return summary
 

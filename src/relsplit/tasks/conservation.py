@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader
 
 from relsplit.data.dataset import collate_evaluation
 from relsplit.errors import InputError
-from relsplit.explainers.relevance_splitting import RelevanceSplitting
 from relsplit.files import write_text
-from relsplit.runs.identity import claim_folder
+from relsplit.lrp import LRP
+from relsplit.runs.folder import check_folder, claim_folder, holding
 from relsplit.runs.records import CONSERVATION
 from relsplit.tasks.setup.configuration import run_folder
 from relsplit.tasks.setup.prepare import Prepared, prepare
+from relsplit.tasks.setup.settings import check_settings
 
 console = Console()
 
@@ -40,18 +41,19 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: the explainer is not relevance splitting, or the network has no residual block.
     """
-    if not issubclass(get_class(cfg.explainer._target_), RelevanceSplitting):
+    check_settings(cfg)
+    if get_class(cfg.explainer._target_) is not LRP:
         raise InputError(f"relevance sums are those of relsplit.LRP: explainer={cfg.explainer.name} has none, use ours")
     prepared = prepare(cfg)
     folder = run_folder("conservation", prepared.config)
-    claim_folder(folder, prepared.config)
     asked = {sample.sample_id for sample in prepared.samples}
-    if (folder / CONSERVATION).exists():
+    with holding(folder):
+        check_folder(folder, prepared.config)
         found = _explained(folder)
-        if found == asked or (cfg.dataset.on_bad_image == "skip" and found < asked):
-            return folder
-    frame = relevance_sums(prepared.on_device())
-    write_text(folder / CONSERVATION, frame.to_csv(index=False, lineterminator="\n"))
+        if found != asked and not (cfg.dataset.on_bad_image == "skip" and found and found < asked):
+            frame = relevance_sums(prepared.on_device())
+            claim_folder(folder, prepared.config)
+            write_text(folder / CONSERVATION, frame.to_csv(index=False, lineterminator="\n"))
     return folder
 
 
@@ -62,14 +64,14 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
         InputError: the network has no residual block, or no image can be read.
     """
     explainer, network, config = prepared.explainer.explainer, prepared.network, prepared.config
-    assert isinstance(explainer, RelevanceSplitting)
+    assert isinstance(explainer, LRP)
     device = next(network.parameters()).device
     lines = []
     for batch in DataLoader(prepared.dataset, batch_size=config["task"]["batch_size"], collate_fn=collate_evaluation):
         if not batch.indices:
             continue
         images = batch.images.to(device)
-        _, sums = explainer.lrp.attribute(images, return_sums=True)
+        _, sums = explainer.attribute(images, return_sums=True)
         blocks = [name for name in sums if name not in ("input", "output")]
         if not blocks:
             name = config["model"]["name"]
@@ -89,5 +91,9 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
 
 
 def _explained(folder: Path) -> set[str]:
-    """Ids of the samples whose sums the folder holds."""
-    return set(pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str}, keep_default_na=False)["sample_id"])
+    """Ids of the samples whose sums the folder holds; none where the file is damaged."""
+    try:
+        frame = pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str}, keep_default_na=False)
+        return set(frame["sample_id"]) if frame.select_dtypes("number").shape[1] == 4 else set()
+    except (OSError, ValueError, KeyError):
+        return set()

@@ -9,27 +9,26 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from rich.console import Console
 
-from relsplit.checks import one_of, whole_number
 from relsplit.data.manifest import write_manifest
-from relsplit.data.readable import check_readable
-from relsplit.errors import IncompleteRun, InputError
+from relsplit.errors import IncompleteRun
 from relsplit.runs.dashboard import publish
-from relsplit.runs.identity import claim_folder, config_hash
+from relsplit.runs.folder import check_folder, holding
+from relsplit.runs.identity import config_hash
 from relsplit.runs.maps import write_maps
 from relsplit.runs.pictures import write_pictures
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.records import SCORES
 from relsplit.runs.store import SampleStore
-from relsplit.runs.summary import SUMMARY, further_metrics, read_summary, score_column, summarise, write_summary
-from relsplit.tasks.setup.build import build
-from relsplit.tasks.setup.configuration import resolved, run_folder, split_name, typed_command
+from relsplit.runs.summary import further_metrics, read_summary, score_column, summarise, write_summary
+from relsplit.tasks.setup.configuration import run_folder, split_name, typed_command
 from relsplit.tasks.setup.evaluation_module import EvaluationModule
 from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, first_process, run_test
 from relsplit.tasks.setup.prepare import Prepared, prepare
+from relsplit.tasks.setup.resumption import begin, is_summarised
 from relsplit.tasks.setup.sample_maps import sample_maps
+from relsplit.tasks.setup.settings import check_settings
 
 console = Console()
-SCORED = ("label", "predicted")
 
 
 def run(cfg: DictConfig) -> None:
@@ -47,6 +46,8 @@ def run(cfg: DictConfig) -> None:
         say(scores_line(summary, [score_column(name, protocol, summary["protocols"]) for name in SCORES], protocol))
     if further := further_metrics(summary):
         say(scores_line(summary, further, "further metrics"))
+    if summary["flat_maps"]:
+        say(f"warning: {summary['flat_maps']} maps are constant: their scores mean nothing (flat_map in samples.csv)")
     say(f"{summary['num_samples']} samples: {folder}")
     skipped = summary["skipped"]
     if skipped:
@@ -79,53 +80,46 @@ def measure(cfg: DictConfig) -> Path:
     """
     check_settings(cfg)
     prepared = prepare(cfg)
-    config, samples = prepared.config, prepared.samples
-    explainer = prepared.explainer  # wrong options of it show here
-    trainer = evaluation_trainer(cfg)
-    batches = fixed_batches(len(samples), config["task"]["batch_size"])
-
-    folder = run_folder("evaluate", config)
-    if cfg.dataset.on_bad_image == "error" and not folder.exists():
-        check_readable(samples, cfg.dataset.num_workers)  # one bad image shall show before hours of work
-    claim_folder(folder, config)
-    store = SampleStore(folder)
-    order = [sample.sample_id for sample in samples]
-    if first_process():
-        write_manifest(folder / "manifest.csv", samples, prepared.catalogue)
-        store.merge(order)
-    done = store.done()
-    finished = (folder / SUMMARY).exists() and read_summary(folder)["num_samples"] == len(done)
-    protocols = ", ".join(config["protocol"])
-    say(f"[bold]{prepared.title}, {protocols}[/bold]: {len(done)} of {len(samples)} samples done, {folder}")
-    left = [batch for batch in batches if any(order[index] not in done for index in batch)]
-    if left:
-        run_test(trainer, EvaluationModule(prepared.network, config, prepared.dataset, left, store))
-    if not first_process():  # srun or torchrun started this process beside the first one, which writes the rest
+    prepared.explainer  # noqa: B018  # wrong options of it show here
+    folder = run_folder("evaluate", prepared.config)
+    if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
+        evaluate_what_is_left(cfg, prepared, folder)
         return folder
-    if left or not finished:
-        store.merge(order)
-        illustrate(store, prepared.on_device())
-        cost = explainer.explainer.forward_equivalents
-        write_summary(folder, summarise(store.samples(), describe(config, cost, trainer, store)))
-        publish(folder, config, read_summary(folder))
+    with holding(folder):
+        evaluate_what_is_left(cfg, prepared, folder)
     return folder
 
 
-def check_settings(cfg: DictConfig) -> None:
-    """Check what is an evaluation's own, before any work.
+def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> None:
+    """Go on with a run, or begin it; what belongs to the whole run is written by the first process.
 
     Raises:
-        InputError: a setting, or an option of a protocol or a metric, has a value that cannot be used.
+        InputError: the folder belongs to another run, its rows were measured by other code or on other images, or an
+            image cannot be read.
     """
-    whole_number("task.pictures", cfg.task.pictures, 0)
-    if cfg.task.forward_batch_size is not None:
-        whole_number("task.forward_batch_size", cfg.task.forward_batch_size, 1)
-    one_of("task.scored_class", cfg.task.scored_class, SCORED)
-    if not cfg.protocol:
-        raise InputError("protocol=[]: name at least one protocol of conf/protocol")
-    for group in ("protocol", "metric"):
-        for name, options in resolved(cfg[group]).items():
-            build(options, f"{group}.{name}")
+    config, samples = prepared.config, prepared.samples
+    check_folder(folder, config)
+    trainer = evaluation_trainer(cfg)
+    store = SampleStore(folder, config)
+    order = [sample.sample_id for sample in samples]
+    if first_process():
+        begin(store, prepared, order)
+    done = set(store.entries())
+    protocols = ", ".join(config["protocol"])
+    say(f"[bold]{prepared.title}, {protocols}[/bold]: {len(done)} of {len(samples)} samples done, {folder}")
+    batches = fixed_batches(len(samples), config["task"]["batch_size"])
+    left = [batch for batch in batches if any(order[index] not in done for index in batch)]
+    if left:
+        run_test(trainer, EvaluationModule(prepared.network, config, prepared.dataset, left, store))
+    if not first_process():
+        return
+    if left or not is_summarised(folder, len(done)):
+        store.merge(order)
+        write_manifest(folder / "manifest.csv", samples, prepared.catalogue)
+        illustrate(store, prepared.on_device())
+        cost = prepared.explainer.explainer.forward_equivalents
+        write_summary(folder, summarise(store.samples(), describe(config, cost, trainer, store)))
+        publish(folder, config, read_summary(folder))
 
 
 def fixed_batches(count: int, size: int) -> list[list[int]]:
@@ -166,7 +160,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
 
 def illustrate(store: SampleStore, prepared: Prepared) -> None:
     """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
-    done, task = store.done(), prepared.config["task"]
+    done, task = store.entries(), prepared.config["task"]
     readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in done]
     if shown := readable[: task["pictures"]]:
         names = prepared.catalogue.class_names

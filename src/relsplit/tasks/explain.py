@@ -8,15 +8,15 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
-from relsplit.checks import whole_number
 from relsplit.data.catalogue import Sample
 from relsplit.errors import InputError
-from relsplit.runs.identity import claim_folder
-from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
+from relsplit.runs.folder import check_folder, claim_folder, holding
+from relsplit.runs.maps import Maps, read_maps, write_maps
 from relsplit.runs.pictures import write_pictures
 from relsplit.tasks.setup.configuration import run_folder
-from relsplit.tasks.setup.prepare import choose_samples, prepare
+from relsplit.tasks.setup.prepare import Prepared, choose_samples, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
+from relsplit.tasks.setup.settings import check_settings
 
 console = Console()
 
@@ -35,31 +35,50 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
     """
+    check_settings(cfg)
     own = photographs(cfg.task.images)
     if own and cfg.explainer.target == "label":
         raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
-    shown = whole_number("task.pictures", cfg.task.pictures, 1)
+    shown = cfg.task.pictures
     prepared = prepare(cfg, lambda cfg, catalogue: own or choose_samples(cfg, catalogue)[:shown]).on_device()
-    samples, names = prepared.samples, prepared.catalogue.class_names
     folder = run_folder("explain", prepared.config)
-    # A photograph of the user's own may have been replaced by another of the same name.
-    if (
-        not own
-        and (folder / MAPS).exists()
-        and list(read_maps(folder).sample_id) == [sample.sample_id for sample in samples]
-    ):
-        claim_folder(folder, prepared.config)
+    with holding(folder):
+        explain(prepared, folder, bool(own))
+    return folder
+
+
+def explain(prepared: Prepared, folder: Path, own: bool) -> None:
+    """Write the maps and pictures of the samples into a run folder, unless they are there already.
+
+    Args:
+        prepared: the task's ingredients.
+        folder: of the run.
+        own: the samples are photographs of the user's own, which may have been replaced, and whose class nobody said.
+
+    Raises:
+        InputError: the folder belongs to another run, or no image can be read.
+    """
+    check_folder(folder, prepared.config)
+    samples, names = prepared.samples, prepared.catalogue.class_names
+    if not own and shows(folder, [sample.sample_id for sample in samples]):
         console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
-        return folder
-    maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, cfg.task.batch_size)
+        return
+    size = prepared.config["task"]["batch_size"]
+    maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, size)
     if own:
         maps = named_as_predicted(maps, names)
-
     claim_folder(folder, prepared.config)
     write_maps(folder, maps)
     grid = write_pictures(folder, maps, title=prepared.title)
     console.print(f"{len(samples)} maps: {grid}", highlight=False, soft_wrap=True)
-    return folder
+
+
+def shows(folder: Path, sample_ids: Sequence[str]) -> bool:
+    """Say whether a folder holds the maps of just these samples, whole."""
+    try:
+        return list(read_maps(folder).sample_id) == list(sample_ids)
+    except InputError:
+        return False
 
 
 def photographs(images: ListConfig | str | None) -> tuple[Sample, ...]:

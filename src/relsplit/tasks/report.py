@@ -7,6 +7,7 @@ from rich.console import Console
 
 from relsplit.errors import InputError
 from relsplit.reports.html import write_report
+from relsplit.tasks.setup.settings import check_settings
 
 
 def run(cfg: DictConfig) -> Path:
@@ -15,6 +16,7 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: there is nothing to report, or the page cannot be written.
     """
+    check_settings(cfg)
     root = Path(cfg.task.root)
     page = Path(cfg.output_dir or root) / "report.html"
     try:

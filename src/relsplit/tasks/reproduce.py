@@ -26,6 +26,7 @@ from relsplit.reports.text_table import print_table
 from relsplit.runs.summary import SUMMARY, read_summary
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.sample_maps import maps_of_run
+from relsplit.tasks.setup.settings import check_settings
 
 console = Console()
 
@@ -37,6 +38,7 @@ def run(cfg: DictConfig) -> None:
         InputError: a row cannot be composed or measured, or the rows do not fit together.
         IncompleteRun: unreadable images were skipped; what they belong to is made of the others.
     """
+    check_settings(cfg)
     name = experiment_name()
     if not cfg.reproduce.experiments:
         carry_out(plan(cfg, name, typed_overrides()), {})

@@ -1,6 +1,7 @@
 """The composed configuration as plain containers, the names it gives, and the folder that belongs to it."""
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,18 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     """Return plain containers with all interpolations filled in."""
     container: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     return container
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Yield every ``_target_`` in a configuration."""
+    if isinstance(config, dict):
+        if isinstance(config.get("_target_"), str):
+            yield config["_target_"]
+        for value in config.values():
+            yield from targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from targets(value)
 
 
 def typed_command() -> str | None:

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,16 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from relsplit.attribution import is_flat
 from relsplit.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
 from relsplit.metrics.insertion_deletion.curves import CurveScores, score_curves
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
+from relsplit.runs.provenance import fingerprint, made_with
 from relsplit.runs.records import SCORES, SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import score_column
 from relsplit.tasks.setup.build import build
+from relsplit.tasks.setup.configuration import targets
 from relsplit.tasks.setup.explanation import ConfiguredExplainer, Explanation
 
 
@@ -75,7 +79,8 @@ class EvaluationModule(pl.LightningModule):
         self.scored_network = inference_copy(self.network)
         pixels = self.config["dataset"]["image_size"] ** 2
         self.batch_size = BatchSize(images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels))
-        self.done = self.store.done()
+        self.done = set(self.store.entries())
+        self.made_with = made_with(targets(self.config))
 
     def on_test_end(self) -> None:
         self.trainer.strategy.barrier()  # the first process then merges what all of them have written
@@ -101,9 +106,12 @@ class EvaluationModule(pl.LightningModule):
             seconds = (time.perf_counter() - start) / len(batch.indices)
             records = self._records(batch, explanation, scores, self._further(batch, explanation), seconds)
             curves = self._curves(batch, scores)
+        new = [record for record in records if record.sample_id not in self.done]
         self.store.append(
-            [record for record in records if record.sample_id not in self.done],
-            [curve for curve in curves if curve.sample_id not in self.done],
+            new,
+            curves,
+            self.made_with,
+            {record.sample_id: fingerprint(Path(record.path)) for record in new},
             [self._skipped(index, reason) for index, reason in batch.skipped],
             rank=self.trainer.global_rank,
         )
@@ -158,6 +166,7 @@ class EvaluationModule(pl.LightningModule):
             for name in SCORES:
                 target[score_column(name, protocol, list(scores))] = getattr(curve, name)
         plain = {name: values.tolist() for name, values in columns.items()}
+        more["flat_map"] = is_flat(explanation.maps).int()
         others = {name: values.tolist() for name, values in {**more, **further}.items()}
         return [
             SampleRecord(

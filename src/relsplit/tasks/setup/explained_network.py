@@ -9,10 +9,11 @@ from torch import nn
 from relsplit.data.catalogue import Catalogue
 from relsplit.errors import InputError
 from relsplit.models.build import initial_model, load_model
+from relsplit.runs.folder import CONFIG
 from relsplit.runs.summary import SUMMARY, read_summary
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
-from relsplit.tasks.setup.training import BEST, CONFIG, train, training_folder
+from relsplit.tasks.setup.training import BEST, train, training_folder
 
 
 def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:

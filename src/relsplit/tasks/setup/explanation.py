@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import one_of
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
 from relsplit.tasks.setup.build import build
-
-EXPLAINED = ("predicted", "label")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,6 @@ class ConfiguredExplainer:
     def __init__(self, config: Mapping[str, Any], network: nn.Module) -> None:
         method = config["explainer"]
         options = {key: value for key, value in method.items() if key not in ("name", "target")}
-        one_of("explainer.target", method["target"], EXPLAINED)
         self.config = config
         self.network = network
         self.target = method["target"]

@@ -12,7 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
-from relsplit.errors import InputError
+from relsplit.errors import InputError, Terminated
 
 
 def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
@@ -90,20 +90,20 @@ def interruptible() -> Iterator[None]:
     """Lightning turns Ctrl-C into an exit with code 1; here it stays an interruption."""
     try:
         yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
+    except SystemExit as ended:
+        raise (Terminated if ended.code == 143 else KeyboardInterrupt) from None
 
 
 def run_test(trainer: pl.Trainer, module: pl.LightningModule) -> None:
     """``trainer.test`` whose interruption is an interruption.
 
     Raises:
-        KeyboardInterrupt: the user or a scheduler interrupted; what was finished is on the disk.
+        KeyboardInterrupt: the user interrupted (Terminated: a scheduler); what was finished is on the disk.
     """
     with interruptible():
         trainer.test(module, verbose=False)
     if trainer.received_sigterm:  # in the last batch, where Lightning leaves it at that
-        raise KeyboardInterrupt
+        raise Terminated
 
 
 def accelerator_name(device: torch.device) -> str:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from relsplit.errors import InputError
 from relsplit.reports.published import Paper
+from relsplit.tasks.setup.settings import check_settings
 
 _OWN = ("output_dir", "reproduce", "experiment", "hydra")
 """Keys of what the user typed that concern the product and not its rows."""
@@ -99,7 +100,7 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         if tuple(overrides) not in composed:
             try:
                 composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds)
-            except HydraException as error:
+            except (HydraException, InputError) as error:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
@@ -169,6 +170,7 @@ def _row_configs(overrides: list[str], seeds: Sequence[int]) -> tuple[DictConfig
         config = copy.deepcopy(composed)
         config.seed = seed
         OmegaConf.resolve(config)
+        check_settings(config)
         configs.append(config)
     return tuple(configs)
 

@@ -6,17 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from relsplit.checks import whole_number
 from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.dataset import EvaluationDataset
 from relsplit.data.manifest import read_manifest
 from relsplit.data.sampling import class_balanced
 from relsplit.runs.identity import identified
 from relsplit.tasks.setup.build import build
+from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import explainer_title, resolved
 from relsplit.tasks.setup.explained_network import explained_network
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
@@ -79,7 +78,7 @@ def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> Sequence[Sample]:
 
 
 def prepare(cfg: DictConfig, choose: Choose = choose_samples) -> Prepared:
-    """Check the settings, read the dataset, choose the samples and load the network.
+    """Read the dataset, choose the samples and load the network.
 
     The dataset is read before a model is trained for it, as that takes minutes and wrong input ends the run.
 
@@ -90,10 +89,10 @@ def prepare(cfg: DictConfig, choose: Choose = choose_samples) -> Prepared:
     Raises:
         InputError: the configuration, the data or the model cannot be used; nothing was written.
     """
-    for key, minimum in {"num_samples": 1, "seed": 0, "task.batch_size": 1, "dataset.num_workers": 0}.items():
-        whole_number(key, OmegaConf.select(cfg, key), minimum)
-    catalogue: Catalogue = build(OmegaConf.to_container(cfg.dataset.catalogue, resolve=True), "dataset.catalogue")  # type: ignore[arg-type]
+    catalogue = read_catalogue(cfg)
     samples = tuple(choose(cfg, catalogue))
-    dataset = EvaluationDataset(samples, instantiate(cfg.dataset.transform), cfg.dataset.on_bad_image)
+    dataset = EvaluationDataset(
+        samples, build(resolved(cfg.dataset.transform), "dataset.transform"), cfg.dataset.on_bad_image
+    )
     network = explained_network(cfg, catalogue)
     return Prepared(identified(resolved(cfg)), catalogue, samples, dataset, network)

@@ -1,7 +1,9 @@
 """Training a network: what task ``train`` does, and what an evaluation does first where a small network is missing."""
 
 import inspect
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
@@ -21,18 +23,25 @@ from relsplit.models.build import initial_model
 from relsplit.models.callbacks import EpochProgress, MetricsTable, StepSeed
 from relsplit.models.checkpoint import load_checkpoint, read_checkpoint
 from relsplit.models.fine_tuning import FineTuning
+from relsplit.models.whole_checkpoints import WholeCheckpoints
 from relsplit.runs.dashboard import wandb_options
-from relsplit.runs.identity import claim_folder, config_hash
+from relsplit.runs.folder import CONFIG, check_folder, claim_folder, holding
+from relsplit.runs.identity import config_hash, with_digests
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.summary import SUMMARY, read_summary, write_summary
 from relsplit.tasks.setup.build import build
+from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.lightning import accelerator_name, chosen_strategy, interruptible, quiet_lightning
+from relsplit.tasks.setup.lightning import (
+    accelerator_name,
+    chosen_strategy,
+    first_process,
+    interruptible,
+    quiet_lightning,
+)
+from relsplit.tasks.setup.settings import NOT_TRAINER, check_settings
 
-BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
-
-_NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience")
-"""Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
+BEST, LAST, METRICS = "best.ckpt", "last.ckpt", "metrics.csv"
 
 _DATASET = ("name", "catalogue", "datamodule")
 _ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy")
@@ -56,19 +65,28 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         InputError: the data, the model, the settings or the run folder cannot be used; nothing is trained then.
     """
+    check_settings(cfg)
     folder = training_folder(cfg)
+    if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
+        return train_in(cfg, folder)
+    with holding(folder):
+        return train_in(cfg, folder)
+
+
+def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train in a folder that no other process works in, see :func:`train`."""
     config = training_config(cfg)
     if (folder / LAST).is_file() or (folder / SUMMARY).is_file():
-        claim_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
+        check_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder)
         _say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
-    catalogue: Catalogue = build(config["dataset"]["catalogue"], "dataset.catalogue")
+    catalogue = read_catalogue(cfg)
     data = _data(cfg, catalogue)
-    module = _module(cfg, catalogue.num_classes)
-    _claim(folder, config)
+    module = _module(cfg, catalogue.class_names)
+    module.check_optimizer()  # wrong arguments of it show here
     trainer = _trainer(cfg, folder, config)
     _warn_if_slow(cfg, trainer, len(data.samples["train"]))
 
@@ -80,6 +98,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     load_checkpoint(module.network, folder / BEST)
     (test,) = trainer.test(module, datamodule=data, verbose=False)
     history = pd.read_csv(folder / METRICS)
+    best = history.loc[history["val_loss"].argmin()]
     summary = {
         "dataset": cfg.dataset.name,
         "model": cfg.model.name,
@@ -87,7 +106,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         "class_names": list(catalogue.class_names),
         "accuracy": test["test_accuracy"],
         "test_loss": test["test_loss"],
-        "best_epoch": int(history["epoch"][history["val_loss"].argmin()]),
+        "best_epoch": int(best["epoch"]),
         "epochs": len(history),
         "seconds": seconds,
         "config_hash": config_hash(config),
@@ -96,6 +115,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         write_summary(folder, summary)
+    _warn_if_at_chance(float(best["val_accuracy"]), len(data.samples["val"]), catalogue.num_classes)
     _say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
     return summary
 
@@ -118,12 +138,14 @@ def training_config(cfg: DictConfig) -> dict[str, Any]:
     dataset = {key: value for key, value in resolved(cfg.dataset).items() if key in _DATASET}
     for key in ("num_workers", "batch_size"):
         dataset["datamodule"].pop(key, None)
-    return {
-        "seed": cfg.seed,
-        "dataset": dataset,
-        "model": {key: value for key, value in resolved(cfg.model).items() if key not in _NOT_LEARNED},
-        "training": {key: value for key, value in resolved(cfg.trainer).items() if key not in _ELSEWHERE},
-    }
+    return with_digests(
+        {
+            "seed": cfg.seed,
+            "dataset": dataset,
+            "model": {key: value for key, value in resolved(cfg.model).items() if key not in _NOT_LEARNED},
+            "training": {key: value for key, value in resolved(cfg.trainer).items() if key not in _ELSEWHERE},
+        }
+    )
 
 
 def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
@@ -138,32 +160,27 @@ def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
     return data
 
 
-def _module(cfg: DictConfig, num_classes: int) -> FineTuning:
+def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
     settings = resolved(cfg.trainer)
     schedule = settings["lr_scheduler"]
     if schedule is not None:
         schedule = {**schedule, "scheduler": build(schedule["scheduler"], "trainer.lr_scheduler.scheduler")}
     return FineTuning(
-        initial_model(cfg, num_classes),
-        num_classes,
+        initial_model(cfg, len(class_names)),
+        class_names,
         optimizer=build(settings["optimizer"], "trainer.optimizer"),
         lr_scheduler=schedule,
         label_smoothing=settings["label_smoothing"],
     )
 
 
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Take the folder for this configuration; a training that never finished an epoch does not hold it."""
-    if (folder / CONFIG).is_file() and not (folder / LAST).is_file():
-        try:
-            (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"output_dir {folder} cannot be written ({error.strerror}): choose another") from error
-    claim_folder(folder, config)
-
-
 def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Trainer:
-    callbacks: list[Callback] = [StepSeed(cfg.seed), MetricsTable(folder / METRICS), EpochProgress()]
+    callbacks: list[Callback] = [
+        StepSeed(cfg.seed),
+        ClaimFolder(folder, config),
+        MetricsTable(folder / METRICS),
+        EpochProgress(),
+    ]
     if cfg.trainer.patience is not None:
         callbacks.append(EarlyStopping("val_loss", patience=cfg.trainer.patience, check_on_train_epoch_end=True))
     # The order matters: the last checkpoint holds the state of the callbacks before it.
@@ -177,13 +194,14 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
     )
     last = ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     quiet_lightning()
-    arguments = {key: value for key, value in resolved(cfg.trainer).items() if key not in _NOT_TRAINER}
+    arguments = {key: value for key, value in resolved(cfg.trainer).items() if key not in NOT_TRAINER}
     try:
         return pl.Trainer(
             **{**arguments, "strategy": chosen_strategy(cfg)},
             default_root_dir=str(folder),
             callbacks=[*callbacks, best, last],
             logger=_dashboard(cfg, folder, config),
+            plugins=[WholeCheckpoints()],
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             enable_progress_bar=False,
@@ -191,6 +209,20 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
+
+
+class ClaimFolder(Callback):
+    """Make the folder the training's own when the first epoch is through; until then another training may have it."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the configuration, before the first checkpoint is written."""
+        if trainer.is_global_zero and not (self.folder / LAST).is_file():
+            (self.folder / CONFIG).unlink(missing_ok=True)
+            claim_folder(self.folder, self.config)
 
 
 def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
@@ -228,6 +260,16 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
             trainer.fit_loop.max_epochs = state["epoch"] + 1
     with interruptible():
         trainer.fit(module, datamodule=data, **resume)
+
+
+def _warn_if_at_chance(accuracy: float, count: int, num_classes: int) -> None:
+    chance = 1 / num_classes
+    if accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / count):
+        _say(
+            f"warning: the best validation accuracy, {100 * accuracy:.1f} % of {count} images, is no better than "
+            f"chance ({100 * chance:.1f} %): start from pretrained weights (model.weights), change "
+            "trainer.optimizer.lr, or add images"
+        )
 
 
 def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:

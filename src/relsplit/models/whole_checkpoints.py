@@ -1,0 +1,24 @@
+"""Writing checkpoints so that a full disk or a kill leaves the one before."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+
+from relsplit.files import replacing
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, written beside the old file and put in its place when they are on the disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            OSError: it cannot be written; the file that was there is as it was.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            torch.save(checkpoint, temporary)

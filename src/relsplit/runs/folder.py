@@ -1,0 +1,150 @@
+"""The folder of a run: one process at a time works in it, and it belongs to one configuration."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from relsplit.errors import InputError
+from relsplit.files import write_text
+from relsplit.runs.identity import identity
+
+CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; it is made for that, and is gone again in the end if nothing was put in it.
+
+    Raises:
+        InputError: another process works in it (it is named), or the folder cannot be made.
+    """
+    made = _make(folder)
+    path = folder / LOCK
+    lock = FileLock(path, timeout=0)
+    try:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{folder} is in use{_holder(path)}: wait until that run has ended, or choose another output_dir"
+            ) from None
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        with suppress(OSError):  # only words for others; the lock holds without them
+            path.write_text(_who(), encoding="utf-8")
+        yield
+    finally:
+        if lock.is_locked:
+            if not (folder / CONFIG).exists():  # nothing was achieved
+                shutil.rmtree(folder / DASHBOARD, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()  # while it is held: who waits for it makes a new one
+            lock.release()
+        for each in made:
+            with suppress(OSError):  # it holds something
+                each.rmdir()
+
+
+def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Check that a run of ``config`` may go on, or begin, in ``folder``; nothing is written.
+
+    Raises:
+        InputError: the folder holds something else, or a run of another configuration (the keys that differ are named).
+    """
+    file = folder / CONFIG
+    if not file.exists():
+        others = sorted({path.name for path in folder.iterdir()} - {LOCK, DASHBOARD}) if folder.is_dir() else []
+        if others:
+            raise InputError(
+                f"output_dir {folder} holds other files ({others[0]}) and no {CONFIG}: choose another output_dir"
+            )
+        return
+    _refuse_other(folder, read_config(folder), config)
+
+
+def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make the folder this configuration's: write its ``config.yaml``.
+
+    Raises:
+        InputError: as :func:`check_folder`, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder, config)
+        write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration that a folder belongs to.
+
+    Raises:
+        InputError: its ``config.yaml`` is missing or damaged.
+    """
+    file = folder / CONFIG
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} has no {CONFIG}: it is no run") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{file} is damaged ({_short(error)}): restore it, or choose another output_dir") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file} is damaged (no mapping): restore it, or choose another output_dir")
+    return config
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder; return what was made, the innermost first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise _unwritable(folder, error) from error
+    return missing
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError(f"output_dir {folder} cannot be written ({reason}): choose another with output_dir=<folder>")
+
+
+def _who() -> str:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now})
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+        return f" by process {who['process']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return " by another process"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = identity(before), identity(now)
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if differing:
+        shown = "; ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in differing[:4])
+        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        raise InputError(
+            f"output_dir {folder} was made with another configuration ({shown}{more}): "
+            "choose another output_dir or the same settings"
+        )
