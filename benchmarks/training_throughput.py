@@ -103,7 +103,7 @@ def fitted(
         enable_progress_bar=False,
         callbacks=[clock],
     )
-    trainer.fit(FineTuning(network, [str(label) for label in range(CLASSES)], optimizer), datamodule=data)
+    trainer.fit(FineTuning(network, [str(label) for label in range(CLASSES)], {}, optimizer), datamodule=data)
     return clock.rate
 
 

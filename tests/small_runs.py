@@ -21,6 +21,7 @@ TINY_NETWORK = [  # one block a stage, two classes
 def overrides(folder: Path, *more: str) -> list[str]:
     return [
         "dataset=image_folder",
+        "model=demo",
         f"dataset.root={folder / 'photographs'}",
         "dataset.image_size=32",
         "dataset.resize=32",

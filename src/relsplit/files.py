@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,15 +55,10 @@ def read_lines(path: Path) -> list[str]:
 def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Append whole lines and wait until they are on the disk.
 
-    The log must end with a whole line: :func:`replace_lines` sees to that when a run starts.
+    The log must end with a whole line: who goes on with it writes it anew first.
     """
     text = "".join(f"{line}\n" for line in lines)
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def replace_lines(path: Path, lines: Sequence[str]) -> None:
-    """Replace the whole log at once."""
-    write_text(path, "".join(f"{line}\n" for line in lines))

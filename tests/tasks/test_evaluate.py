@@ -194,7 +194,6 @@ def test_a_sweep_through_a_launcher_leaves_every_point(
     [
         (["explainer=unheard_of"], "explainer/unheard_of"),
         (["dataset.root=nowhere"], "nowhere"),
-        (["num_samples=100"], "num_samples"),
         (["explainer.split=thirds"], "thirds"),
         (["task.batch_size=0"], "batch_size"),
         (["num_samples=all"], "num_samples must be a whole number"),

@@ -21,7 +21,7 @@ from PIL import Image
 
 from relsplit.errors import InputError
 from relsplit.models.checkpoint import read_checkpoint
-from relsplit.tasks.setup.explained_network import explained_network
+from relsplit.tasks.setup.explained_network import explained_network, labelled_as_learned
 from relsplit.tasks.setup.training import train as run
 from small_runs import TINY_NETWORK
 
@@ -236,8 +236,10 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
     assert yaml.safe_load((made / "config.yaml").read_text())["training"]["max_epochs"] == 1
 
     others = dataclasses.replace(catalogue, class_names=("another", *catalogue.class_names[1:]))
-    with pytest.raises(InputError, match="where the dataset has 'another'"):
-        explained_network(cfg, others)
+    with pytest.raises(InputError, match=r"trained on other classes \('left' is none of the dataset's\)"):
+        labelled_as_learned(cfg, others)
+    turned = dataclasses.replace(catalogue, class_names=catalogue.class_names[::-1])
+    assert labelled_as_learned(cfg, turned).class_names == catalogue.class_names
 
     (made / "summary.json").unlink()
     (made / "config.yaml").unlink()

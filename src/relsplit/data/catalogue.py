@@ -59,6 +59,11 @@ class Catalogue:
     part_names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        for name in (*self.class_names, *(str(sample.path) for sample in self.samples)):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{name!r} is no UTF-8: rename the file, the folder or the class") from None
         first: dict[str, Path] = {}
         for sample in self.samples:
             other = first.setdefault(sample.sample_id, sample.path)

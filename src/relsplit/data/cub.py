@@ -1,5 +1,6 @@
 """CUB-200-2011 (Wah et al., 2011), and everything else that is laid out like it."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -156,7 +157,10 @@ def _part_locations(path: Path, ids: list[int], num_parts: int) -> dict[int, tup
             image_id, part_id, x, y, visible = line.split()
             if int(image_id) != ids[image] or int(part_id) != part + 1:
                 raise ValueError(f"image {ids[image]}, part {part + 1} belongs here")
-            current.append(PartLocation(part, float(x), float(y), _flag((visible,))))
+            location = PartLocation(part, float(x), float(y), _flag((visible,)))
+            if not (math.isfinite(location.x) and math.isfinite(location.y)):
+                raise ValueError("that is no place")
+            current.append(location)
         except ValueError as error:
             raise InputError(
                 f"{path}, line {place + 1}: {line!r} is not `<image> <part> <x> <y> <visible>` ({error})"
@@ -191,6 +195,8 @@ def _flag(fields: Sequence[str]) -> bool:
 
 def _box(fields: list[str]) -> Box:
     x, y, width, height = (float(field) for field in fields)
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise ValueError(f"a bounding box {' '.join(fields)} that is no box")
     if width <= 0 or height <= 0:
         raise ValueError(f"a bounding box of {width} x {height} pixels")
     return x, y, width, height

@@ -88,7 +88,14 @@ class EvaluationDataset(Dataset[EvaluationItem]):
         sample = self.samples[index]
         try:
             image = read_image(sample.path)
-            box = None if sample.box is None else self.transform.region(box_mask(sample.box, *image.size))
+            box = None
+            if sample.box is not None:
+                mask = box_mask(sample.box, *image.size)
+                if not mask.any():
+                    raise BadImage(
+                        sample.path, f"its bounding box {sample.box} lies outside of its {image.size} pixels"
+                    )
+                box = self.transform.region(mask)
             segmentation = None
             if sample.segmentation is not None:
                 mask = read_mask(sample.segmentation)

@@ -10,14 +10,16 @@ from torch.utils.data import DataLoader
 
 from relsplit.data.catalogue import Sample
 from relsplit.errors import InputError
+from relsplit.options import Count, Seed, checked_options
 
 SamplingStyle = Literal["first_in_shuffle", "stratified"]
 
 
+@checked_options
 def class_balanced(
     samples: Sequence[Sample],
-    num_samples: int,
-    seed: int = 42,
+    num_samples: Count,
+    seed: Seed = 42,
     style: SamplingStyle = "first_in_shuffle",
     class_names: Sequence[str] | None = None,
 ) -> tuple[Sample, ...]:
@@ -38,16 +40,16 @@ def class_balanced(
     Raises:
         InputError: there are fewer samples in all, or in a class, than asked for.
     """
-    if num_samples < 1:
-        raise InputError(f"num_samples must be at least 1, not {num_samples}")
     if num_samples > len(samples):
         raise InputError(f"num_samples={num_samples}, but there are only {len(samples)} samples: ask for fewer")
     quota = _quota([sample.label for sample in samples], num_samples, seed, class_names)
-    if style == "first_in_shuffle":
-        return _first_in_shuffle(samples, quota, seed)
-    if style == "stratified":
-        return _stratified(samples, quota, seed)
-    raise InputError(f"sampling style {style!r} is unknown: use first_in_shuffle or stratified")
+    return _first_in_shuffle(samples, quota, seed) if style == "first_in_shuffle" else _stratified(samples, quota, seed)
+
+
+def most_balanced(samples: Sequence[Sample]) -> int:
+    """Return how many samples can be chosen with equally many of every class that occurs among them."""
+    available = Counter(sample.label for sample in samples)
+    return min(available.values(), default=0) * len(available)
 
 
 def _quota(labels: Sequence[int], num_samples: int, seed: int, class_names: Sequence[str] | None) -> dict[int, int]:

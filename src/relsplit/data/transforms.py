@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -35,12 +35,21 @@ class EvaluationTransform:
         image_size: side of the square that is cut from the centre, in pixels.
         mean: per-channel statistics of pixel values in [0, 1].
         std: see ``mean``.
+        interpolation: of the resizing.
     """
 
-    def __init__(self, resize: Pixels, image_size: Pixels, mean: Mean, std: Std) -> None:
+    def __init__(
+        self,
+        resize: Pixels,
+        image_size: Pixels,
+        mean: Mean,
+        std: Std,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> None:
         self.resize = resize
         self.image_size = image_size
         self.normalization = Normalization(mean, std)
+        self.interpolation = F.InterpolationMode(interpolation)
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
         """RGB image to a normalised (3, image_size, image_size) float tensor; nothing is drawn from ``rng``."""
@@ -55,7 +64,7 @@ class EvaluationTransform:
         return torch.from_numpy(np.asarray(cut) >= 128)
 
     def _cut(self, image: Image.Image) -> Image.Image:
-        resized = F.resize(image, [self.resize], interpolation=F.InterpolationMode.BILINEAR)
+        resized = F.resize(image, [self.resize], interpolation=self.interpolation)
         cut: Image.Image = F.center_crop(resized, [self.image_size, self.image_size])
         return cut
 

@@ -3,7 +3,7 @@
 from torch import fx
 
 from relsplit.lrp.graph.facts import analyse
-from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe
+from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, layer_path
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context, Options
 from relsplit.lrp.operations.index_map import IndexMap
@@ -11,6 +11,7 @@ from relsplit.lrp.operations.operation import KeepsSupport, Operation
 from relsplit.lrp.operations.pass_through import PassThrough
 from relsplit.lrp.operations.plain import Plain
 from relsplit.lrp.program import Program
+from relsplit.lrp.rules.choice import check_patterns
 
 
 def compile_model(traced: Traced, options: Options) -> Program:
@@ -40,6 +41,7 @@ def compile_model(traced: Traced, options: Options) -> Program:
         else:
             operations[node] = Plain(node, context.evaluate(node))
     operations = dict(reversed(operations.items()))
+    check_patterns(options.rules, [path for path in map(layer_path, nodes) if path])
     image = next(node for node in nodes if node.op == "placeholder")
     return Program(
         image, result, operations, _padded(operations, context), _releases(nodes, result, context),

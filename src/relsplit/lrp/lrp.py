@@ -139,6 +139,8 @@ class LRP:
                 raise InputError(
                     f"model: its output must be class scores of shape ({images.shape[0]}, classes), not {found}"
                 )
+            if not torch.isfinite(logits).all():
+                raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
             # Relevance is carried in float32 at least: half precision would not conserve it.
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             count, classes = logits.shape

@@ -1,5 +1,6 @@
 """Reading weights from files, whoever wrote them, without ever running code from the file."""
 
+import json
 import pickle
 import re
 import warnings
@@ -70,8 +71,33 @@ def read_state_dict(path: Path, made_by: str = "") -> dict[str, Tensor]:
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         names = ", ".join(map(str, list(content)[:5])) or "nothing"
-        raise InputError(f"checkpoint {path}: holds no state dict (found: {names}); save model.state_dict()")
+        raise InputError(
+            f"checkpoint {path}: holds no state dict (found: {names}); understood are model.state_dict(), a Lightning "
+            f"checkpoint, and a dictionary with one of these under {', '.join(_CONTAINERS)}"
+        )
     return state
+
+
+def checkpoint_class_names(path: Path, content: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return which classes the network of a checkpoint learned, by label; None where nothing says so.
+
+    They stand in the file under ``class_names``, ``classes`` or ``class_to_idx``, or in the ``summary.json`` beside it.
+
+    Args:
+        path: of the file.
+        content: of the file, see :func:`read_checkpoint`.
+    """
+    for key in ("class_names", "classes"):
+        if isinstance(content.get(key), (list, tuple)):
+            return tuple(map(str, content[key]))
+    numbered = content.get("class_to_idx")
+    if isinstance(numbered, dict):
+        return tuple(str(name) for name, _ in sorted(numbered.items(), key=lambda item: int(item[1])))
+    try:
+        found = json.loads((path.parent / "summary.json").read_text(encoding="utf-8")).get("class_names")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return tuple(map(str, found)) if isinstance(found, list) else None
 
 
 def load_checkpoint(network: nn.Module, path: Path, made_by: str = "", new_head: bool = False) -> None:
@@ -110,10 +136,20 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, new_head:
         for name, value in given.items()
         if name in expected and value.shape != expected[name].shape
     ]
+    retyped = [
+        f"{name} {str(value.dtype).removeprefix('torch.')}"
+        for name, value in given.items()
+        if name in expected
+        and value.dtype != expected[name].dtype
+        and value.is_floating_point() != expected[name].is_floating_point()
+    ]
+    broken = [name for name, value in given.items() if value.is_floating_point() and not value.isfinite().all()]
     problems = [
         *_first("missing", missing),
         *_first("unexpected", unexpected),
         *_first("of another shape", reshaped),
+        *_first("of another type", retyped),
+        *_first("with NaN or infinite values", broken),
     ]
     if problems:
         raise InputError(

@@ -1,6 +1,6 @@
 """Training a classifier with cross-entropy, as a LightningModule."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -13,6 +13,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from relsplit.errors import InputError
 from relsplit.options import Limits, checked_options
 
+PREPROCESSING = ("resize", "image_size", "mean", "std")
+"""Settings of a dataset that decide how its images become network inputs."""
+
 
 @checked_options
 class FineTuning(pl.LightningModule):
@@ -24,6 +27,7 @@ class FineTuning(pl.LightningModule):
     Args:
         network: (N, 3, H, W) images to (N, num_classes) logits.
         class_names: by label; they travel in the checkpoints.
+        preprocessing: of its images at test time (the settings :data:`PREPROCESSING`); it travels, too.
         optimizer: makes the optimizer from the parameters.
         lr_scheduler: ``scheduler``, which makes the scheduler from the optimizer, beside Lightning's keys of a
             learning-rate scheduler (``interval``, ``frequency``, ``monitor``, ``reduce_on_plateau``) and
@@ -36,6 +40,7 @@ class FineTuning(pl.LightningModule):
         self,
         network: nn.Module,
         class_names: Sequence[str],
+        preprocessing: Mapping[str, Any],
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         lr_scheduler: dict[str, Any] | None = None,
         label_smoothing: Annotated[float, Limits(minimum=0, below=1)] = 0.0,
@@ -47,6 +52,7 @@ class FineTuning(pl.LightningModule):
         self.lr_scheduler = lr_scheduler
         self.label_smoothing = label_smoothing
         self.class_names = list(class_names)
+        self.preprocessing = dict(preprocessing)
         num_classes = len(self.class_names)
         # Micro: the share of right images, which is what "accuracy" means in the paper, not the mean over classes.
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -85,8 +91,9 @@ class FineTuning(pl.LightningModule):
         self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint say which class is which."""
+        """Let the checkpoint say which class is which, and how images are prepared."""
         checkpoint["class_names"] = self.class_names
+        checkpoint["preprocessing"] = self.preprocessing
 
     def check_optimizer(self) -> None:
         """Build the optimizer and the schedule once, to no use but to see that they can be built.

@@ -77,6 +77,8 @@ class SharedNetwork:
             expected, logits = shared_copy(self._model, keep_in_place=True)(image.clone()), network(image)
         if not isinstance(expected, Tensor) or expected.ndim != 2:
             raise InputError(f"{type(self._model).__name__} must return logits (N, classes)")
+        if not torch.isfinite(expected).all():
+            raise InputError(f"{type(self._model).__name__} answers with NaN or infinite scores: check its weights")
         if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
             raise InputError(
                 f"{type(self._model).__name__} gives another result without in-place activations: a feature is used "

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from relsplit.errors import InputError
-from relsplit.files import append_lines, read_lines, replace_lines, write_text
+from relsplit.files import append_lines, read_lines, write_text
 from relsplit.runs.folder import CONFIG, claim_folder
 from relsplit.runs.records import SampleCurves, SampleRecord, SkippedSample
 
@@ -169,10 +169,11 @@ class SampleStore:
 
     def _replace(self, name: str, lines: list[str]) -> None:
         path = self.folder / name
+        text = "".join(f"{line}\n" for line in lines)
         if not lines:
             path.unlink(missing_ok=True)
-        elif self._shards(name) or not path.exists() or path.read_text(encoding="utf-8").split("\n")[:-1] != lines:
-            replace_lines(path, lines)
+        elif not path.exists() or path.read_bytes() != text.encode():
+            write_text(path, text)
 
     def _shards(self, name: str) -> list[Path]:
         stem, _, suffix = name.partition(".")

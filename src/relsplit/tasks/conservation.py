@@ -6,7 +6,6 @@ import pandas as pd
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from relsplit.data.dataset import collate_evaluation
@@ -18,8 +17,7 @@ from relsplit.runs.records import CONSERVATION
 from relsplit.tasks.setup.configuration import run_folder
 from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.settings import check_settings
-
-console = Console()
+from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
@@ -29,7 +27,7 @@ def run(cfg: DictConfig) -> None:
     places = ("input", "first_block", "last_block")
     gaps = ((frame[place] - frame["probability"]).abs() / frame["probability"] for place in places)
     largest = ", ".join(f"{place} {gap.max():.1e}" for place, gap in zip(places, gaps, strict=True))
-    console.print(f"largest gap: {largest} ({len(frame)} samples)\n{folder}", highlight=False, soft_wrap=True)
+    say(f"largest gap: {largest} ({len(frame)} samples)\n{folder}")
 
 
 def measure(cfg: DictConfig) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from rich.console import Console
 
 from relsplit.data.manifest import write_manifest
 from relsplit.errors import IncompleteRun
@@ -27,8 +26,7 @@ from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.resumption import begin, is_summarised
 from relsplit.tasks.setup.sample_maps import sample_maps
 from relsplit.tasks.setup.settings import check_settings
-
-console = Console()
+from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
@@ -62,11 +60,6 @@ def scores_line(summary: dict[str, Any], columns: Sequence[str], name: str) -> s
     known = [column for column in columns if summary[column] is not None]
     values = [f"{column} {summary[column]:.3f} ± {summary[f'{column}_stderr'] or 0:.3f}" for column in known]
     return f"{name}: {', '.join(values)}"
-
-
-def say(text: str) -> None:
-    """Print a line that a narrow terminal wraps."""
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def measure(cfg: DictConfig) -> Path:
@@ -106,7 +99,7 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
         begin(store, prepared, order)
     done = set(store.entries())
     protocols = ", ".join(config["protocol"])
-    say(f"[bold]{prepared.title}, {protocols}[/bold]: {len(done)} of {len(samples)} samples done, {folder}")
+    say(f"{len(done)} of {len(samples)} samples done, {folder}", title=f"{prepared.title}, {protocols}")
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
     if left:

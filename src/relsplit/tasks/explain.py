@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig
-from rich.console import Console
 
 from relsplit.data.catalogue import Sample
 from relsplit.errors import InputError
 from relsplit.runs.folder import check_folder, claim_folder, holding
 from relsplit.runs.maps import Maps, read_maps, write_maps
 from relsplit.runs.pictures import write_pictures
+from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import run_folder
+from relsplit.tasks.setup.explained_network import explained_network, is_to_be_trained
+from relsplit.tasks.setup.photographs import without_dataset
 from relsplit.tasks.setup.prepare import Prepared, choose_samples, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
 from relsplit.tasks.setup.settings import check_settings
-
-console = Console()
+from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
@@ -37,8 +38,8 @@ def measure(cfg: DictConfig) -> Path:
     """
     check_settings(cfg)
     own = photographs(cfg.task.images)
-    if own and cfg.explainer.target == "label":
-        raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
+    if own:
+        cfg = configured_for_photographs(cfg)
     shown = cfg.task.pictures
     prepared = prepare(cfg, lambda cfg, catalogue: own or choose_samples(cfg, catalogue)[:shown]).on_device()
     folder = run_folder("explain", prepared.config)
@@ -61,7 +62,7 @@ def explain(prepared: Prepared, folder: Path, own: bool) -> None:
     check_folder(folder, prepared.config)
     samples, names = prepared.samples, prepared.catalogue.class_names
     if not own and shows(folder, [sample.sample_id for sample in samples]):
-        console.print(f"explained before: {folder}", highlight=False, soft_wrap=True)
+        say(f"explained before: {folder}")
         return
     size = prepared.config["task"]["batch_size"]
     maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, size)
@@ -70,7 +71,22 @@ def explain(prepared: Prepared, folder: Path, own: bool) -> None:
     claim_folder(folder, prepared.config)
     write_maps(folder, maps)
     grid = write_pictures(folder, maps, title=prepared.title)
-    console.print(f"{len(samples)} maps: {grid}", highlight=False, soft_wrap=True)
+    say(f"{len(samples)} maps: {grid}")
+
+
+def configured_for_photographs(cfg: DictConfig) -> DictConfig:
+    """Return the configuration for photographs of the user's own, which need no dataset where the weights say enough.
+
+    Raises:
+        InputError: the label is to be explained, which nobody said, or the network cannot be used.
+    """
+    if cfg.explainer.target == "label":
+        raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
+    if is_to_be_trained(cfg):
+        explained_network(cfg, read_catalogue(cfg))
+    if cfg.model.name == "demo":
+        say("warning: the demo network knows drawn birds only; model=resnet50_imagenet knows photographs")
+    return without_dataset(cfg)
 
 
 def shows(folder: Path, sample_ids: Sequence[str]) -> bool:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from relsplit.errors import InputError
 from relsplit.reports.html import write_report
 from relsplit.tasks.setup.settings import check_settings
+from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> Path:
@@ -23,5 +23,5 @@ def run(cfg: DictConfig) -> Path:
         write_report(root, page, cfg.task.title)
     except OSError as error:
         raise InputError(f"{page} cannot be written ({error.strerror}): choose another with output_dir=") from error
-    Console().print(f"{page}", highlight=False)
+    say(str(page))
     return page

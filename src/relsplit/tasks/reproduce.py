@@ -16,7 +16,6 @@ from pathlib import Path
 
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.reports.html import write_report
@@ -27,8 +26,7 @@ from relsplit.runs.summary import SUMMARY, read_summary
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.sample_maps import maps_of_run
 from relsplit.tasks.setup.settings import check_settings
-
-console = Console()
+from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
@@ -57,7 +55,7 @@ def run(cfg: DictConfig) -> None:
     root = products_folder(plans[0])
     page = root / "report.html"
     write_report(root, page, f"{paper.title if paper else name}, {cfg.dataset.name}")
-    console.print(f"[bold]Report[/bold]: {page}", highlight=False, soft_wrap=True)
+    say(f"{page}", title="Report")
     if incomplete:
         raise IncompleteRun("; ".join(incomplete))
 
@@ -84,8 +82,7 @@ def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
     for position, row in enumerate(plan.rows, start=1):
         keys = [OmegaConf.to_yaml(config) for config in row.configs]
         if not measured.keys() >= set(keys):
-            heading = f"[bold]{reproduce.name} {position}/{len(plan.rows)}[/bold] {row.label}"
-            console.print(heading, highlight=False, soft_wrap=True)
+            say(row.label, title=f"{reproduce.name} {position}/{len(plan.rows)}")
         for key, config in zip(keys, row.configs, strict=True):
             if key not in measured:
                 measured[key] = measure(config)
@@ -109,8 +106,8 @@ def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
     for table in product.tables:
         print_table(table)
     for note in product.notes:
-        console.print(note, soft_wrap=True)
-    console.print(f"[bold]{reproduce.title}[/bold]: {folder}\n", highlight=False, soft_wrap=True)
+        say(note)
+    say(f"{folder}\n", title=reproduce.title)
     skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in _skipped(path)}
     if skipped:
         raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")

@@ -91,6 +91,11 @@ def module_path(node: fx.Node) -> str:
     return str(path)
 
 
+def layer_path(node: fx.Node) -> str:
+    """Return the path of the module that a node calls or, for a function, of the one that calls it."""
+    return str(node.target) if node.op == "call_module" else module_path(node)
+
+
 def describe(node: fx.Node) -> str:
     """Say which node this is and where, for an error message."""
     target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))

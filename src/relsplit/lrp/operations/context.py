@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from relsplit.lrp.graph.facts import Facts
 from relsplit.lrp.graph.functions import function_of
-from relsplit.lrp.graph.tracing import Traced, module_path
+from relsplit.lrp.graph.tracing import Traced, layer_path
 from relsplit.lrp.leaf_rules import LeafRule
 from relsplit.lrp.operations.operation import Evaluate
 from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
@@ -71,5 +71,4 @@ class Context:
         """Return the rule of a layer."""
         if node in self.facts.first_layers:
             return self.options.input_rule
-        path = str(node.target) if node.op == "call_module" else module_path(node)
-        return self.options.rules.rule_at(Place(path, self.facts.residuals_before[node]))
+        return self.options.rules.rule_at(Place(layer_path(node), self.facts.residuals_before[node]))

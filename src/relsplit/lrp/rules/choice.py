@@ -1,6 +1,6 @@
 """Understand LRP's options ``rule`` and ``input_rule``: a name, an object, or a mapping from layer names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -37,11 +37,31 @@ class ByName:
             InputError: no pattern matches.
         """
         for pattern, choice in self.choices.items():
-            if fnmatchcase(place.path, pattern) or place.path.startswith(pattern + "."):
+            if _matches(pattern, place.path):
                 return choice.rule_at(place)
         raise InputError(
             f"rule: no pattern matches layer '{place.path}': add a last entry '*' with the rule for the rest"
         )
+
+
+def check_patterns(choice: RuleChoice, paths: Sequence[str]) -> None:
+    """Check that every pattern of layer names fits one: what fits none is misspelt.
+
+    Args:
+        choice: of a network's rules.
+        paths: of the network's layers.
+
+    Raises:
+        InputError: a pattern fits no layer.
+    """
+    for pattern in choice.choices if isinstance(choice, ByName) else ():
+        if not any(_matches(pattern, path) for path in paths):
+            known = ", ".join(list(dict.fromkeys(path.partition(".")[0] for path in paths))[:12])
+            raise InputError(f"rule: no layer is called {pattern!r}: the network has {known}")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return fnmatchcase(path, pattern) or path.startswith(pattern + ".")
 
 
 def rule_choice(

@@ -36,6 +36,14 @@ def typed_command() -> str | None:
     return shlex.join(["python", "run.py", *HydraConfig.get().overrides.task])
 
 
+def is_typed(group: str) -> bool:
+    """Say whether the command line chose a group or one of its settings; False for a call from Python."""
+    if not HydraConfig.initialized():
+        return False
+    typed = HydraConfig.get().overrides.task
+    return any(text.lstrip("+~").startswith((f"{group}=", f"{group}.", f"{group}@")) for text in typed)
+
+
 def explainer_title(config: dict[str, Any]) -> str:
     """Return the name of the explainer, with the splitting where it has one: "ours-ratio", "grad_cam"."""
     split = split_name(config)

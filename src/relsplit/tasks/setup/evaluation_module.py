@@ -63,7 +63,8 @@ class EvaluationModule(pl.LightningModule):
         """This process's share: every ``world_size``-th batch."""
         return DataLoader(
             self.dataset,  # type: ignore[arg-type]  # the collate function turns its items into batches
-            batch_sampler=self.batches[self.trainer.global_rank :: self.trainer.world_size],
+            # A process without a share gets a batch without samples: Lightning wants one.
+            batch_sampler=self.batches[self.trainer.global_rank :: self.trainer.world_size] or [[]],
             collate_fn=collate_evaluation,
             num_workers=self.config["dataset"]["num_workers"],
         )

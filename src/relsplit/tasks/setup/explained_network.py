@@ -1,7 +1,6 @@
 """The network that a task explains: with its weights, which are trained first where that is small work."""
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
@@ -9,8 +8,10 @@ from torch import nn
 from relsplit.data.catalogue import Catalogue
 from relsplit.errors import InputError
 from relsplit.models.build import initial_model, load_model
+from relsplit.models.checkpoint import checkpoint_class_names, read_checkpoint
 from relsplit.runs.folder import CONFIG
-from relsplit.runs.summary import SUMMARY, read_summary
+from relsplit.runs.summary import SUMMARY
+from relsplit.tasks.setup.catalogue import ordered
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
 from relsplit.tasks.setup.training import BEST, train, training_folder
@@ -23,28 +24,44 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
     is left alone.
 
     Raises:
-        InputError: the model cannot be used, it was trained on other classes, or the explainer's options are wrong.
+        InputError: the model cannot be used, or the explainer's options are wrong.
     """
-    folder = training_folder(cfg)
-    if cfg.model.checkpoint is not None and Path(cfg.model.checkpoint).resolve() == (folder / BEST).resolve():
-        unfinished = (folder / CONFIG).is_file() and not (folder / SUMMARY).is_file()
-        if cfg.model.get("train_if_missing", False) and (unfinished or not (folder / BEST).is_file()):
-            # Training takes minutes: wrong options of the explainer shall show before it.
-            ConfiguredExplainer(resolved(cfg), initial_model(cfg, catalogue.num_classes).eval())
-            train(cfg)
-        if (folder / SUMMARY).is_file():
-            _check_classes(folder, read_summary(folder), catalogue)
+    if is_to_be_trained(cfg):
+        # Training takes minutes: wrong options of the explainer shall show before it.
+        ConfiguredExplainer(resolved(cfg), initial_model(cfg, catalogue.num_classes).eval())
+        train(cfg)
     return load_model(cfg, catalogue.num_classes)
 
 
-def _check_classes(folder: Path, summary: dict[str, Any], catalogue: Catalogue) -> None:
-    """The default checkpoint is named by dataset= and model=; another dataset.root may hold other classes."""
-    if "class_names" not in summary:
-        raise InputError(f"{folder} does not say which classes were learned: delete the folder and train again")
-    learned, asked = summary["class_names"], list(catalogue.class_names)
-    if learned != asked:
-        first, other = next((a, b) for a, b in zip([*learned, None], [*asked, None], strict=False) if a != b)
+def is_to_be_trained(cfg: DictConfig) -> bool:
+    """Say whether the network is one that :func:`explained_network` trains."""
+    folder = training_folder(cfg)
+    if cfg.model.checkpoint is None or not cfg.model.get("train_if_missing", False):
+        return False
+    unfinished = (folder / CONFIG).is_file() and not (folder / SUMMARY).is_file()
+    missing = unfinished or not (folder / BEST).is_file()
+    return missing and Path(cfg.model.checkpoint).resolve() == (folder / BEST).resolve()
+
+
+def labelled_as_learned(cfg: DictConfig, catalogue: Catalogue) -> Catalogue:
+    """Return the dataset with its labels in the order in which the checkpoint's network learned the classes.
+
+    ``dataset.class_names`` says it better, and a checkpoint that says nothing is taken at its word.
+
+    Raises:
+        InputError: the checkpoint cannot be read, or its network learned other classes.
+    """
+    if cfg.dataset.class_names is not None or cfg.model.checkpoint is None or is_to_be_trained(cfg):
+        return catalogue
+    path = Path(cfg.model.checkpoint)
+    learned = checkpoint_class_names(path, read_checkpoint(path)) if path.is_file() else None
+    if learned is None or len(learned) != catalogue.num_classes:  # loading says that the number is another
+        return catalogue
+    if set(learned) != set(catalogue.class_names):
+        other = next(name for name in learned if name not in catalogue.class_names)
         raise InputError(
-            f"{folder / BEST} was trained on other classes ({first!r} where the dataset has {other!r}): give "
-            "model.checkpoint=FILE, or train with task=train and another output_dir"
+            f"{path} was trained on other classes ({other!r} is none of the dataset's): give model.checkpoint=FILE, "
+            "train with task=train and another output_dir, or say with dataset.class_names how the classes are called "
+            "in the order of the network's outputs"
         )
+    return ordered(catalogue, learned)

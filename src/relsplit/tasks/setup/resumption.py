@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from relsplit.data.readable import check_readable
 from relsplit.errors import InputError
 from relsplit.runs.folder import CONFIG
@@ -13,6 +11,7 @@ from relsplit.runs.store import CURVES, Entry, SampleStore
 from relsplit.runs.summary import read_summary
 from relsplit.tasks.setup.configuration import targets
 from relsplit.tasks.setup.prepare import Prepared
+from relsplit.tasks.setup.terminal import say
 
 
 def begin(store: SampleStore, prepared: Prepared, order: Sequence[str]) -> None:
@@ -28,10 +27,7 @@ def begin(store: SampleStore, prepared: Prepared, order: Sequence[str]) -> None:
             check_readable(prepared.samples, dataset["num_workers"])
         return
     if damaged := store.damaged():
-        Console().print(
-            f"warning: {damaged} lines of {folder / CURVES} are damaged: their samples are measured again",
-            soft_wrap=True,
-        )
+        say(f"warning: {damaged} lines of {folder / CURVES} are damaged: their samples are measured again")
     changed = changed_since(store.entries(), prepared)
     if changed and prepared.config["task"]["on_change"] == "refuse":
         reasons = "; ".join(sorted(set(changed.values())))

@@ -11,7 +11,6 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
@@ -22,7 +21,7 @@ from relsplit.errors import InputError
 from relsplit.models.build import initial_model
 from relsplit.models.callbacks import EpochProgress, MetricsTable, StepSeed
 from relsplit.models.checkpoint import load_checkpoint, read_checkpoint
-from relsplit.models.fine_tuning import FineTuning
+from relsplit.models.fine_tuning import PREPROCESSING, FineTuning
 from relsplit.models.whole_checkpoints import WholeCheckpoints
 from relsplit.runs.dashboard import wandb_options
 from relsplit.runs.folder import CONFIG, check_folder, claim_folder, holding
@@ -40,6 +39,7 @@ from relsplit.tasks.setup.lightning import (
     quiet_lightning,
 )
 from relsplit.tasks.setup.settings import NOT_TRAINER, check_settings
+from relsplit.tasks.setup.terminal import say
 
 BEST, LAST, METRICS = "best.ckpt", "last.ckpt", "metrics.csv"
 
@@ -80,7 +80,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         check_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder)
-        _say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+        say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
     catalogue = read_catalogue(cfg)
@@ -116,7 +116,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if trainer.is_global_zero:
         write_summary(folder, summary)
     _warn_if_at_chance(float(best["val_accuracy"]), len(data.samples["val"]), catalogue.num_classes)
-    _say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+    say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
     return summary
 
 
@@ -168,6 +168,7 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
     return FineTuning(
         initial_model(cfg, len(class_names)),
         class_names,
+        {key: value for key, value in resolved(cfg.dataset).items() if key in PREPROCESSING},
         optimizer=build(settings["optimizer"], "trainer.optimizer"),
         lr_scheduler=schedule,
         label_smoothing=settings["label_smoothing"],
@@ -235,7 +236,7 @@ def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLo
         logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder), **options)
         logger.log_hyperparams(config)
     except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
-        _say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
+        say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
         return False
     return logger
 
@@ -250,7 +251,7 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
     if last.is_file():
         # Lightning before 2.6 unpickles whatever the file holds, so it is first read the safe way.
         state = read_checkpoint(last)
-        _say(f"resuming after epoch {state['epoch'] + 1}: {last}")
+        say(f"resuming after epoch {state['epoch'] + 1}: {last}")
         resume = {"ckpt_path": str(last)}
         if "weights_only" in inspect.signature(trainer.fit).parameters:
             resume["weights_only"] = True
@@ -265,7 +266,7 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
 def _warn_if_at_chance(accuracy: float, count: int, num_classes: int) -> None:
     chance = 1 / num_classes
     if accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / count):
-        _say(
+        say(
             f"warning: the best validation accuracy, {100 * accuracy:.1f} % of {count} images, is no better than "
             f"chance ({100 * chance:.1f} %): start from pretrained weights (model.weights), change "
             "trainer.optimizer.lr, or add images"
@@ -275,9 +276,4 @@ def _warn_if_at_chance(accuracy: float, count: int, num_classes: int) -> None:
 def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:
     steps = num_train * cfg.trainer.max_epochs // cfg.trainer.batch_size
     if trainer.strategy.root_device.type == "cpu" and cfg.dataset.image_size >= 128 and steps > _MANY_STEPS:
-        _say(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, flush=True)
+        say(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
