@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, rows: list[Measured]
         compare([Measured("mixed", (*rows[0].folders, *longer.folders))], "demo")
     with pytest.raises(InputError, match="none of its rows"):
         compare(rows, "demo", reference="nobody")
-    with pytest.raises(InputError, match="finish its evaluation"):
+    with pytest.raises(InputError, match="finish its run"):
         compare([Measured("absent", (tmp_path / "absent",))], "demo")
 
 

@@ -37,12 +37,12 @@ def compare(
         reference: label of the row that all others are compared with; None compares with none.
 
     Returns:
-        One line per protocol and row: ``protocol, method, control, num_samples, num_checkpoints``; for each score its
-        mean, ``_error`` (standard error over samples, or standard deviation over checkpoints), ``_best``, ``_paper``,
-        ``_paper_std``, ``_paper_best`` and ``_difference`` (measured - paper; empty when the paper measured another
-        data set); ``versus_reference`` with ``_low`` and ``_high`` (95% paired bootstrap of the ID score);
-        ``beaten_by`` and ``clearly_beaten_by``: controls with a higher mean ID score, and those whose 95% interval
-        lies above zero.
+        One line per protocol and row: ``protocol, method, control, num_samples, num_checkpoints, flat_maps`` (how many
+        maps are constant, over all checkpoints); for each score its mean, ``_error`` (standard error over samples, or
+        standard deviation over checkpoints), ``_best``, ``_paper``, ``_paper_std``, ``_paper_best`` and ``_difference``
+        (measured - paper; empty when the paper measured another data set); ``versus_reference`` with ``_low`` and
+        ``_high`` (95% paired bootstrap of the ID score); ``beaten_by`` and ``clearly_beaten_by``: controls with a
+        higher mean ID score, and those whose 95% interval lies above zero.
 
     Raises:
         InputError: rows on different samples, no common protocol, or an unknown reference.
@@ -119,6 +119,7 @@ def _line(row: Measured, protocol: str, rows: Sequence[Measured], reference: Mea
         "control": row.control,
         "num_samples": len(row.samples[0]),
         "num_checkpoints": len(row.folders),
+        "flat_maps": row.flat_maps,
     }
     for score in SCORES:
         line[score] = row.mean(score, protocol)
@@ -164,6 +165,7 @@ def _paper_columns(dataset: str, published: PublishedTable | None) -> tuple[str,
 
 def _cells(line: dict[Any, Any], beside: Sequence[str]) -> list[Cell]:
     mark = " ‡" if line["clearly_beaten_by"] else " †" if line["beaten_by"] else ""
+    mark += " §" if line["flat_maps"] else ""
     cells = [words(f"{line['method']}{mark}")]
     for score in SCORES:
         cells.append(number(line[score], line[f"{score}_error"], bold=line[f"{score}_best"]))
@@ -204,6 +206,9 @@ def _notes(block: pd.DataFrame, dataset: str, published: PublishedTable | None) 
             by_controls = flagged.groupby(column, sort=False)["method"].agg(", ".join)
             found = "; ".join(f"{controls} above {methods}" for controls, methods in by_controls.items())
             notes.append(f"{mark} {wording}: {found}.")
+    if len(flat := block[block["flat_maps"] > 0]):
+        counts = ", ".join(f"{line['method']} {line['flat_maps']}" for line in flat.to_dict("records"))
+        notes.append(f"§ some maps are constant, so that their scores mean nothing: {counts}.")
     return notes
 
 

@@ -11,16 +11,18 @@ from string import Template
 from typing import Any
 
 import numpy as np
+import yaml
 
 from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.reports.html_tables import attributes_table, evaluations_table, titled_table
-from relsplit.reports.product import PRODUCT
+from relsplit.reports.product import PRODUCT, read_product
 from relsplit.reports.text_table import TextTable
+from relsplit.runs.folder import read_config
 from relsplit.runs.records import SCORES
 from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.runs.store import SAMPLES, read_samples
-from relsplit.runs.summary import SUMMARY, read_summary, score_column
+from relsplit.runs.summary import EVALUATION, SUMMARY, read_summary, score_column
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def write_report(root: Path, path: Path, title: str) -> None:
     Raises:
         InputError: there is nothing to report.
     """
-    products = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in sorted(root.rglob(PRODUCT))]
+    products = [(file.parent, read_product(file.parent)) for file in sorted(root.rglob(PRODUCT))]
     products.sort(key=lambda found: _place(found[1]))
     rows: dict[Path, dict[str, Any]] = {}  # the first row that shows a run names it
     for folder, product in products:
@@ -53,7 +55,7 @@ def write_report(root: Path, path: Path, title: str) -> None:
     gone = [run for run in rows if not run.exists()]
     folders = dict.fromkeys([*rows, *(file.parent.resolve() for file in sorted(root.rglob(SUMMARY)))])
     evaluations = [
-        Evaluation(folder, read_summary(folder))
+        Evaluation(folder, read_summary(folder, EVALUATION))
         for folder in folders
         if (folder / SUMMARY).exists() and (folder / SAMPLES).exists()
     ]
@@ -127,7 +129,10 @@ def _product(folder: Path, product: dict[str, Any]) -> str:
 
 
 def _picture(path: Path, text: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    try:
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): reproduce {path.parent.name} again") from error
     return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
 
 
@@ -141,7 +146,7 @@ def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
     return {
         "name": name,
         "command": command or summary.get("command") or "called from Python with the configuration below",
-        "config": (folder / "config.yaml").read_text(encoding="utf-8"),
+        "config": yaml.safe_dump(read_config(folder), sort_keys=False, allow_unicode=True),
         "columns": columns,
         "samples": [
             [None if value != value else value for value in row] for row in samples[columns].round(4).values.tolist()

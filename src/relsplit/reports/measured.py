@@ -12,7 +12,7 @@ import pandas as pd
 from relsplit.errors import InputError
 from relsplit.runs.statistics import Values, standard_deviation, standard_error
 from relsplit.runs.store import read_samples
-from relsplit.runs.summary import read_summary, score_column
+from relsplit.runs.summary import EVALUATION, FLAT, read_summary, score_column
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Measured:
     @cached_property
     def summaries(self) -> list[dict[str, Any]]:
         """``summary.json`` of each folder."""
-        return [read_summary(folder) for folder in self.folders]
+        return [read_summary(folder, EVALUATION) for folder in self.folders]
 
     @cached_property
     def samples(self) -> list[pd.DataFrame]:
@@ -57,6 +57,11 @@ class Measured:
     def protocols(self) -> list[str]:
         """Names of the protocols that were scored, the primary first."""
         return list(self.summaries[0]["protocols"])
+
+    @property
+    def flat_maps(self) -> int:
+        """How many of the maps are constant, so that their scores mean nothing."""
+        return sum(int(frame[FLAT].sum()) for frame in self.samples)
 
     def scores(self, score: str, protocol: str) -> pd.Series:
         """One value per sample, indexed by sample id; with several checkpoints their mean."""

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.reports.measured import Measured
 from relsplit.reports.published import Paper
@@ -17,6 +18,17 @@ from relsplit.reports.text_table import TextTable, to_latex, to_markdown
 from relsplit.runs.maps import Maps
 
 PRODUCT = "product.json"
+_DESCRIPTION = {
+    "name": str,
+    "title": str,
+    "paper": str | None,
+    "dataset": str,
+    "command": str,
+    "tables": list,
+    "figures": list,
+    "notes": list,
+    "rows": list,
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,25 @@ def write_product(folder: Path, product: Product, description: dict[str, Any], r
         ],
     }
     write_text(folder / PRODUCT, json.dumps(content, indent=2) + "\n")
+
+
+def read_product(folder: Path) -> dict[str, Any]:
+    """Read ``product.json``.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = folder / PRODUCT
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [key for key, kind in _DESCRIPTION.items() if not isinstance(content[key], kind)]
+        _ = [TextTable.from_dict(table) for table in content["tables"]]
+        _ = [(row["label"], row["command"], [Path(run) for run in row["folders"]]) for row in content["rows"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = [" ".join(str(error).split())[:80]]
+    if wrong:
+        raise InputError(f"{path} is damaged ({wrong[0]}): delete it and reproduce {folder.name} again")
+    return content
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:

@@ -1,5 +1,7 @@
 """Attribution maps of a few samples with what a figure needs beside them, in one file."""
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -50,16 +52,20 @@ def read_maps(folder: Path) -> Maps:
     """Read ``maps.npz``.
 
     Raises:
-        InputError: the folder has none, or a part is missing in it.
+        InputError: the folder has none, or it is damaged.
     """
     path = folder / MAPS
     if not path.exists():
         raise InputError(f"{folder} has no {MAPS}: explain its samples first")
-    with np.load(path, allow_pickle=False) as content:
-        missing = [field.name for field in fields(Maps) if field.name not in content]
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(missing)}: delete it and explain its samples again")
-        return Maps(**{field.name: content[field.name] for field in fields(Maps)})
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            maps = Maps(**{field.name: content[field.name] for field in fields(Maps)})
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
+    if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
+        raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
+    return maps
 
 
 def joined(parts: Sequence[Maps]) -> Maps:

@@ -180,6 +180,33 @@ class SampleStore:
         return sorted(self.folder.glob(f"{stem}.rank*.{suffix}"))
 
 
+class Journal:
+    """The rows of a run that goes on, read as they come, whichever process writes them.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: dict[str, dict[str, Any]] = {}
+        self._read: dict[Path, int] = {}
+
+    def is_longer(self) -> bool:
+        """Read what was appended since the last time into ``rows``; say whether there was anything."""
+        before = len(self.rows)
+        stem, _, suffix = CURVES.partition(".")
+        for path in self.folder.glob(f"{stem}*.{suffix}"):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                text, newline, _ = file.read().rpartition(b"\n")
+            self._read[path] = self._read.get(path, 0) + len(text) + len(newline)
+            for line in text.decode("utf-8", errors="backslashreplace").split("\n"):
+                if entry := _entry(line):
+                    self.rows[entry.sample_id] = entry.row
+        return len(self.rows) > before
+
+
 def read_samples(folder: Path) -> pd.DataFrame:
     """Return the rows of a run folder, every number exactly as it was measured.
 

@@ -15,6 +15,26 @@ from relsplit.runs.statistics import standard_error
 
 SUMMARY = "summary.json"
 FLAT = "flat_map"
+REMEDY = "delete it and start its run again, which goes on where it ended"
+EVALUATION = {
+    "explainer": str,
+    "split": str | None,
+    "dataset": str,
+    "model": str,
+    "protocol": str,
+    "protocols": list,
+    "seed": int,
+    "num_samples": int,
+    "accuracy": float,
+    "forward_equivalents": int | float | None,
+    "seconds_per_sample": float,
+    "flat_maps": int,
+    "skipped": list,
+    "versions": dict,
+    "hardware": dict,
+    **dict.fromkeys(SCORES, float),
+}
+TRAINING = {"accuracy": float, "class_names": list}
 _NOT_AVERAGED = ("sample_id", "path", "label", "predicted", "seconds", FLAT)
 
 
@@ -38,8 +58,7 @@ def summarise(samples: pd.DataFrame, description: Mapping[str, Any]) -> dict[str
         error = standard_error(values)
         summary[name] = float(values.mean()) if len(values) else None
         summary[f"{name}_stderr"] = None if math.isnan(error) else error
-    if FLAT in samples:
-        summary["flat_maps"] = int(samples[FLAT].sum())
+    summary["flat_maps"] = int(samples[FLAT].sum())
     summary["seconds_per_sample"] = float(samples["seconds"].median())
     return summary
 
@@ -61,14 +80,24 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     write_text(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
+def read_summary(folder: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     """Read ``summary.json``.
 
+    Args:
+        folder: of the run.
+        what: keys that the kind of run leaves, and their types: ``EVALUATION`` or ``TRAINING``.
+
     Raises:
-        InputError: the folder has none, because the run is not finished or is no evaluation.
+        InputError: the folder has none, because the run is not finished or is of another kind, or it is damaged.
     """
     path = folder / SUMMARY
-    if not path.exists():
-        raise InputError(f"{folder} has no {SUMMARY}: finish its evaluation first")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [key for key, kind in what.items() if not isinstance(content[key], kind)]
+    except FileNotFoundError:
+        raise InputError(f"{folder} has no {SUMMARY}: finish its run first") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())[:80]}): {REMEDY}") from error
+    if wrong:
+        raise InputError(f"{path} is damaged ({wrong[0]}={content[wrong[0]]!r}): {REMEDY}")
     return content

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from relsplit.data.manifest import write_manifest
 from relsplit.errors import IncompleteRun
-from relsplit.runs.dashboard import publish
+from relsplit.runs.dashboard import opened
+from relsplit.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.runs.folder import check_folder, holding
 from relsplit.runs.identity import config_hash
 from relsplit.runs.maps import write_maps
@@ -18,8 +19,8 @@ from relsplit.runs.pictures import write_pictures
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.records import SCORES
 from relsplit.runs.store import SampleStore
-from relsplit.runs.summary import further_metrics, read_summary, score_column, summarise, write_summary
-from relsplit.tasks.setup.configuration import run_folder, split_name, typed_command
+from relsplit.runs.summary import EVALUATION, further_metrics, read_summary, score_column, summarise, write_summary
+from relsplit.tasks.setup.configuration import explainer_title, run_folder, split_name, typed_command
 from relsplit.tasks.setup.evaluation_module import EvaluationModule
 from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, first_process, run_test
 from relsplit.tasks.setup.prepare import Prepared, prepare
@@ -39,7 +40,7 @@ def run(cfg: DictConfig) -> None:
     folder = measure(cfg)
     if not first_process():
         return
-    summary = read_summary(folder)
+    summary = read_summary(folder, EVALUATION)
     for protocol in summary["protocols"]:
         say(scores_line(summary, [score_column(name, protocol, summary["protocols"]) for name in SCORES], protocol))
     if further := further_metrics(summary):
@@ -102,17 +103,24 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
     say(f"{len(done)} of {len(samples)} samples done, {folder}", title=f"{prepared.title}, {protocols}")
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
-    if left:
-        run_test(trainer, EvaluationModule(prepared.network, config, prepared.dataset, left, store))
+    module = EvaluationModule(prepared.network, config, prepared.dataset, left, store)
     if not first_process():
+        if left:
+            run_test(trainer, module)
         return
-    if left or not is_summarised(folder, len(done)):
+    if not left and is_summarised(folder, len(done)):
+        return
+    with opened(evaluation_dashboard(folder, config, explainer_title(config))) as dashboard:
+        if left:
+            with watched(dashboard, folder, len(samples)):
+                run_test(trainer, module)
         store.merge(order)
         write_manifest(folder / "manifest.csv", samples, prepared.catalogue)
         illustrate(store, prepared.on_device())
         cost = prepared.explainer.explainer.forward_equivalents
-        write_summary(folder, summarise(store.samples(), describe(config, cost, trainer, store)))
-        publish(folder, config, read_summary(folder))
+        summary = summarise(store.samples(), describe(config, cost, trainer, store))
+        write_summary(folder, summary)
+        publish(dashboard, folder, summary)
 
 
 def fixed_batches(count: int, size: int) -> list[list[int]]:

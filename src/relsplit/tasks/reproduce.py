@@ -21,8 +21,11 @@ from relsplit.errors import IncompleteRun, InputError
 from relsplit.reports.html import write_report
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, ProductMaker, write_product
+from relsplit.reports.product_dashboard import product_dashboard, show_product, show_report
 from relsplit.reports.text_table import print_table
-from relsplit.runs.summary import SUMMARY, read_summary
+from relsplit.runs.dashboard import Dashboard, opened
+from relsplit.runs.summary import EVALUATION, SUMMARY, read_summary
+from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.sample_maps import maps_of_run
 from relsplit.tasks.setup.settings import check_settings
@@ -39,33 +42,43 @@ def run(cfg: DictConfig) -> None:
     check_settings(cfg)
     name = experiment_name()
     if not cfg.reproduce.experiments:
-        carry_out(plan(cfg, name, typed_overrides()), {})
+        alone = plan(cfg, name, typed_overrides())
+        with opened(dashboard_of(alone)) as dashboard:
+            carry_out(alone, {}, dashboard)
         return
     home = name.rpartition("/")[0]
     paths = [f"{home}/{each}" if home else str(each) for each in cfg.reproduce.experiments]
     plans = [plan_experiment(path, cfg.output_dir) for path in paths]
     incomplete = []
     measured: dict[str, Path] = {}
-    for each in plans:
-        try:
-            carry_out(each, measured)
-        except IncompleteRun as error:  # its product is written; the others and the report shall be, too
-            incomplete.append(str(error))
-    paper = paper_of(cfg, name)
-    root = products_folder(plans[0])
-    page = root / "report.html"
-    write_report(root, page, f"{paper.title if paper else name}, {cfg.dataset.name}")
+    with opened(dashboard_of(plans[0])) as dashboard:
+        for each in plans:
+            try:
+                carry_out(each, measured, dashboard)
+            except IncompleteRun as error:  # its product is written; the others and the report shall be, too
+                incomplete.append(str(error))
+        paper = paper_of(cfg, name)
+        root = products_folder(plans[0])
+        page = root / "report.html"
+        write_report(root, page, f"{paper.title if paper else name}, {cfg.dataset.name}")
+        show_report(dashboard, page)
     say(f"{page}", title="Report")
     if incomplete:
         raise IncompleteRun("; ".join(incomplete))
 
 
-def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
+def dashboard_of(plan: Plan) -> Dashboard:
+    """Return the dashboard of the products of a paper on a dataset."""
+    return product_dashboard(products_folder(plan), resolved(plan.config), plan.paper.name if plan.paper else None)
+
+
+def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Path:
     """Measure the rows that are not measured yet and write the product.
 
     Args:
         plan: of the experiment.
         measured: folders of what this process has measured already, by configuration; what is measured now is added.
+        dashboard: that the product is shown on, too.
 
     Returns:
         Folder of the product, with the table as CSV, Markdown and LaTeX, the figures as PDF and PNG, and
@@ -103,6 +116,7 @@ def carry_out(plan: Plan, measured: dict[str, Path]) -> Path:
         "command": plan.command,
     }
     write_product(folder, product, description, rows)
+    show_product(dashboard, folder, reproduce.name, product, rows)
     for table in product.tables:
         print_table(table)
     for note in product.notes:
@@ -125,5 +139,5 @@ def _skipped(folder: Path) -> list[dict[str, str]]:
     """Samples that an evaluation could not read; none for what is no evaluation."""
     if not (folder / SUMMARY).exists():
         return []
-    skipped: list[dict[str, str]] = read_summary(folder)["skipped"]
+    skipped: list[dict[str, str]] = read_summary(folder, EVALUATION)["skipped"]
     return skipped

@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from relsplit.errors import InputError
+from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
 from relsplit.tasks.setup.settings import check_settings
 
@@ -93,13 +94,14 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
+    group = dashboard_group(paper.name if paper else None, cfg.dataset.name)
     rows = []
     composed: dict[tuple[str, ...], tuple[DictConfig, ...]] = {}  # rows of an audit repeat, and composing takes a while
     for entry in [*listed, *controls]:
         overrides = [f"task={reproduce.row_task}", *typed, *entry["overrides"]]
         if tuple(overrides) not in composed:
             try:
-                composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds)
+                composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds, group)
             except (HydraException, InputError) as error:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
@@ -159,11 +161,13 @@ def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -
     return Row(entry["label"], known.get("paper_row"), known.get("control", False), traits, command, configs)
 
 
-def _row_configs(overrides: list[str], seeds: Sequence[int]) -> tuple[DictConfig, ...]:
-    """Ordinary configurations, as if the row had been started alone, one per seed."""
+def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tuple[DictConfig, ...]:
+    """Ordinary configurations, as if the row had been started alone, one per seed; they share a dashboard group."""
     composed = _compose(overrides)
     with open_dict(composed):
         del composed["reproduce"]
+        if composed.logger and "group" not in composed.logger:
+            composed.logger.group = group
     composed.output_dir = None
     configs = []
     for seed in seeds:

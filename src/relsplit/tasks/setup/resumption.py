@@ -8,7 +8,7 @@ from relsplit.errors import InputError
 from relsplit.runs.folder import CONFIG
 from relsplit.runs.provenance import is_changed, made_with
 from relsplit.runs.store import CURVES, Entry, SampleStore
-from relsplit.runs.summary import read_summary
+from relsplit.runs.summary import EVALUATION, read_summary
 from relsplit.tasks.setup.configuration import targets
 from relsplit.tasks.setup.prepare import Prepared
 from relsplit.tasks.setup.terminal import say
@@ -65,6 +65,6 @@ def changed_since(entries: Mapping[str, Entry], prepared: Prepared) -> dict[str,
 def is_summarised(folder: Path, done: int) -> bool:
     """Say whether the summary of so many samples is there, whole."""
     try:
-        return int(read_summary(folder)["num_samples"]) == done
-    except (InputError, KeyError, TypeError, ValueError):
+        return bool(read_summary(folder, EVALUATION)["num_samples"] == done)
+    except InputError:
         return False

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -15,6 +14,7 @@ from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.dataset import EvaluationDataset, collate_evaluation
 from relsplit.data.transforms import Normalization
 from relsplit.errors import InputError
+from relsplit.runs.folder import read_config
 from relsplit.runs.identity import without_identity
 from relsplit.runs.maps import Maps, joined
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
@@ -75,7 +75,7 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
     Raises:
         InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
     """
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config = read_config(run)
     config["dataset"]["on_bad_image"] = "skip"
 
     def choose(cfg: DictConfig, catalogue: Catalogue) -> list[Sample]:

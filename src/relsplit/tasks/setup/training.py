@@ -27,7 +27,7 @@ from relsplit.runs.dashboard import wandb_options
 from relsplit.runs.folder import CONFIG, check_folder, claim_folder, holding
 from relsplit.runs.identity import config_hash, with_digests
 from relsplit.runs.provenance import hardware, versions
-from relsplit.runs.summary import SUMMARY, read_summary, write_summary
+from relsplit.runs.summary import SUMMARY, TRAINING, read_summary, write_summary
 from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import resolved
@@ -79,7 +79,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if (folder / LAST).is_file() or (folder / SUMMARY).is_file():
         check_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
-        summary = read_summary(folder)
+        summary = read_summary(folder, TRAINING)
         say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
@@ -233,7 +233,7 @@ def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLo
         return False
     name = f"train-{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
     try:
-        logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder), **options)
+        logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder.resolve()), **options)
         logger.log_hyperparams(config)
     except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
         say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
