@@ -131,7 +131,7 @@ def test_untraceable_leaf_with_a_rule_of_its_own() -> None:
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Clip(), nn.Flatten(), nn.Linear(4 * 36, 3))
     with pytest.raises(UnsupportedModelError, match="leaves"):
-        LRP(model)
+        LRP(model).attribute(images(1, 8))
     relevance, sums = LRP(model, leaves={Clip: "pass"}).attribute(images(1, 8), return_sums=True)
     assert torch.allclose(relevance.flatten(1).sum(1), sums["output"], rtol=1e-5)
 
@@ -183,7 +183,7 @@ def test_models_that_cannot_be_used() -> None:
             return torch.fft.fft2(x).real.mean((2, 3))
 
     with pytest.raises(UnsupportedModelError, match="has no relevance rule: supported are"):
-        LRP(Strange())
+        LRP(Strange()).attribute(images())
     with pytest.raises(InputError, match="class scores"):
         LRP(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())).attribute(images())
     with pytest.raises(InputError, match="Module"):

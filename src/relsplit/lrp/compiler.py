@@ -6,10 +6,9 @@ from relsplit.lrp.graph.facts import analyse
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, layer_path
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context, Options
-from relsplit.lrp.operations.index_map import IndexMap
-from relsplit.lrp.operations.operation import KeepsSupport, Operation
-from relsplit.lrp.operations.pass_through import PassThrough
-from relsplit.lrp.operations.plain import Plain
+from relsplit.lrp.operations.gate import Gate
+from relsplit.lrp.operations.operation import Operation
+from relsplit.lrp.operations.plain import Plain, Refused
 from relsplit.lrp.program import Program
 from relsplit.lrp.rules.choice import check_patterns
 
@@ -26,51 +25,53 @@ def compile_model(traced: Traced, options: Options) -> Program:
     nodes = list(traced.graph.nodes)
     result = nodes[-1].args[0]
     if not isinstance(result, fx.Node) or result not in facts.dependent:
-        raise UnsupportedModelError(
-            "the model must return one tensor of class scores that depends on its image: wrap it in a module that "
-            f"returns it alone (it returns {type(result).__name__})"
-        )
+        raise UnsupportedModelError("the model must return one tensor of class scores that depends on its image")
     operations: dict[fx.Node, Operation] = {}
-    reached = {result}
+    reached, perhaps = {result}, set[fx.Node]()
     for node in reversed(nodes[:-1]):
         if node.op == "placeholder":
             continue
-        if node in reached:
-            operations[node] = _operation(node, context)
-            reached.update(operations[node].sources)
+        if node in reached | perhaps:
+            operations[node] = _operation(node, context, refuse=node in reached)
+            # The sizes of two factors, known with the images, say which of them is the signal.
+            surely = node in reached and not (isinstance(operations[node], Gate) and len(operations[node].sources) > 1)
+            (reached if surely else perhaps).update(operations[node].sources)
         else:
             operations[node] = Plain(node, context.evaluate(node))
     operations = dict(reversed(operations.items()))
     check_patterns(options.rules, [path for path in map(layer_path, nodes) if path])
     image = next(node for node in nodes if node.op == "placeholder")
     return Program(
-        image, result, operations, _padded(operations, context), _releases(nodes, result, context),
-        _places(image, result, context),
+        image, result, operations, _partial(operations, context), _releases(nodes, result, context),
+        all(operation.conserves for operation in operations.values()), _places(image, result, context),
     )  # fmt: skip
 
 
-def _operation(node: fx.Node, context: Context) -> Operation:
+def _operation(node: fx.Node, context: Context, refuse: bool) -> Operation:
     build = OPERATIONS.find(context.kind(node))
     operation = None if build is None else build(node, context)
+    if operation is None and not refuse:
+        return Refused(node, context.evaluate(node), _no_rule(node))
     if operation is None:
-        raise UnsupportedModelError(
-            f"{describe(node)} has no relevance rule: supported are convolutions, linear layers, pooling, "
-            "normalisation, activations, additions, gates, and reshaping; give the module that holds it a rule in "
-            "LRP(leaves={ItsClass: rule})"
-        )
+        raise UnsupportedModelError(_no_rule(node))
     return operation
 
 
-def _padded(operations: dict[fx.Node, Operation], context: Context) -> dict[fx.Node, KeepsSupport]:
-    """Nodes that pad, and those that hand padding on."""
-    padded: dict[fx.Node, KeepsSupport] = {}
+def _no_rule(node: fx.Node) -> str:
+    return (
+        f"{describe(node)} has no relevance rule: supported are convolutions, linear layers, pooling, normalisation, "
+        "activations, additions, gates, attention, and reshaping; give the module that holds it a rule in "
+        "LRP(leaves={ItsClass: rule})"
+    )
+
+
+def _partial(operations: dict[fx.Node, Operation], context: Context) -> frozenset[fx.Node]:
+    """Nodes with entries that may not depend on the image: those that make them so, and what reads these."""
+    partial: set[fx.Node] = set()
     for node, operation in operations.items():
-        from_padded = any(source in padded for source in operation.sources)
-        if (isinstance(operation, IndexMap) and (node in context.facts.pads or from_padded)) or (
-            isinstance(operation, PassThrough) and from_padded
-        ):
-            padded[node] = operation
-    return padded
+        if node in context.facts.constant_in_places or any(source in partial for source in operation.sources):
+            partial.add(node)
+    return frozenset(partial)
 
 
 def _releases(nodes: list[fx.Node], result: fx.Node, context: Context) -> dict[fx.Node, tuple[fx.Node, ...]]:

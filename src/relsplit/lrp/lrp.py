@@ -1,27 +1,40 @@
 """LRP for residual networks: the class that users hold."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, overload
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images, checked_target, one_of
 from relsplit.errors import InputError
-from relsplit.lrp.compiler import compile_model
-from relsplit.lrp.graph.tracing import trace
+from relsplit.lrp.attention import ATTENTIONS
+from relsplit.lrp.attention.treatment import Attention
+from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums, relative_gap
+from relsplit.lrp.graph.outputs import OutputChoice
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.operations.context import MaxPool, Options
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.program import Program
+from relsplit.lrp.programs import Programs
 from relsplit.lrp.rules.choice import first_layer_rule, rule_choice
 from relsplit.lrp.rules.quotient import Stabilizer
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
-from relsplit.lrp.start import Start, start_relevance
-from relsplit.lrp.walk import ForwardPass
+from relsplit.lrp.start import Start, StartFunction, computed_start, start_relevance
+from relsplit.lrp.walk import FailedStepError, ForwardPass
+from relsplit.networks.views import eval_view
 from relsplit.options import checked_options
+
+Observed = TypeVar("Observed", bound="Observer | None")
+Observe = Callable[[Program, Tensor], Observed]
+Target = int | Tensor | StartFunction
+"""One class, a class for each image, or a function from the output to its relevance."""
 
 
 @checked_options
@@ -44,10 +57,13 @@ class LRP:
         True
 
     Args:
-        model: any network that torch.fx can trace, taking (N, C, H, W) images and returning (N, classes) scores.
+        model: any network that takes (N, C, H, W) images and returns (N, classes) scores. It is traced by torch.fx
+            once; where that fails (control flow, attention modules), torch.export compiles it for each shape of images
+            on first use, in seconds.
         split: relevance splitting where a skip connection meets its residual branch: "ratio" (paper Eq. 5, the proposed
-            method), "symmetric" (Eq. 4), "proportional" (signed shares, as plain LRP does) or an object with a method
-            ``share(skip, branch)``, see :class:`relsplit.lrp.splitting.splitting.Splitting`.
+            method), "symmetric" (Eq. 4), "proportional" (signed shares, as plain LRP does), "gamma" (signed shares that
+            favour the sum's sign) or an object with a method ``share(skip, branch)``, see
+            :class:`relsplit.lrp.splitting.splitting.Splitting`.
         include_identity: whether a skip connection without layers receives relevance (True: the proposed method).
         rule: "z_plus", "epsilon", "gamma", "alpha2_beta1", "mixture" (z+ up to the eighth residual block, epsilon after
             it; paper Table C), a rule object, or a mapping from layer names (or their beginnings, or wildcards) to
@@ -58,13 +74,19 @@ class LRP:
             released code's 2x2 windows, which lose relevance on 3x3 pools).
         stabilizer: added to denominators. 0 is strictly conservative: units without any positive contribution spread
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
-        start: the relevance of the explained class: its "probability", its "logit", or "one".
+        start: the relevance of the explained class: its "probability", its "logit", or "one"; or a function from the
+            scores (N, classes) to their relevance, of the same shape (contrastive, several classes, a regression).
         leaves: rules for modules (by class) or functions that cannot be traced: "pass", "input_times_gradient" or a
             function (see ``relsplit.lrp.leaf_rules``).
+        attention: how relevance passes ``softmax(Q K^T) V``: "ratio" (to the values by their magnitude, conserves),
+            "z_plus" and "flow" (conserve, too), "cp_lrp" (Ali et al. 2022), "attn_lrp" (Achtibat et al. 2024), or an
+            :class:`relsplit.lrp.attention.treatment.Attention`.
+        output: which part of the model's output is explained if it returns several: a name, an index, or a function.
+            None finds the obvious one (the only one, or "logits").
 
     Raises:
         InputError: an option that does not exist.
-        UnsupportedModelError: the model cannot be traced, or holds an operation without a rule (named in the message).
+        UnsupportedModelError: the model can neither be traced nor exported.
     """
 
     forward_equivalents = 3.0
@@ -80,11 +102,15 @@ class LRP:
         input_rule: "str | Rule" = "ones",
         max_pool: MaxPool = "average",
         stabilizer: Stabilizer = 0.0,
-        start: Start = "probability",
+        start: "Start | StartFunction" = "probability",
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
+        attention: "str | Attention" = "ratio",
+        output: "OutputChoice | None" = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
+        if not callable(start):
+            one_of("start", start, get_args(Start))
         self.model = model
         self.start = start
         self._options = Options(
@@ -94,27 +120,31 @@ class LRP:
             include_identity=include_identity,
             max_pool=max_pool,
             leaves=leaf_rules(leaves or {}),
+            attention=_attention(attention),
         )
-        self._compiled = self._compile()
+        self._programs = Programs(model, self._options, output)
+        self._warned = False
+
+    @overload
+    def attribute(self, images: Tensor, target: "Target | None" = ..., return_sums: Literal[False] = ...) -> Tensor: ...
 
     @overload
     def attribute(
-        self, images: Tensor, target: "int | Tensor | None" = ..., return_sums: Literal[False] = ...
-    ) -> Tensor: ...
-
-    @overload
-    def attribute(
-        self, images: Tensor, target: "int | Tensor | None" = ..., *, return_sums: Literal[True]
+        self, images: Tensor, target: "Target | None" = ..., *, return_sums: Literal[True]
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     def attribute(
-        self, images: Tensor, target: "int | Tensor | None" = None, return_sums: bool = False
+        self, images: Tensor, target: "Target | None" = None, return_sums: bool = False
     ) -> "Tensor | tuple[Tensor, dict[str, Tensor]]":
         """Return the relevance of every pixel.
 
+        Warns once if relevance is not conserved to 1e-4 though every rule promises to, and names the step.
+
         Args:
             images: (N, C, H, W), floating point, on the model's device.
-            target: the explained class: None (the predicted one), one index, or a tensor of N indices.
+            target: the explained class: None (the predicted one), one index, or a tensor of N indices; or a function
+                from the output (N, ...) of any shape to its relevance, of the same shape (an embedding, the pixels of
+                one class of a segmentation), in place of ``start``.
             return_sums: also return the relevance sums inside the network.
 
         Returns:
@@ -126,57 +156,118 @@ class LRP:
             InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite
                 pixels, or that the model does not accept; a model whose output is not (N, classes); a target that
                 is no class.
+            UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
         images = checked_images(images)
-        program = self._program()
-        # Inference tensors cannot take part in the transposes of index maps, and their version is not counted.
-        with torch.inference_mode(False), torch.no_grad():
-            images = images.clone() if images.is_inference() else images
-            run = _forward(program, _fast_layout(images))
-            logits = run.output
-            if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != images.shape[0]:
-                found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-                raise InputError(
-                    f"model: its output must be class scores of shape ({images.shape[0]}, classes), not {found}"
-                )
-            if not torch.isfinite(logits).all():
-                raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
-            # Relevance is carried in float32 at least: half precision would not conserve it.
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            count, classes = logits.shape
-            chosen = logits.argmax(1) if target is None else checked_target(target, count, classes, logits.device)
-            relevance = start_relevance(logits, chosen, self.start)
-            with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
-                result, sums = run.propagate(relevance, with_sums=return_sums)
-                result = result.contiguous()
-        return (result, sums) if return_sums else result
+        with _plain_mode():
+            images = _ordinary(images)
+            run = self._run(images, target, Sums if return_sums else _unobserved)
+            if run.program.conserves and not self._warned:
+                gap = relative_gap(run.start.flatten(1).sum(1), run.relevance.flatten(1).sum(1))
+                if gap > TOLERATED:
+                    self._warn(gap, images, target)
+        return (run.relevance, run.observer.by_name()) if isinstance(run.observer, Sums) else run.relevance
 
-    def _program(self) -> Program:
-        """Return the compiled model, compiled anew if modules have been exchanged since."""
-        modules, program = self._compiled
-        if modules != tuple(self.model.modules()):
-            self._compiled = self._compile()
-            program = self._compiled[1]
-        return program
+    def check(self, images: Tensor, target: "Target | None" = None) -> Conservation:
+        """Follow relevance step by step: where is it conserved, where is it lost, and what does it cost?
 
-    def _compile(self) -> tuple[tuple[nn.Module, ...], Program]:
-        modules = tuple(self.model.modules())
-        return modules, compile_model(trace(self.model, self._options.leaves), self._options)
+        Args:
+            images: see :meth:`attribute`.
+            target: see :meth:`attribute`.
+
+        Returns:
+            The sums at every block, the steps that lose or add relevance, and the cost; print it for a table.
+
+        Raises:
+            InputError: see :meth:`attribute`.
+        """
+        images = checked_images(images)
+        with _plain_mode():
+            images = _ordinary(images)
+            run = self._run(images, target, Ledger)
+            network = eval_view(self.model)
+            forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
+        return run.observer.conservation(forwards=whole / forward)
+
+    def _run(
+        self, images: Tensor, target: "Target | None", observe: "Callable[[Program, Tensor], Observed]"
+    ) -> "_Run[Observed]":
+        """Walk forward and back, by an exported program where a step of the traced one fails."""
+        try:
+            return self._walk(self._programs.get(images), images, target, observe)
+        except FailedStepError as error:
+            return self._walk(self._programs.instead(images, error), images, target, observe)
+
+    def _walk(
+        self,
+        program: Program,
+        images: Tensor,
+        target: "Target | None",
+        observe: "Callable[[Program, Tensor], Observed]",
+    ) -> "_Run[Observed]":
+        forward = ForwardPass(program, _fast_layout(images))
+        start = self._start(forward.output, target, len(images))
+        observer = observe(program, start)
+        with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
+            relevance = forward.propagate(start, None if observer is None else observer.visit)
+        return _Run(program, start, relevance.contiguous(), observer)
+
+    def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
+        """Return the relevance that the map starts from, of the output's shape."""
+        if not isinstance(output, Tensor) or output.dim() == 0 or output.shape[0] != count:
+            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(f"model: its output must be class scores of shape ({count}, classes), not {found}")
+        if not torch.isfinite(output).all():
+            raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
+        if callable(target):
+            return computed_start(output, target, "target")
+        if output.dim() != 2:
+            raise InputError(
+                f"model: its output must be class scores of shape ({count}, classes), not {tuple(output.shape)}; "
+                "for any other output give a function from it to its relevance as target"
+            )
+        if callable(self.start):
+            return computed_start(output, self.start, "start")
+        # Relevance is carried in float32 at least: half precision would not conserve it.
+        logits = output.to(torch.promote_types(output.dtype, torch.float32))
+        classes = logits.shape[1]
+        chosen = logits.argmax(1) if target is None else checked_target(target, count, classes, logits.device)
+        return start_relevance(logits, chosen, self.start)
+
+    def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
+        self._warned = True
+        leaks = self._run(images, target, Ledger).observer.leaks
+        where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in leaks[:1])
+        warnings.warn(
+            f"LRP: relevance is not conserved, the map's sum is off by {gap:.1e} of the start{where}: "
+            "LRP.check(images) shows every step",
+            stacklevel=3,
+        )
 
 
-def _forward(program: Program, images: Tensor) -> ForwardPass:
-    try:
-        return ForwardPass(program, images)
-    except InputError:
-        raise
-    except (RuntimeError, ValueError, IndexError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device}: "
-            f"{reason}"
-        ) from error
+@dataclass(frozen=True)
+class _Run(Generic[Observed]):
+    """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images')."""
+
+    program: Program
+    start: Tensor
+    relevance: Tensor
+    observer: Observed
+
+
+@contextmanager
+def _plain_mode() -> Iterator[None]:
+    """No gradients; no inference tensors, which cannot take part in the transposes of index maps."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _unobserved(program: Program, start: Tensor) -> None:
+    """Nobody looks on."""
+
+
+def _ordinary(images: Tensor) -> Tensor:
+    return images.clone() if images.is_inference() else images
 
 
 def _fast_layout(images: Tensor) -> Tensor:
@@ -192,3 +283,21 @@ def _splitting(split: "str | Splitting") -> Splitting:
     if not hasattr(split, "share"):
         raise InputError(f"split: a {type(split).__name__} has no method share(skip, branch)")
     return split
+
+
+def _attention(attention: "str | Attention") -> Attention:
+    if isinstance(attention, str):
+        return ATTENTIONS.get(attention, hint=", or an Attention(rule)")()
+    if not isinstance(attention, Attention):
+        raise InputError(f"attention: a {type(attention).__name__} is no relsplit.lrp.attention.treatment.Attention")
+    return attention
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    """Return the shortest of three durations."""
+    durations = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        action()
+        durations.append(time.perf_counter() - begin)
+    return min(durations)

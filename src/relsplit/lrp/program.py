@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from relsplit.lrp.operations.operation import KeepsSupport, Operation
+from relsplit.lrp.operations.operation import Operation
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Program:
     image: fx.Node
     output: fx.Node
     operations: Mapping[fx.Node, Operation]
-    padded: Mapping[fx.Node, KeepsSupport]  # nodes with padding among their entries
+    partial: frozenset[fx.Node]  # nodes with entries that may not depend on the image
     releases: Mapping[fx.Node, tuple[fx.Node, ...]]  # what is read for the last time at a node
+    conserves: bool  # every step promises to pass on what it received
     places: Mapping[fx.Node, tuple[str, ...]]  # names of the places where the relevance sum is reported

@@ -1,11 +1,32 @@
-"""The relevance that a map starts from: one class score per image."""
+"""The relevance that a map starts from: one class score per image, or what the user makes of the output."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from relsplit.errors import InputError
+
 Start = Literal["probability", "logit", "one"]
+StartFunction = Callable[[Tensor], Tensor]
+"""From the network's output to its relevance, of the same shape."""
+
+
+def computed_start(output: Tensor, function: StartFunction, option: str) -> Tensor:
+    """Return the relevance of ``output`` (N, ...) as a user's function has it, of the same shape and at least float32.
+
+    Raises:
+        InputError: it returns something else, or NaN or infinity.
+    """
+    relevance = function(output)
+    if not isinstance(relevance, Tensor) or relevance.shape != output.shape:
+        found = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance).__name__
+        raise InputError(f"{option}: the function must return relevance of shape {tuple(output.shape)}, not {found}")
+    relevance = relevance.detach().to(torch.promote_types(output.dtype, torch.float32))
+    if not torch.isfinite(relevance).all():
+        raise InputError(f"{option}: the function returns NaN or infinite relevance")
+    return relevance
 
 
 def start_relevance(logits: Tensor, target: Tensor, start: Start) -> Tensor:

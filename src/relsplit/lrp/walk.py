@@ -5,12 +5,35 @@ numbers, needs no graph, no hooks and no gradient mode of the caller, frees each
 passed, and leaves out the bookkeeping of about two hundred autograd nodes.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
-from relsplit.lrp.operations.operation import Operation
+from relsplit.errors import InputError
+from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
+from relsplit.lrp.operations.operation import Operation, Passed
 from relsplit.lrp.program import Program
+
+Visit = Callable[[fx.Node, Tensor, Passed], None]
+
+
+class FailedStepError(UnsupportedModelError):
+    """A step of the program failed: the images do not fit the model, or the step is not what it was taken for."""
+
+
+@contextmanager
+def _named(node: fx.Node) -> Iterator[None]:
+    """Say at which node it was that something failed."""
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FailedStepError(f"{describe(node)} failed ({type(error).__name__}: {reason})") from error
 
 
 class ForwardPass:
@@ -22,14 +45,16 @@ class ForwardPass:
         self._tape: list[tuple[fx.Node, Operation, Any]] = []
         self._program = program
         for node, operation in program.operations.items():
-            value, saved = operation.forward(self)
-            self._values[node] = value
-            if node in program.padded:
-                self._supports[node] = program.padded[node].support(self)
+            with _named(node):
+                value, saved = operation.forward(self)
+                self._values[node] = value
+                if node in program.partial:
+                    self._supports[node] = operation.support(self)
             self._tape.append((node, operation, saved))
             del value, saved
             for dead in program.releases.get(node, ()):
                 del self._values[dead]
+                self._supports.pop(dead, None)
         self.output = self._values[program.output]
 
     def arguments(self, node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -43,29 +68,32 @@ class ForwardPass:
     def support(self, node: fx.Node) -> Tensor | None:
         return self._supports.get(node)
 
-    def propagate(self, relevance: Tensor, *, with_sums: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Walk back once from the output's relevance; return the image's relevance and the sums at the places.
+    def propagate(self, relevance: Tensor, visit: Visit | None = None) -> Tensor:
+        """Walk back once from the output's relevance; return the image's.
 
         What a node kept for the way back is freed when it has been passed.
+
+        Args:
+            relevance: of the output.
+            visit: is told at each node what has arrived there and what the node passes on.
         """
         program = self._program
         self._values.clear()
         arrived: dict[fx.Node, Tensor] = {program.output: relevance}
-        sums: dict[str, Tensor] = {}
         del relevance
         while self._tape:
             node, operation, saved = self._tape.pop()
             here = arrived.pop(node, None)
             if here is None:
                 continue
-            if with_sums:
-                for name in program.places.get(node, ()):
-                    sums[name] = here.flatten(1).sum(1)
-            for source, part in operation.backward(saved, here):
+            with _named(node):
+                passed = operation.backward(saved, here)
+            if visit is not None:
+                visit(node, here, passed)
+            for source, part in passed:
                 arrived[source] = arrived[source] + part if source in arrived else part
-            del here, saved
+            del here, saved, passed, part
         result = arrived.pop(program.image)
-        if with_sums:
-            for name in program.places.get(program.image, ()):
-                sums[name] = result.flatten(1).sum(1)
-        return result, dict(reversed(sums.items()))
+        if visit is not None:
+            visit(program.image, result, [])
+        return result

@@ -5,12 +5,21 @@ from typing import Any
 
 from torch import fx, nn
 
-from relsplit.lrp.graph.kinds import KIND_OF_NAME, function_name, is_gate_function, is_nonnegative_function, module_kind
+from relsplit.lrp.graph.kinds import (
+    JOINING_NAMES,
+    KIND_OF_NAME,
+    function_name,
+    is_gate_function,
+    is_nonnegative_function,
+    module_kind,
+)
 from relsplit.lrp.graph.residual_blocks import Residual, find_residuals
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, size_nodes
 
 _SIGN_KEEPING = {"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "clone", "detach", "to", "float"}
 _SIGN_KEEPING |= {"double", "half", "bfloat16", "type_as", "clamp_min"}
+_PASSING_KINDS = {"index", "multiply", "divide"}
+"""What a gate may go through before it multiplies: reshaped, scaled."""
 _SIGN_KEEPING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -22,16 +31,31 @@ class Facts:
     sizes: set[fx.Node]  # plain Python values
     dependent: set[fx.Node]  # tensors that depend on the image
     nonnegative: set[fx.Node]  # tensors that cannot be negative
-    pads: set[fx.Node]  # constant padding
+    constant_in_places: set[fx.Node]  # index maps with entries that do not depend on the image (padding, a class token)
     first_layers: set[fx.Node]  # layers with no other between them and the image
     residuals: dict[fx.Node, Residual]  # additions of two activations
     residuals_before: dict[fx.Node, int]  # how many of them come before a node
 
     def is_gate(self, node: fx.Node) -> bool:
-        """Say whether a value comes from a sigmoid or the like, possibly reshaped."""
-        while self.kinds[node][0] == "index" and isinstance(node.args[0], fx.Node):
-            node = node.args[0]
-        return is_gate_function(self.kinds[node][1])
+        """Say whether a value comes from a sigmoid or the like, possibly reshaped, masked, scaled or converted."""
+        return is_gate_function(self.kinds[self._origin(node, _PASSING_KINDS)][1])
+
+    def is_attention(self, node: fx.Node) -> bool:
+        """Say whether a factor of a matrix product holds attention weights, possibly mixed over the heads."""
+        return is_gate_function(self.kinds[self._origin(node, {*_PASSING_KINDS, "dense", "convolution", "add"})][1])
+
+    def _origin(self, node: fx.Node, kinds: set[str]) -> fx.Node:
+        """Go back through nodes of these kinds to what a value comes from."""
+        while True:
+            kind, name = self.kinds[node]
+            if kind not in kinds and name not in _SIGN_KEEPING | {"identity"}:
+                return node
+            sources = [source for source in node.all_input_nodes if source in self.dependent]
+            if name == "where":
+                sources = sources[-1:]
+            if len(sources) != 1:
+                return node
+            node = sources[0]
 
 
 def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
@@ -66,12 +90,17 @@ def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
     for node in graph.nodes:
         residuals_before[node] = count
         count += node in residuals
-    pads = {node for node in graph.nodes if _pads_constant(node, traced, kinds) is not None}
+    constant_in_places = {
+        node
+        for node in graph.nodes
+        if node in dependent
+        and (_pads_constant(node, traced, kinds) is not None or _joins(node, kinds, sizes, dependent))
+    }
     nonnegative: set[fx.Node] = set()
     for node in graph.nodes:
         if node in dependent and _cannot_be_negative(node, traced, kinds, dependent, nonnegative):
             nonnegative.add(node)
-    return Facts(kinds, sizes, dependent, nonnegative, pads, first_layers, residuals, residuals_before)
+    return Facts(kinds, sizes, dependent, nonnegative, constant_in_places, first_layers, residuals, residuals_before)
 
 
 def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, str]:
@@ -90,6 +119,17 @@ def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, 
     if isinstance(module, tuple(leaf for leaf in leaves if isinstance(leaf, type))):
         return "leaf", ""
     return module_kind(module)
+
+
+def _joins(node: fx.Node, kinds: dict[fx.Node, tuple[str, str]], sizes: set[fx.Node], dependent: set[fx.Node]) -> bool:
+    """Say whether a node puts entries of constants beside entries that depend on the image."""
+    name = kinds[node][1]
+    if name == "masked_fill":
+        return True
+    return (
+        name in JOINING_NAMES
+        and any(source not in dependent and source not in sizes for source in node.all_input_nodes)
+    ) or (name == "where" and any(not isinstance(arg, fx.Node) for arg in node.args))
 
 
 def _pads_constant(node: fx.Node, traced: Traced, kinds: dict[fx.Node, tuple[str, str]]) -> float | None:

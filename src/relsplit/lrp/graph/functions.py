@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, fx, nn
+import torch
+from torch import Tensor, fx
 
+from relsplit.lrp.graph.kinds import plain_name
 from relsplit.lrp.graph.tracing import Traced
 
 Function = Callable[..., Any]
@@ -27,10 +29,12 @@ def _function(node: fx.Node, traced: Traced) -> Function:
     if node.op == "call_module":
         return traced.modules[str(node.target)].forward
     if node.op == "get_attr":
-        return _attribute_reader(traced.view, str(node.target))
+        return _attribute_reader(traced, str(node.target))
     if node.op == "call_method":
         return _method_caller(str(node.target))
     function: Function = node.target  # type: ignore[assignment]  # op call_function: its target is the function
+    if plain_name(function) in ("view", "_unsafe_view"):  # as below
+        return torch.ops.aten.reshape.default
     return function
 
 
@@ -55,9 +59,11 @@ def _on_contiguous(function: Function) -> Function:
     return call
 
 
-def _attribute_reader(view: nn.Module, path: str) -> Function:
+def _attribute_reader(traced: Traced, path: str) -> Function:
     def read() -> Tensor:
-        value: Any = view
+        if path in traced.constants:
+            return traced.constants[path]  # type: ignore[no-any-return]
+        value: Any = traced.view
         for name in path.split("."):
             value = getattr(value, name)
         return value  # type: ignore[no-any-return]

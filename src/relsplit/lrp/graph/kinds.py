@@ -25,7 +25,7 @@ INDEX_MODULES: tuple[type[nn.Module], ...] = (
 MEAN_MODULES: tuple[type[nn.Module], ...] = (
     nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
+    nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
 )  # fmt: skip
 MAX_MODULES: tuple[type[nn.Module], ...] = (
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
@@ -40,20 +40,26 @@ _NAMES = {
         "relu relu6 leaky_relu prelu elu celu selu gelu silu mish tanh hardswish hardsigmoid hardtanh sigmoid softplus "
         "softsign threshold batch_norm group_norm layer_norm instance_norm local_response_norm rms_norm dropout "
         "dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone detach to float double "
-        "half bfloat16 type_as clamp clamp_min clamp_max neg"
+        "half bfloat16 type_as clamp clamp_min clamp_max neg pow square sqrt rsqrt exp abs normalize log_softmax "
+        "logsigmoid hardshrink softshrink tanhshrink"
     ),
     "index": (
         "flatten reshape view permute transpose squeeze unsqueeze pad cat concat concatenate stack getitem narrow "
         "select roll flip pixel_shuffle pixel_unshuffle channel_shuffle movedim swapaxes expand repeat t unflatten "
-        "index_select repeat_interleave view_as reshape_as hstack vstack"
+        "index_select repeat_interleave hstack vstack slice index alias lift_fresh_copy _unsafe_view broadcast_to "
+        "swapdims moveaxis unfold im2col tile slice_scatter select_scatter where masked_fill"
     ),
-    "tuple": "chunk split unbind tensor_split",
-    "mean": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum",
+    "tuple": "chunk split unbind tensor_split split_with_sizes unsafe_chunk unsafe_split",
+    "mean": (
+        "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum fold "
+        "col2im upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_linear1d"
+    ),
     "max": "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax",
     "interpolate": "interpolate upsample",
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "dense": "linear",
     "softmax": "softmax",
+    "matmul": "matmul bmm mm einsum",
     "add": "add",
     "subtract": "sub subtract",
     "multiply": "mul multiply",
@@ -61,6 +67,11 @@ _NAMES = {
 }
 _NONNEGATIVE_NAMES = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax"}
 _GATE_NAMES = {"sigmoid", "hardsigmoid", "softmax", "tanh"}
+JOINING_NAMES = {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "masked_fill"} | {
+    "slice_scatter",
+    "select_scatter",
+}
+"""Index maps whose result can hold entries of tensors that do not depend on the image."""
 
 
 _MODULES: dict[str, tuple[type[nn.Module], ...]] = {
@@ -105,10 +116,27 @@ def declare(kind: str, names: str = "", modules: tuple[type[nn.Module], ...] = (
     _MODULES[kind] = (*_MODULES.get(kind, ()), *modules)
 
 
+def is_function(function: Callable[..., Any], kind: str) -> None:
+    """Make a function of this library's own known as of a kind, under its own name."""
+    name = function.__name__
+    KIND_OF_NAME[name] = kind
+    FUNCTION_NAMES[function] = name
+
+
+def plain_name(target: Any) -> str:
+    """Return the name of a function or method: of ``aten.conv2d.default``, as torch.export has it, "conv2d"."""
+    if isinstance(target, str):
+        return target
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.name.rpartition("::")[2]
+    return str(getattr(target, "__name__", ""))
+
+
 def function_name(target: Any) -> str:
     """Return the known name of a function, method name or torchvision's stochastic depth; "" if it is unknown."""
-    if isinstance(target, str):
-        return target if target in KIND_OF_NAME else ""
+    if isinstance(target, (str, torch._ops.OpOverload)):
+        name = plain_name(target)
+        return name if name in KIND_OF_NAME else ""
     if target in FUNCTION_NAMES:
         return FUNCTION_NAMES[target]
     # torchvision's stochastic depth does nothing in evaluation mode.

@@ -1,19 +1,21 @@
 """The graph of a model: traced by torch.fx, in evaluation mode, and free of in-place operations."""
 
+import functools
 import operator
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from relsplit.errors import InputError
+from relsplit.lrp.graph.outputs import OutputChoice, chosen_output
 from relsplit.networks.views import eval_view
 
-# torch.fx patches torch.nn.Module for the time of a trace, so two traces must not overlap.
-_TRACING = threading.Lock()
+TRACING = threading.Lock()
+"""torch.fx patches torch.nn.Module for the time of a trace, so two traces must not overlap."""
 
 _OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     operator.iadd: operator.add,
@@ -33,11 +35,19 @@ class UnsupportedModelError(InputError):
 
 @dataclass(frozen=True)
 class Traced:
-    """A model's graph; ``modules`` holds its called modules by path, all of them views in evaluation mode."""
+    """A model's graph.
+
+    Attributes:
+        graph: without in-place operations, ending with the one node that is explained.
+        modules: the called modules by path, all of them views in evaluation mode.
+        view: the model in evaluation mode, whose tensors the graph reads by name.
+        constants: tensors by name that the model itself does not hold.
+    """
 
     graph: fx.Graph
     modules: dict[str, nn.Module]
     view: nn.Module
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Tracer(fx.Tracer):
@@ -49,12 +59,18 @@ class _Tracer(fx.Tracer):
         return isinstance(m, self._leaf_modules) or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(model: nn.Module, leaves: Iterable[Any]) -> Traced:
-    """Trace ``model``; ``leaves`` are module types and functions that are kept whole.
+def trace(model: nn.Module, leaves: Iterable[Any], output: OutputChoice | None = None) -> Traced:
+    """Trace ``model``.
+
+    Args:
+        model: in any mode; its graph is that of evaluation mode.
+        leaves: module types and functions that are kept whole.
+        output: which part of the model's output is explained.
 
     Raises:
         UnsupportedModelError: the model's forward cannot be traced (control flow that depends on the data, ...) or an
             in-place operation writes into a view of a tensor that is used again.
+        InputError: the output has no such part.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise UnsupportedModelError(
@@ -64,7 +80,7 @@ def trace(model: nn.Module, leaves: Iterable[Any]) -> Traced:
     modules = tuple(leaf for leaf in leaves if isinstance(leaf, type))
     functions = tuple(leaf for leaf in leaves if not isinstance(leaf, type))
     view = eval_view(model)
-    with _TRACING:
+    with TRACING:
         try:
             graph = _Tracer(modules, functions).trace(view)
         except Exception as error:
@@ -77,10 +93,30 @@ def trace(model: nn.Module, leaves: Iterable[Any]) -> Traced:
         str(node.target): view.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module"
     }
     _make_functional(graph, called)
+    _choose_output(graph, output)
+    remove_unused(graph)
+    return Traced(graph, called, view)
+
+
+def remove_unused(graph: fx.Graph) -> None:
+    """Remove nodes that nobody reads."""
     for node in reversed(graph.nodes):
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)
-    return Traced(graph, called, view)
+
+
+def _choose_output(graph: fx.Graph, output: OutputChoice | None) -> None:
+    end = next(node for node in reversed(graph.nodes) if node.op == "output")
+    with graph.inserting_before(end):
+        tracer = fx.proxy.GraphAppendingTracer(graph)
+        proxy: Any = functools.partial(fx.Proxy, tracer=tracer)
+        proxies: Any = fx.node.map_arg(end.args[0], proxy)
+        chosen = chosen_output(proxies, output)
+    if not isinstance(chosen, fx.Proxy):
+        raise UnsupportedModelError(
+            f"the model must return one tensor of class scores that depends on its image, not {type(chosen).__name__}"
+        )
+    end.args = (chosen.node,)
 
 
 def module_path(node: fx.Node) -> str:

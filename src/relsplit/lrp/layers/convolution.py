@@ -60,3 +60,12 @@ class Convolution:
         if support is not None:
             result = result * support
         return spread_evenly(result, total * (count < 0.5), support)
+
+    def reach(self, support: Tensor) -> Tensor:
+        n, groups, spatial = len(support), self.groups, support.shape[2:]
+        box = support.new_ones(groups, 1, *self.weight.shape[2:])
+        available = support.reshape(n, groups, -1, *spatial).amax(2)
+        seen = torch.convolution(available, box, None, *self.geometry, groups).unsqueeze(2) > 0.5
+        transposed = self.geometry[3]
+        per_group = self.weight.shape[1] if transposed else len(self.weight) // groups
+        return seen.expand(n, groups, per_group, *seen.shape[3:]).reshape(n, -1, *seen.shape[3:])

@@ -27,3 +27,6 @@ class Dense:
         mask = torch.ones_like(h) if support is None else support
         count = mask.sum(-1, keepdim=True)
         return spread_evenly(mask * (total / count.clamp(min=1)), total * (count < 0.5), support)
+
+    def reach(self, support: Tensor) -> Tensor:
+        return (support.amax(-1, keepdim=True) > 0).expand(*support.shape[:-1], len(self.weight))

@@ -29,8 +29,12 @@ class LinearLayer(Protocol):
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
         """Distribute each output's relevance evenly over the inputs in its receptive field, as a new tensor like ``h``.
 
-        ``support`` (shape of ``h``) is zero at inputs that were padded in and must not receive any; None: all may.
+        ``support`` (shape of ``h``) is zero at inputs that do not depend on the image and must not receive any; None:
+        all may.
         """
+
+    def reach(self, support: Tensor) -> Tensor:
+        """Return where the output sees any input that ``support`` allows, as booleans of the output's shape."""
 
 
 def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -> Tensor:
@@ -38,11 +42,12 @@ def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -
     with torch.enable_grad():
         variable = torch.empty_like(h, requires_grad=True)
         (result,) = torch.autograd.grad(function(variable), variable, s)
-    return result
+    # The gradient of a sum is one number seen many times: rules write into what they get.
+    return result.clone(memory_format=torch.contiguous_format) if 0 in result.stride() else result
 
 
 def spread_evenly(result: Tensor, homeless: Tensor, support: Tensor | None) -> Tensor:
-    """Add the relevance of units that see nothing but padding evenly over the whole input of their image."""
+    """Add the relevance of units that see nothing of the image evenly over the whole input."""
     total = homeless.flatten(1).sum(1)
     if not total.is_cuda and not total.any():
         return result

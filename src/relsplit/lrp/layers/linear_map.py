@@ -32,3 +32,6 @@ class LinearMap:
         empty = count <= 0
         result = transposed_map(self.function, relevance / count.masked_fill(empty, 1), h) * mask
         return spread_evenly(result, relevance * empty, support)
+
+    def reach(self, support: Tensor) -> Tensor:
+        return self.function(support) > 0

@@ -26,3 +26,6 @@ class Padded:
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
         mask = self.pad(torch.ones_like(h) if support is None else support)
         return transposed_map(self.pad, self.layer.spread(relevance, mask, self.pad(h)), h)
+
+    def reach(self, support: Tensor) -> Tensor:
+        return self.layer.reach(self.pad(support))

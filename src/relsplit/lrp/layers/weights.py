@@ -18,6 +18,7 @@ class WeightPart:
 FULL = WeightPart("full", lambda weight: weight)
 POSITIVE = WeightPart("positive", lambda weight: weight.clamp(min=0))
 NEGATIVE = WeightPart("negative", lambda weight: weight.clamp(max=0))
+ABSOLUTE = WeightPart("absolute", lambda weight: weight.abs())
 
 
 class WeightParts:

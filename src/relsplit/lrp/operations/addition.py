@@ -8,8 +8,9 @@ from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values
+from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, supported
 from relsplit.lrp.operations.pass_through import pass_through
+from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.splitting.splitting import Splitting
 
 
@@ -26,7 +27,11 @@ class Addition:
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
-        return (self.branch,) if self.splitting is None else (self.skip, self.branch)
+        return (self.skip, self.branch)
+
+    @property
+    def conserves(self) -> bool:
+        return self.splitting is None or promises_conservation(self.splitting)
 
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
@@ -37,7 +42,15 @@ class Addition:
             signed_skip = (-skip if self.negated is self.skip else skip).to(wide)
             signed_branch = (-branch if self.negated is self.branch else branch).to(wide)
             share = self.splitting.share(signed_skip, signed_branch)
+        share = self._supported_share(share, values)
         return self.evaluate(*args, **kwargs), (share, skip.shape, branch.shape)
+
+    def _supported_share(self, share: Tensor | float, values: Values) -> Tensor | float:
+        """Where one summand is constant (a padded channel, a class token), the other one takes all."""
+        skip, branch = values.support(self.skip), values.support(self.branch)
+        if branch is not None:
+            share = torch.where(branch > 0, share, 1.0)
+        return share if skip is None else torch.where(skip > 0, share, 0.0)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         share, skip_shape, branch_shape = saved
@@ -46,6 +59,10 @@ class Addition:
         down_skip = relevance * share
         down_branch = relevance - down_skip
         return [(self.skip, down_skip.sum_to_size(skip_shape)), (self.branch, down_branch.sum_to_size(branch_shape))]
+
+    def support(self, values: Values) -> Tensor | None:
+        skip, branch = values.support(self.skip), values.support(self.branch)
+        return None if skip is None or branch is None else supported(torch.maximum(skip, branch) > 0)
 
 
 @OPERATIONS.register("add")

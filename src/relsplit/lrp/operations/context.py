@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import fx, nn
 
+from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.graph.facts import Facts
 from relsplit.lrp.graph.functions import function_of
 from relsplit.lrp.graph.tracing import Traced, layer_path
@@ -29,6 +30,7 @@ class Options:
         include_identity: whether skip connections without layers receive any.
         max_pool: "average", "winner" or "average_2x2".
         leaves: rules of module types and functions that were kept whole.
+        attention: how products of two activations pass relevance on.
     """
 
     rules: RuleChoice
@@ -37,6 +39,7 @@ class Options:
     include_identity: bool
     max_pool: MaxPool
     leaves: Mapping[Any, LeafRule]
+    attention: Attention
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
-"""A product of two activations: the gated signal takes all, the gate (an attention weight) nothing."""
+"""An elementwise product of two activations: a gated signal takes all, its gate nothing; equals share."""
 
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
-from relsplit.errors import InputError
-from relsplit.lrp.graph.tracing import describe
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values
@@ -15,39 +14,46 @@ from relsplit.lrp.operations.pass_through import pass_through
 
 @dataclass(frozen=True)
 class Gate:
-    """The signal takes all. Which factor it is can depend on the sizes, if no factor is known to be a gate."""
+    """The signal takes all: the factor that is no gate or, if none is known to be one, the greater factor.
+
+    Two factors of equal size take a half each (the uniform rule of Achtibat et al. 2024).
+    """
 
     node: fx.Node
     evaluate: Evaluate
     factors: tuple[fx.Node, fx.Node]
     gate: fx.Node | None
-    where: str
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
         return tuple(factor for factor in self.factors if factor is not self.gate)
 
+    @property
+    def conserves(self) -> bool:
+        return True
+
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
-        output = self.evaluate(*args, **kwargs)
-        signal = self._signal(values)
-        return output, (signal, values.of(signal).shape)
+        return self.evaluate(*args, **kwargs), [(signal, values.of(signal).shape) for signal in self._signals(values)]
 
-    def _signal(self, values: Values) -> fx.Node:
+    def _signals(self, values: Values) -> tuple[fx.Node, ...]:
         first, second = self.factors
         if self.gate is not None:
-            return first if self.gate is second else second
+            return self.sources
         sizes = values.of(first).numel(), values.of(second).numel()
         if sizes[0] == sizes[1]:
-            raise InputError(
-                f"{self.where} multiplies two activations of equal shape and neither is a sigmoid or softmax gate: "
-                "give the module that holds it a rule of its own in LRP(leaves={ItsClass: rule})"
-            )
-        return first if sizes[0] > sizes[1] else second
+            return self.factors
+        return (first,) if sizes[0] > sizes[1] else (second,)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        signal, shape = saved
-        return [(signal, relevance.sum_to_size(shape))]
+        part = relevance if len(saved) == 1 else relevance / len(saved)
+        return [(signal, part.sum_to_size(shape)) for signal, shape in saved]
+
+    def support(self, values: Values) -> Tensor | None:
+        shape = values.of(self.node).shape
+        supports = [values.support(signal) for signal in self._signals(values)]
+        known = [support.broadcast_to(shape) for support in supports if support is not None]
+        return torch.stack(known).amax(0) if len(known) == len(supports) else None
 
 
 @OPERATIONS.register("multiply")
@@ -58,4 +64,4 @@ def gate(node: fx.Node, context: Context) -> Operation | None:
         return pass_through(node, context)
     gates = [factor for factor in factors if context.facts.is_gate(factor)]
     known = gates[0] if len(gates) == 1 else None
-    return Gate(node, context.evaluate(node), (factors[0], factors[1]), known, describe(node))
+    return Gate(node, context.evaluate(node), (factors[0], factors[1]), known)

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values
+from relsplit.lrp.operations.operation import Evaluate, Passed, Values, supported
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class IndexMap:
     constants: tuple[fx.Node, ...]
     compute: Callable[[Callable[[fx.Node], Any]], Any]  # the value as a function of sources and constants
 
+    @property
+    def conserves(self) -> bool:
+        return True
+
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
         output = self.evaluate(*args, **kwargs)
@@ -31,22 +35,28 @@ class IndexMap:
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         layouts, constants = saved
         # The transpose of an index map does not depend on its input's values, so none were kept.
-        inputs = [
-            torch.empty_strided(shape, stride, dtype=relevance.dtype, device=relevance.device, requires_grad=True)
-            for shape, stride in layouts
-        ]
+        inputs = [_unwritten(shape, stride, like=relevance).requires_grad_() for shape, stride in layouts]
         known = {**constants, **dict(zip(self.sources, inputs, strict=True))}
         with torch.enable_grad():
-            results = torch.autograd.grad(self.compute(known.__getitem__), inputs, relevance)
+            results = torch.autograd.grad(self.compute(known.__getitem__), inputs, relevance, materialize_grads=True)
         return list(zip(self.sources, results, strict=True))
 
     def support(self, values: Values) -> Tensor | None:
         known: dict[fx.Node, Any] = {node: values.of(node) for node in self.constants}
+        masks, none = {}, {}
         for source in self.sources:
             mask = values.support(source)
-            known[source] = torch.ones_like(values.of(source)) if mask is None else mask
-        result: Tensor = self.compute(known.__getitem__)
-        return result
+            masks[source] = torch.ones_like(values.of(source)) if mask is None else mask
+            none[source] = torch.zeros_like(masks[source])
+        # What differs comes from an entry of the image's; a constant, infinite ones included, is the same in both.
+        return supported(self.compute({**known, **masks}.__getitem__) != self.compute({**known, **none}.__getitem__))
+
+
+def _unwritten(shape: torch.Size, stride: tuple[int, ...], like: Tensor) -> Tensor:
+    """A new tensor of a layout, contiguous where the layout shares memory among entries (as ``expand`` does)."""
+    if sum((size - 1) * step for size, step in zip(shape, stride, strict=True)) + 1 != shape.numel():
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
+    return torch.empty_strided(shape, stride, dtype=like.dtype, device=like.device)
 
 
 @OPERATIONS.register("index")
@@ -67,7 +77,14 @@ def index_map(node: fx.Node, context: Context) -> IndexMap:
             return evaluate(*fx.node.map_arg(node.args, value), **fx.node.map_arg(node.kwargs, value))
 
         read = node.all_input_nodes
-    facts = context.facts
-    sources = tuple(source for source in read if source in facts.dependent and source not in facts.sizes)
+    facts, conditions = context.facts, _conditions(node, context)
+    sources = tuple(source for source in read if source in facts.dependent and source not in facts.sizes | conditions)
     constants = tuple(source for source in read if source not in sources)
     return IndexMap(node, evaluate, sources, constants, compute)
+
+
+def _conditions(node: fx.Node, context: Context) -> set[Any]:
+    """What only says where an entry comes from, though it may depend on the image."""
+    if context.name(node) == "where":
+        return {node.args[1 if node.op == "call_method" else 0]}
+    return {node.args[1]} if context.name(node) == "masked_fill" else set()

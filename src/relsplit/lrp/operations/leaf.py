@@ -25,6 +25,10 @@ class Leaf:
     def sources(self) -> tuple[fx.Node, ...]:
         return (self.source,)
 
+    @property
+    def conserves(self) -> bool:
+        return False  # a user's rule may do anything
+
     def forward(self, values: Values) -> tuple[Any, Any]:
         known = {source: values.of(source) for source in self.node.all_input_nodes}
 
@@ -33,7 +37,13 @@ class Leaf:
             args = fx.node.map_arg(self.node.args, changed.__getitem__)
             return self.evaluate(*args, **fx.node.map_arg(self.node.kwargs, changed.__getitem__))
 
-        return function(known[self.source]), (known[self.source], function)
+        output = function(known[self.source])
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"leaves: '{self.node.target}' returns a {type(output).__name__}: a leaf must return one tensor; wrap "
+                "it in a module that does, and name that one"
+            )
+        return output, (known[self.source], function)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, function = saved
@@ -44,6 +54,9 @@ class Leaf:
                 f"input of shape {tuple(h.shape)}: return one value per input entry"
             )
         return [(self.source, result)]
+
+    def support(self, values: Values) -> Tensor | None:
+        return None
 
 
 @OPERATIONS.register("leaf")

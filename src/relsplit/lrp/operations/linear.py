@@ -8,7 +8,8 @@ from torch import Tensor, fx
 from relsplit.lrp.layers import binding
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values
+from relsplit.lrp.operations.operation import Evaluate, Passed, Values, supported, where_supported
+from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.rules.rule import Rule
 
 
@@ -22,10 +23,15 @@ class Linear:
     bind: binding.Bind
     rule: Rule
     nonnegative: bool
+    covers_input: bool  # no entry lies outside of all windows
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
         return (self.source,)
+
+    @property
+    def conserves(self) -> bool:
+        return self.covers_input and promises_conservation(self.rule)
 
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
@@ -34,18 +40,25 @@ class Linear:
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, layer, support = saved
-        h = h.to(relevance.dtype)
+        h = where_supported(h.to(relevance.dtype), support)
         result = self.rule.propagate(layer, h, relevance, nonnegative=self.nonnegative, support=support)
         return [(self.source, result)]
 
+    def support(self, values: Values) -> Tensor | None:
+        support = values.support(self.source)
+        if support is None:
+            return None
+        args, kwargs = values.arguments(self.node)
+        return supported(self.bind(*args, **kwargs).reach(support))
 
-def linear(node: fx.Node, context: Context, bind: binding.Bind) -> Linear | None:
+
+def linear(node: fx.Node, context: Context, bind: binding.Bind, covers_input: bool = True) -> Linear | None:
     """Build the operation of a layer; None where the image enters it elsewhere than as the first argument."""
     source = context.sources(node)[0]
     if source is not node.args[0]:
         return None
     nonnegative = source in context.facts.nonnegative
-    return Linear(node, context.evaluate(node), source, bind, context.rule(node), nonnegative)
+    return Linear(node, context.evaluate(node), source, bind, context.rule(node), nonnegative, covers_input)
 
 
 @OPERATIONS.register("convolution")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, fx
 
 Evaluate = Callable[..., Any]
@@ -19,7 +20,7 @@ class Values(Protocol):
         """Return the value of ``node``."""
 
     def support(self, node: fx.Node) -> Tensor | None:
-        """Return where ``node`` is no padding (zeros and ones like its value), or None if nothing was padded."""
+        """Return where ``node`` depends on the image (zeros and ones like its value), or None if it does everywhere."""
 
 
 class Operation(Protocol):
@@ -29,15 +30,29 @@ class Operation(Protocol):
     def sources(self) -> tuple[fx.Node, ...]:
         """The nodes that it passes relevance to."""
 
+    @property
+    def conserves(self) -> bool:
+        """Whether it promises to pass on exactly what it receives."""
+
     def forward(self, values: Values) -> tuple[Any, Any]:
         """Return the node's value and what ``backward`` needs of it."""
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         """Return the relevance of the sources."""
 
-
-class KeepsSupport(Operation, Protocol):
-    """An operation whose output has padding where its input has it, or that pads."""
-
     def support(self, values: Values) -> Tensor | None:
-        """Return where the output is no padding, or None if nothing was padded."""
+        """Return where the output depends on the image (zeros and ones like it), or None if it does everywhere.
+
+        Asked only of nodes whose inputs are constant in places (padding, a class token), or that make them so.
+        Relevance that constants would receive goes to their partners.
+        """
+
+
+def where_supported(h: Tensor, support: Tensor | None) -> Tensor:
+    """Return ``h`` with its constant entries at zero: they contribute nothing that could be explained."""
+    return h if support is None else torch.where(support > 0, h, 0)
+
+
+def supported(reached: Tensor | None) -> Tensor | None:
+    """Return a support of ``reached`` (booleans), None where it is everywhere."""
+    return None if reached is None or bool(reached.all()) else reached.float()

@@ -22,6 +22,10 @@ class PassThrough:
     def sources(self) -> tuple[fx.Node, ...]:
         return (self.source,)
 
+    @property
+    def conserves(self) -> bool:
+        return True
+
     def forward(self, values: Values) -> tuple[Any, Any]:
         args, kwargs = values.arguments(self.node)
         return self.evaluate(*args, **kwargs), values.of(self.source).shape
@@ -30,7 +34,8 @@ class PassThrough:
         return [(self.source, relevance.sum_to_size(saved))]
 
     def support(self, values: Values) -> Tensor | None:
-        return values.support(self.source)
+        support = values.support(self.source)
+        return None if support is None else support.broadcast_to(values.of(self.node).shape)
 
 
 @OPERATIONS.register("pass")
@@ -42,5 +47,8 @@ def pass_through(node: fx.Node, context: Context) -> PassThrough | None:
 
 @OPERATIONS.register("divide")
 def quotient(node: fx.Node, context: Context) -> PassThrough | None:
-    """Pass relevance to the numerator of a quotient by a constant; it is not linear in its denominator."""
-    return pass_through(node, context) if node.args[0] in context.sources(node) else None
+    """Pass relevance to the numerator of a quotient: what an activation is divided by only scales it."""
+    numerator = node.args[0]
+    if isinstance(numerator, fx.Node) and numerator in context.sources(node):
+        return PassThrough(node, context.evaluate(node), numerator)
+    return pass_through(node, context)

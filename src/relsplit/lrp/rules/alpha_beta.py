@@ -28,6 +28,11 @@ class AlphaBeta:
             raise InputError(f"alpha-beta rule: alpha - beta must be 1, not alpha={alpha}, beta={beta}")
         self.alpha, self.beta, self.stabilizer = alpha, beta, stabilizer
 
+    @property
+    def conserves(self) -> bool:
+        """Whether nothing is lost: a stabiliser takes a part."""
+        return self.stabilizer == 0
+
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:

@@ -9,6 +9,8 @@ from relsplit.lrp.rules import RULES
 class Flat:
     """Every unit distributes its relevance evenly over its receptive field."""
 
+    conserves = True
+
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:

@@ -20,6 +20,11 @@ class Ones:
     def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
 
+    @property
+    def conserves(self) -> bool:
+        """Whether nothing is lost: a stabiliser takes a part."""
+        return self.stabilizer == 0
+
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:

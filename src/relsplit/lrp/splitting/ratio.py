@@ -9,6 +9,8 @@ from relsplit.lrp.splitting import SPLITTINGS
 class Ratio:
     """``R_s = R |h_s| / (|h_s| + |h_m|)`` elementwise; an even split where both are zero."""
 
+    conserves = True
+
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, elementwise in [0, 1]."""
         skip = skip.abs()

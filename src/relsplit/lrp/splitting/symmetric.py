@@ -9,6 +9,8 @@ from relsplit.lrp.splitting import SPLITTINGS
 class Symmetric:
     """``R_s = R_m = R / 2``."""
 
+    conserves = True
+
     def share(self, skip: Tensor, branch: Tensor) -> float:
         """Return one half."""
         return 0.5

@@ -1,0 +1,81 @@
+"""Which of a network's outputs holds its class scores."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, fx
+
+from relsplit.errors import InputError
+
+OutputChoice = str | int | Callable[[Any], Any]
+"""A name, an index, or a function from the network's output to the tensor that is explained."""
+
+_USUAL = ("logits", "out")
+
+
+def chosen_output(output: Any, choice: OutputChoice | None) -> Any:
+    """Return the part of a network's output that is explained.
+
+    Args:
+        output: what the network returns, with tensors, or nodes and proxies of a graph in their place.
+        choice: which part; None finds the obvious one: the only one, or the one called "logits" (or "out", as
+            torchvision's segmentation networks call it).
+
+    Raises:
+        InputError: there is no such part, or none is obvious.
+    """
+    if callable(choice):
+        return choice(output)
+    if _is_one(output):
+        if choice is not None:
+            raise InputError(f"output: the model returns one tensor, so there is no part {choice!r}: leave it out")
+        return output
+    named = _named(output)
+    if choice is not None:
+        found = _part(output, named, choice)
+        if found is None:
+            raise InputError(f"output: the model returns no part {choice!r}: {_parts(output, named)}")
+        return found
+    present = {name: part for name, part in named.items() if part is not None}
+    for name in _USUAL:
+        if name in present:
+            return present[name]
+    parts = list(present.values()) if named else [part for part in _sequence(output) if part is not None]
+    if len(parts) == 1:
+        return chosen_output(parts[0], None)
+    raise InputError(
+        f"the model must return one tensor of class scores: say which part of its output that is with LRP(output=...), "
+        f"a name, an index or a function: {_parts(output, named)}"
+    )
+
+
+def _part(output: Any, named: Mapping[str, Any], choice: str | int) -> Any:
+    if isinstance(choice, str):
+        return named.get(choice)
+    parts = list(named.values()) if named else _sequence(output)
+    return parts[choice] if -len(parts) <= choice < len(parts) else None
+
+
+def _is_one(output: Any) -> bool:
+    return isinstance(output, (Tensor, fx.Node, fx.Proxy))
+
+
+def _named(output: Any) -> dict[str, Any]:
+    if isinstance(output, Mapping):
+        return {str(name): part for name, part in output.items()}
+    if hasattr(output, "__dataclass_fields__"):
+        return {name: getattr(output, name) for name in output.__dataclass_fields__}
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return dict(zip(output._fields, output, strict=True))
+    return {}
+
+
+def _sequence(output: Any) -> list[Any]:
+    return list(output) if isinstance(output, (tuple, list)) else []
+
+
+def _parts(output: Any, named: Mapping[str, Any]) -> str:
+    if named:
+        return f"it returns a {type(output).__name__} with {', '.join(named)}"
+    parts = _sequence(output)
+    return f"it returns {len(parts)} parts, 0 to {len(parts) - 1}" if parts else f"it returns {type(output).__name__}"
