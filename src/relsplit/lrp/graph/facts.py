@@ -18,8 +18,8 @@ from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, 
 
 _SIGN_KEEPING = {"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "clone", "detach", "to", "float"}
 _SIGN_KEEPING |= {"double", "half", "bfloat16", "type_as", "clamp_min"}
-_PASSING_KINDS = {"index", "multiply", "divide"}
-"""What a gate may go through before it multiplies: reshaped, scaled."""
+_SCALING = {"index", "multiply", "divide"}
+"""What a gate may go through before it multiplies."""
 _SIGN_KEEPING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -38,24 +38,27 @@ class Facts:
 
     def is_gate(self, node: fx.Node) -> bool:
         """Say whether a value comes from a sigmoid or the like, possibly reshaped, masked, scaled or converted."""
-        return is_gate_function(self.kinds[self._origin(node, _PASSING_KINDS)][1])
+        return self._comes_from_gate(node, _SCALING)
 
     def is_attention(self, node: fx.Node) -> bool:
-        """Say whether a factor of a matrix product holds attention weights, possibly mixed over the heads."""
-        return is_gate_function(self.kinds[self._origin(node, {*_PASSING_KINDS, "dense", "convolution", "add"})][1])
+        """Say whether a factor of a matrix product holds attention weights, possibly mixed over the heads or summed."""
+        return self._comes_from_gate(node, _SCALING | {"dense", "convolution", "add"})
 
-    def _origin(self, node: fx.Node, kinds: set[str]) -> fx.Node:
-        """Go back through nodes of these kinds to what a value comes from."""
-        while True:
-            kind, name = self.kinds[node]
-            if kind not in kinds and name not in _SIGN_KEEPING | {"identity"}:
-                return node
-            sources = [source for source in node.all_input_nodes if source in self.dependent]
-            if name == "where":
-                sources = sources[-1:]
-            if len(sources) != 1:
-                return node
-            node = sources[0]
+    def _comes_from_gate(self, node: fx.Node, through: set[str]) -> bool:
+        """Go back through nodes of these kinds."""
+        kind, name = self.kinds[node]
+        if is_gate_function(name):
+            return True
+        if kind not in through and name not in _SIGN_KEEPING | {"identity"}:
+            return False
+        sources = [source for source in node.all_input_nodes if source in self.dependent]
+        if kind == "divide":
+            sources = [source for source in sources if source is node.args[0]]
+        if name == "where":  # the condition comes first
+            sources = sources[-1:]
+        if kind in ("index", "multiply") and len(sources) != 1:
+            return False
+        return bool(sources) and all(self._comes_from_gate(source, through) for source in sources)
 
 
 def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
@@ -111,7 +114,7 @@ def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, 
         kind = KIND_OF_NAME.get(name, "")
         if kind == "interpolate":
             mode = node.kwargs.get("mode", node.args[3] if len(node.args) > 3 else "nearest")
-            return ("", name) if mode == "bicubic" else ("mean", name)
+            return "mean", "upsample_bicubic2d" if mode == "bicubic" else name
         return kind, name
     if node.op != "call_module":
         return "", ""

@@ -52,7 +52,8 @@ _NAMES = {
     "tuple": "chunk split unbind tensor_split split_with_sizes unsafe_chunk unsafe_split",
     "mean": (
         "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum fold "
-        "col2im upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_linear1d"
+        "col2im upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_linear1d "
+        "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
     ),
     "max": "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax",
     "interpolate": "interpolate upsample",

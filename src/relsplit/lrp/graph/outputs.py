@@ -76,6 +76,7 @@ def _sequence(output: Any) -> list[Any]:
 
 def _parts(output: Any, named: Mapping[str, Any]) -> str:
     if named:
-        return f"it returns a {type(output).__name__} with {', '.join(named)}"
+        kind = "dict" if isinstance(output, Mapping) else type(output).__name__
+        return f"it returns a {kind} with {', '.join(named)}"
     parts = _sequence(output)
     return f"it returns {len(parts)} parts, 0 to {len(parts) - 1}" if parts else f"it returns {type(output).__name__}"

@@ -98,6 +98,19 @@ def bind_map(evaluate: Callable[..., Any]) -> Bind:
     return bind
 
 
+def bind_bicubic(evaluate: Callable[..., Any]) -> Bind:
+    """Bind bicubic interpolation as bilinear interpolation to the same size.
+
+    Bicubic weights are negative in places; the pixels that an entry comes from are the same up to a margin.
+    """
+
+    def bind(*args: Any, **kwargs: Any) -> LinearLayer:
+        size = evaluate(*args, **kwargs).shape[2:]
+        return LinearMap(lambda x: F.interpolate(x, size, mode="bilinear", antialias=True))
+
+    return bind
+
+
 def bind_average_over_max_window(name: str, module: Any, *, two_by_two: bool) -> Bind:
     """Bind max pooling as the average over each window, or over the released code's 2x2 windows."""
 

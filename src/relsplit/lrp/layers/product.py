@@ -38,4 +38,4 @@ class Product:
         return spread_evenly(result, relevance * empty, support)
 
     def reach(self, support: Tensor) -> Tensor:
-        return self.function(torch.ones_like(self.weights), support) > 0
+        return self.function(torch.ones_like(self.weights), support.to(self.weights.dtype)) > 0

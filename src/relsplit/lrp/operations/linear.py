@@ -40,6 +40,7 @@ class Linear:
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
         h, layer, support = saved
+        support = None if support is None else support.to(relevance.dtype)
         h = where_supported(h.to(relevance.dtype), support)
         result = self.rule.propagate(layer, h, relevance, nonnegative=self.nonnegative, support=support)
         return [(self.source, result)]
@@ -80,4 +81,6 @@ def dense(node: fx.Node, context: Context) -> Linear | None:
 @OPERATIONS.register("mean")
 def mean(node: fx.Node, context: Context) -> Linear | None:
     """Build average pooling, a mean, a sum, or interpolation."""
-    return linear(node, context, binding.bind_map(context.evaluate(node)))
+    evaluate = context.evaluate(node)
+    bicubic = "bicubic" in context.name(node) or getattr(context.module(node), "mode", "") == "bicubic"
+    return linear(node, context, binding.bind_bicubic(evaluate) if bicubic else binding.bind_map(evaluate))

@@ -11,6 +11,7 @@ from relsplit.lrp.layers.product import Product
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, supported, where_supported
+from relsplit.lrp.operations.pass_through import PassThrough, pass_through
 from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.rules.rule import Rule
 
@@ -48,6 +49,7 @@ class MatrixProduct:
     def _propagate(
         self, known: dict[fx.Node, Any], support: Tensor | None, receiver: fx.Node, relevance: Tensor
     ) -> Tensor:
+        support = None if support is None else support.to(relevance.dtype)
         h = where_supported(known[receiver].to(relevance.dtype), support)
         nonnegative = receiver in self.nonnegative
         layer = self._layer(known, receiver)
@@ -127,10 +129,10 @@ class Softmax:
 
 
 @OPERATIONS.register("softmax")
-def softmax(node: fx.Node, context: Context) -> Softmax | None:
-    """Build the softmax; relevance reaches it where attention weights receive any."""
+def softmax(node: fx.Node, context: Context) -> Softmax | PassThrough | None:
+    """Build the softmax of attention weights that receive relevance; any other one is an activation."""
     if not context.options.attention.to_weights:
-        return None
+        return pass_through(node, context)
     module: Any = context.module(node)
     dim = module.dim if module is not None else node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
     if not isinstance(dim, int):
