@@ -59,8 +59,8 @@ class LRP:
         stabilizer: added to denominators. 0 is strictly conservative: units without any positive contribution spread
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
         start: the relevance of the explained class: its "probability", its "logit", or "one".
-        leaves: rules for modules (by class) or functions that cannot be traced: "pass", "input_times_gradient" or a
-            function (see ``relsplit.lrp.leaf_rules``).
+        leaves: rules for modules (by class, or its name) or functions that cannot be traced: "pass",
+            "input_times_gradient", "block" or a function (see ``relsplit.lrp.leaf_rules``).
 
     Raises:
         InputError: an option that does not exist.
@@ -93,7 +93,7 @@ class LRP:
             splitting=_splitting(split),
             include_identity=include_identity,
             max_pool=max_pool,
-            leaves=leaf_rules(leaves or {}),
+            leaves=leaf_rules(leaves or {}, model),
         )
         self._compiled = self._compile()
 
