@@ -66,18 +66,22 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
 class AttributionMap:
     """Make the scored map (N, H, W) of an explainer's attribution.
 
-    The steps, in this order: the channels are reduced to one, the sign is chosen, the map is brought to the size of the
-    image, the values are quantised. Every step is an option because every one of them decides published numbers.
+    The steps, in this order: the channels are reduced to one, the sign is chosen, a region is kept, the map is brought
+    to the size of the image, the values are quantised. Every step is an option because every one of them decides
+    published numbers.
 
     Args:
         channel_reduction: how (N, C, H, W) becomes (N, H, W): ``"sum"`` (paper, for its own method), ``"abs_sum"``,
             ``"max_abs"``, or ``"first"``: the red channel alone, which is what the released metric did to LRP-epsilon,
             Integrated Gradients and Guided BackPropagation. Without effect on (N, H, W).
         sign: ``"all"``, ``"positive"`` (negative values become 0) or ``"absolute"``.
-        upsampling: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; used when the attribution is not at image size.
+        upsampling: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; used when the map is not at image size. Or
+            ``"first_row"``, which is for audits only: what the released metric scored of such a map was its first row
+            alone, stretched over the image (as a column, top to bottom), and after quantisation.
         heat_quantization: the style of :func:`heat_quantization`, ``"linspace"`` or ``"floor"``, or None to leave the
             values as they are.
         num_levels: Q of Heat Quantization, at least 2.
+        region: what is kept of the maps, (N, h, w) to (N, h', w'), such as :class:`relsplit.c1c.C1C`; None: all.
 
     Raises:
         InputError: an unknown value of an option.
@@ -87,15 +91,17 @@ class AttributionMap:
         self,
         channel_reduction: Literal["sum", "abs_sum", "max_abs", "first"] = "sum",
         sign: Literal["all", "positive", "absolute"] = "all",
-        upsampling: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
+        upsampling: Literal["bilinear", "bicubic", "nearest", "first_row"] = "bilinear",
         heat_quantization: Style | None = None,
         num_levels: Levels = 8,
+        region: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.reduce = CHANNEL_REDUCTIONS[channel_reduction]
         self.choose_sign = SIGNS[sign]
         self.upsampling = upsampling
         self.heat_quantization = heat_quantization
         self.num_levels = num_levels
+        self.region = region
 
     def __call__(self, attribution: Tensor, size: Sequence[int]) -> Tensor:
         """Return the map (N, H, W).
@@ -110,9 +116,19 @@ class AttributionMap:
         if attribution.ndim not in (3, 4):
             raise InputError(f"attribution must be (N, H, W) or (N, C, H, W), not {tuple(attribution.shape)}")
         maps = _finite(self.choose_sign(self.reduce(attribution) if attribution.ndim == 4 else attribution))
-        if tuple(maps.shape[-2:]) != tuple(size):
-            corners = None if self.upsampling == "nearest" else False
-            maps = F.interpolate(maps[:, None], size=tuple(size), mode=self.upsampling, align_corners=corners)[:, 0]
+        if self.region is not None:
+            maps = self.region(maps)
+        if self.upsampling == "first_row" and tuple(maps.shape[-2:]) != tuple(size):
+            return _first_row(self._quantised(maps), size)
+        return self._quantised(self._at_size(maps, size))
+
+    def _at_size(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        if tuple(maps.shape[-2:]) == tuple(size):
+            return maps
+        corners = None if self.upsampling == "nearest" else False
+        return F.interpolate(maps[:, None], size=tuple(size), mode=self.upsampling, align_corners=corners)[:, 0]
+
+    def _quantised(self, maps: Tensor) -> Tensor:
         if self.heat_quantization is None:
             return maps
         return heat_quantization(maps, self.num_levels, self.heat_quantization)
@@ -127,6 +143,12 @@ def is_flat(maps: Tensor) -> Tensor:
     values = maps.flatten(1)
     low, high = values.aminmax(dim=1)
     return high - low <= 1e-6 * values.abs().amax(dim=1)
+
+
+def _first_row(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Stretch the first row of maps (N, h, w) over the image, its left end at the top."""
+    column = maps[:, None, 0, :, None]
+    return F.interpolate(column, size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
 
 
 def _finite(maps: Tensor) -> Tensor:

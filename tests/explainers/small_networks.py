@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from relsplit.models.attention_branch import AttentionBranchNetwork
+
 
 class SmallResNet(ResNet):
     """torchvision's ResNet, its own forward pass and blocks, with few channels (16 in layer4)."""
@@ -41,6 +43,15 @@ def small_resnet(block: type[BasicBlock | Bottleneck] = Bottleneck) -> nn.Module
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return randomise(SmallResNet(block))
+
+
+def small_network(name: str) -> nn.Module:
+    """The network that every explainer is tried on: ``small_resnet()``, for ``abn`` with an attention branch."""
+    if name != "abn":
+        return small_resnet()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return randomise(AttentionBranchNetwork(SmallResNet(Bottleneck)))
 
 
 def small_vgg(activation: type[nn.Module] = nn.ReLU) -> nn.Module:

@@ -26,13 +26,16 @@ from torchvision.models.resnet import BasicBlock
 from relsplit.runs.identity import config_hash
 from relsplit.tasks.reproduce import plan
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.plan import Row
 from small_runs import TINY_NETWORK
 
 PROJECT = Path(__file__).parents[2]
 HOME = PROJECT / "conf" / "experiment"
 PAPER = "otsuki2024"
 EXPERIMENTS = sorted(
-    path.relative_to(HOME).with_suffix("").as_posix() for path in HOME.rglob("*.yaml") if path.stem != "paper"
+    path.relative_to(HOME).with_suffix("").as_posix()
+    for path in HOME.rglob("*.yaml")
+    if path.stem != "paper" and not path.stem.startswith("_")
 )
 
 
@@ -54,7 +57,8 @@ def test_every_experiment_composes_and_names_existing_explainers() -> None:
             continue
         assert config.reproduce.name == name.rpartition("/")[2]
         rows = instantiate(config.reproduce.rows, _convert_="all")
-        assert {row["overrides"][0] for row in rows} <= explainers
+        if config.reproduce.row_task != "train":
+            assert {row["overrides"][0] for row in rows} <= explainers
         assert {f"explainer={control}" for control in config.reproduce.controls} <= explainers
         get_method(f"relsplit.tasks.{config.reproduce.row_task}.measure")
         assert callable(instantiate(config.reproduce.product))
@@ -63,12 +67,41 @@ def test_every_experiment_composes_and_names_existing_explainers() -> None:
 @pytest.mark.usefixtures("hydra_job")
 def test_every_switch_of_the_audit_composes() -> None:
     rows = plan(compose("config", [f"experiment={PAPER}/audit"]), f"{PAPER}/audit", []).rows
+    sizes = {row.traits["switch"]: row.configs[0].map for row in rows if row.traits["method"] == "Ours, C1C"}
+    assert sizes["published setting"].upsampling == "first_row"
+    assert {each.upsampling for switch, each in sizes.items() if switch != "published setting"} == {"bilinear"}
     by_switch = {row.traits["switch"]: row.configs[0] for row in rows if row.traits["method"] == "Ours"}
     assert by_switch["published setting"].explainer.max_pool == "average_2x2"
     last = by_switch["ties"].explainer
     assert (last.input_rule, last.max_pool, last.stabilizer) == ("activation", "average", 0.0)
     assert {row.configs[0].map.heat_quantization for row in rows if row.traits["switch"] == "ties"} == {"floor"}
     assert all("reproduce" not in row.configs[0] for row in rows)
+
+
+def test_only_audits_published_setting_scores_a_maps_first_row() -> None:
+    found = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "conf").rglob("*.yaml")}
+    assert {name for name in found if "=first_row" in (PROJECT / name).read_text()} == {
+        "conf/experiment/iida2023/audit.yaml",
+        "conf/experiment/otsuki2024/audit.yaml",
+    }
+    for path in (PROJECT / "conf" / "map").glob("*.yaml"):
+        assert not re.search(r"upsampling: *first_row", path.read_text())
+
+
+@pytest.mark.usefixtures("hydra_job")
+@pytest.mark.parametrize("dataset", ["demo", "cub"])
+def test_a_paper_with_attention_branches_explains_one_network_in_a_table(dataset: str) -> None:
+    def rows(name: str) -> tuple[Row, ...]:
+        typed = [f"dataset={dataset}"]
+        return plan(compose("config", [f"experiment=iida2023/{name}", *typed]), f"iida2023/{name}", typed).rows
+
+    plain = {"demo": "demo", "cub": "resnet50_cub"}[dataset]
+    for name in ("comparison", "audit"):
+        assert {row.configs[0].model.name for row in rows(name)} == {f"abn_{dataset}"}
+    assert {row.configs[0].model.name for row in rows("blocks")} == {plain}
+    trained = [row.configs[0] for row in rows("accuracy")]
+    assert [config.model.name for config in trained] == [plain, f"abn_{dataset}"]
+    assert ["module" in config.trainer for config in trained] == [False, True]
 
 
 @pytest.mark.usefixtures("hydra_job")

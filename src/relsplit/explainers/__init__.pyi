@@ -1,3 +1,4 @@
+from relsplit.explainers.abn import ABN as ABN
 from relsplit.explainers.center import Center as Center
 from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges

@@ -76,8 +76,8 @@ class LRP:
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
         start: the relevance of the explained class: its "probability", its "logit", or "one"; or a function from the
             scores (N, classes) to their relevance, of the same shape (contrastive, several classes, a regression).
-        leaves: rules for modules (by class) or functions that cannot be traced: "pass", "input_times_gradient" or a
-            function (see ``relsplit.lrp.leaf_rules``).
+        leaves: rules for modules (by class, or its name) or functions that cannot be traced: "pass",
+            "input_times_gradient", "block" or a function (see ``relsplit.lrp.leaf_rules``).
         attention: how relevance passes ``softmax(Q K^T) V``: "ratio" (to the values by their magnitude, conserves),
             "z_plus" and "flow" (conserve, too), "cp_lrp" (Ali et al. 2022), "attn_lrp" (Achtibat et al. 2024), or an
             :class:`relsplit.lrp.attention.treatment.Attention`.
@@ -119,7 +119,7 @@ class LRP:
             splitting=_splitting(split),
             include_identity=include_identity,
             max_pool=max_pool,
-            leaves=leaf_rules(leaves or {}),
+            leaves=leaf_rules(leaves or {}, model),
             attention=_attention(attention),
         )
         self._programs = Programs(model, self._options, output)

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from relsplit.errors import InputError
+from relsplit.models.attention_branch import AttentionBranchNetwork
 from relsplit.models.checkpoint import fill, load_checkpoint
 
 _NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
@@ -94,17 +95,22 @@ def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:
 
 
 def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None:
-    """Fill with ``model.weights``: a file, or the name of one of torchvision's weights for ``model._target_``."""
+    """Fill with ``model.weights``: a file, or the name of one of torchvision's weights for ``model._target_``.
+
+    To start training, a network with an attention branch takes those of its backbone.
+    """
     weights = str(model.weights)
     if Path(weights).is_file():
         load_checkpoint(network, Path(weights), new_head=new_head)
         return
-    constructor = get_object(model["_target_"])
+    branched = network if new_head and isinstance(network, AttentionBranchNetwork) and "backbone" in model else None
+    target = model["_target_"] if branched is None else model.backbone["_target_"]
+    constructor = get_object(target)
     try:
         known = torchvision.models.get_model_weights(constructor)
     except ValueError as error:
         raise InputError(
-            f"model.weights={weights}: no such file, and torchvision has no weights for {model['_target_']}; "
+            f"model.weights={weights}: no such file, and torchvision has no weights for {target}; "
             "give the path of a file"
         ) from error
     if weights not in known.__members__:
@@ -120,6 +126,8 @@ def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None
         raise InputError(
             f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
         ) from error
+    if branched is not None:
+        state = branched.completed(state)
     fill(network, state, source=f"model.weights={weights}", new_head=new_head)
 
 

@@ -65,14 +65,8 @@ class FineTuning(pl.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch of (images, labels)."""
-        images, labels = batch
-        logits = self(images)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        self.train_accuracy(logits, labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
+        """Loss of one batch of (images, labels)."""
+        return self._score(batch, "train", self.train_accuracy, self.label_smoothing)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Log the loss and accuracy of one validation batch."""
@@ -82,13 +76,26 @@ class FineTuning(pl.LightningModule):
         """Log the loss and accuracy of one test batch."""
         self._score(batch, "test", self.test_accuracy)
 
-    def _score(self, batch: tuple[Tensor, Tensor], stage: str, accuracy: MulticlassAccuracy) -> None:
-        images, labels = batch
+    def objective(
+        self, images: Tensor, labels: Tensor, stage: str, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Scores (N, num_classes) and the loss that is minimised; ``stage`` is ``"train"``, ``"val"`` or ``"test"``."""
         logits = self(images)
+        return logits, functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+    def _score(
+        self,
+        batch: tuple[Tensor, Tensor],
+        stage: str,
+        accuracy: MulticlassAccuracy,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        images, labels = batch
+        logits, loss = self.objective(images, labels, stage, label_smoothing)
         accuracy(logits, labels)
-        loss = functional.cross_entropy(logits, labels)
         self.log(f"{stage}_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say which class is which, and how images are prepared."""

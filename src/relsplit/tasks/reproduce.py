@@ -24,7 +24,8 @@ from relsplit.reports.product import Brief, ProductMaker, write_product
 from relsplit.reports.product_dashboard import product_dashboard, show_product, show_report
 from relsplit.reports.text_table import print_table
 from relsplit.runs.dashboard import Dashboard, opened
-from relsplit.runs.summary import EVALUATION, SUMMARY, read_summary
+from relsplit.runs.store import SAMPLES
+from relsplit.runs.summary import EVALUATION, read_summary
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.sample_maps import maps_of_run
@@ -137,7 +138,7 @@ def products_folder(plan: Plan) -> Path:
 
 def _skipped(folder: Path) -> list[dict[str, str]]:
     """Samples that an evaluation could not read; none for what is no evaluation."""
-    if not (folder / SUMMARY).exists():
+    if not (folder / SAMPLES).exists():
         return []
     skipped: list[dict[str, str]] = read_summary(folder, EVALUATION)["skipped"]
     return skipped

@@ -127,6 +127,7 @@ class Trainer(OpenGroup):
     label_smoothing: Annotated[float, Limits(minimum=0, below=1)]
     optimizer: Target
     lr_scheduler: Schedule | None
+    module: Target | None = None
     accelerator: str
     devices: int | str | list[int]
     num_nodes: Count
@@ -154,7 +155,7 @@ class Reproduce(OpenGroup):
 
     name: Name | None = None
     experiments: list[str]
-    row_task: Literal["evaluate", "explain", "conservation"]
+    row_task: Literal["evaluate", "explain", "conservation", "train"]
     controls: list[str]
     checkpoint_seeds: dict[str, list[Seed]] | None
     rows: list[Any] | dict[str, Any] | None
@@ -190,7 +191,7 @@ TASKS: dict[str, type[Group]] = {
     "relsplit.tasks.report.run": Report,
     "relsplit.tasks.reproduce.run": Evaluate,
 }
-NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience")
+NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience", "module")
 """Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
 _NO_ARGUMENTS = ("_target_", "_partial_", "_convert_", "_recursive_")
 
@@ -229,6 +230,8 @@ def check_settings(cfg: DictConfig) -> None:
     check_target(trainer["optimizer"], "trainer.optimizer")
     if trainer["lr_scheduler"]:
         check_target(trainer["lr_scheduler"]["scheduler"], "trainer.lr_scheduler.scheduler")
+    if trainer.get("module"):
+        check_target(trainer["module"], "trainer.module")
     _importable(config["model"]["_target_"], "model._target_")
 
 

@@ -97,6 +97,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     load_checkpoint(module.network, folder / BEST)
     (test,) = trainer.test(module, datamodule=data, verbose=False)
+    test_results = {name: value for name, value in test.items() if name != "test_accuracy"}
     history = pd.read_csv(folder / METRICS)
     best = history.loc[history["val_loss"].argmin()]
     summary = {
@@ -105,7 +106,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "seed": cfg.seed,
         "class_names": list(catalogue.class_names),
         "accuracy": test["test_accuracy"],
-        "test_loss": test["test_loss"],
+        **test_results,
         "best_epoch": int(best["epoch"]),
         "epochs": len(history),
         "seconds": seconds,
@@ -165,7 +166,9 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
     schedule = settings["lr_scheduler"]
     if schedule is not None:
         schedule = {**schedule, "scheduler": build(schedule["scheduler"], "trainer.lr_scheduler.scheduler")}
-    return FineTuning(
+    kind = settings.get("module")
+    make = build({**kind, "_partial_": True}, "trainer.module") if kind else FineTuning
+    module: FineTuning = make(
         initial_model(cfg, len(class_names)),
         class_names,
         {key: value for key, value in resolved(cfg.dataset).items() if key in PREPROCESSING},
@@ -173,6 +176,7 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
         lr_scheduler=schedule,
         label_smoothing=settings["label_smoothing"],
     )
+    return module
 
 
 def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Trainer:

@@ -1,0 +1,51 @@
+"""The map of an Attention Branch Network (Fukui et al., CVPR 2019)."""
+
+import typing
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.errors import InputError
+from relsplit.networks.shared_network import SharedNetwork
+from relsplit.networks.views import unwrapped
+
+
+@typing.runtime_checkable
+class AttentionNetwork(typing.Protocol):
+    """A network with an attention branch."""
+
+    def attention_map(self, images: Tensor) -> Tensor:
+        """The branch's map (N, h, w) of images (N, 3, H, W)."""
+
+
+class ABN:
+    """What the network itself says it looks at: the map of its attention branch.
+
+    There is one map per image, whatever the class: ``target`` is checked and not used.
+
+    Args:
+        model: network with a method ``attention_map(images)``, such as
+            :class:`relsplit.models.attention_branch.AttentionBranchNetwork`.
+
+    Raises:
+        InputError: the network has no attention branch.
+    """
+
+    forward_equivalents = 1.0
+    """Up to the end of the attention branch."""
+
+    def __init__(self, model: nn.Module) -> None:
+        model = unwrapped(model)
+        if not isinstance(model, AttentionNetwork):
+            raise InputError(
+                f"explainer=abn: {type(model).__name__} has no attention branch, so no map of its own: choose a "
+                "network with one (model=abn_demo, abn_resnet18, abn_resnet50) or another explainer"
+            )
+        self._shared = SharedNetwork(model)
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, h, w) in (0, 1), at the resolution of the branch."""
+        with torch.inference_mode(False), torch.no_grad():
+            network, images, _ = self._shared.prepare(images, target)
+            assert isinstance(network, AttentionNetwork)
+            return network.attention_map(images)
