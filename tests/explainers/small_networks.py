@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from relsplit.models.attention_branch import AttentionBranchNetwork
+from small_transformer import small_vit
 
 
 class SmallResNet(ResNet):
@@ -46,7 +47,9 @@ def small_resnet(block: type[BasicBlock | Bottleneck] = Bottleneck) -> nn.Module
 
 
 def small_network(name: str) -> nn.Module:
-    """The network that every explainer is tried on: ``small_resnet()``, for ``abn`` with an attention branch."""
+    """The network that every explainer is tried on: a ResNet, one with an attention branch, or a transformer."""
+    if name in ("attention_rollout", "transformer_attribution"):
+        return small_vit(size=64).double()
     if name != "abn":
         return small_resnet()
     with torch.random.fork_rng(devices=[]):

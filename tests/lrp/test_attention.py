@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from residual_networks import images
 from torch import Tensor, nn
-from transformers_by_hand import small_vit
 
 from relsplit.errors import InputError
 from relsplit.lrp import LRP
+from small_transformer import small_vit
 
 CONSERVING = ("ratio", "z_plus", "flow")
 

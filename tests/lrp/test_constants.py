@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from option_a import option_a_resnet
 from residual_networks import images
 from torch import Tensor, nn
-from transformers_by_hand import option_a_resnet, small_vit
 
 from relsplit.lrp import LRP
+from small_transformer import small_vit
 
 
 def worst_gap(model: nn.Module, x: Tensor, **options: object) -> float:

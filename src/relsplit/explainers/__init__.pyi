@@ -1,4 +1,5 @@
 from relsplit.explainers.abn import ABN as ABN
+from relsplit.explainers.attention_rollout import AttentionRollout as AttentionRollout
 from relsplit.explainers.center import Center as Center
 from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges
@@ -13,3 +14,4 @@ from relsplit.explainers.random_map import RandomMap as RandomMap
 from relsplit.explainers.rise import RISE as RISE
 from relsplit.explainers.score_cam import ScoreCAM as ScoreCAM
 from relsplit.explainers.smooth_grad import SmoothGrad as SmoothGrad
+from relsplit.explainers.transformer_attribution import TransformerAttribution as TransformerAttribution

@@ -161,7 +161,7 @@ class LRP:
         images = checked_images(images)
         with _plain_mode():
             images = _ordinary(images)
-            run = self._run(images, target, Sums if return_sums else _unobserved)
+            run = self.observed(images, target, Sums if return_sums else _unobserved)
             if run.program.conserves and not self._warned:
                 gap = relative_gap(run.start.flatten(1).sum(1), run.relevance.flatten(1).sum(1))
                 if gap > TOLERATED:
@@ -184,19 +184,39 @@ class LRP:
         images = checked_images(images)
         with _plain_mode():
             images = _ordinary(images)
-            run = self._run(images, target, Ledger)
+            run = self.observed(images, target, Ledger)
             network = eval_view(self.model)
             forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
         return run.observer.conservation(forwards=whole / forward)
 
-    def _run(
+    def observed(
         self, images: Tensor, target: "Target | None", observe: "Callable[[Program, Tensor], Observed]"
-    ) -> "_Run[Observed]":
-        """Walk forward and back, by an exported program where a step of the traced one fails."""
+    ) -> "Run[Observed]":
+        """Explain ``images`` while somebody looks on; for methods that build on relevance inside the network.
+
+        Args:
+            images: (N, C, H, W), checked, no inference tensor.
+            target: see :meth:`attribute`.
+            observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on.
+
+        Returns:
+            The program, the relevance at both ends, and the observer.
+
+        Raises:
+            InputError: see :meth:`attribute`.
+        """
         try:
             return self._walk(self._programs.get(images), images, target, observe)
         except FailedStepError as error:
             return self._walk(self._programs.instead(images, error), images, target, observe)
+
+    def program(self, images: Tensor) -> Program:
+        """Return the compiled network that explains ``images`` (N, C, H, W).
+
+        Raises:
+            UnsupportedModelError: it holds an operation without a rule.
+        """
+        return self._programs.get(images)
 
     def _walk(
         self,
@@ -204,13 +224,13 @@ class LRP:
         images: Tensor,
         target: "Target | None",
         observe: "Callable[[Program, Tensor], Observed]",
-    ) -> "_Run[Observed]":
+    ) -> "Run[Observed]":
         forward = ForwardPass(program, _fast_layout(images))
         start = self._start(forward.output, target, len(images))
         observer = observe(program, start)
         with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
             relevance = forward.propagate(start, None if observer is None else observer.visit)
-        return _Run(program, start, relevance.contiguous(), observer)
+        return Run(program, start, relevance.contiguous(), observer)
 
     def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
@@ -236,7 +256,7 @@ class LRP:
 
     def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
         self._warned = True
-        leaks = self._run(images, target, Ledger).observer.leaks
+        leaks = self.observed(images, target, Ledger).observer.leaks
         where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in leaks[:1])
         warnings.warn(
             f"LRP: relevance is not conserved, the map's sum is off by {gap:.1e} of the start{where}: "
@@ -246,7 +266,7 @@ class LRP:
 
 
 @dataclass(frozen=True)
-class _Run(Generic[Observed]):
+class Run(Generic[Observed]):
     """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images')."""
 
     program: Program

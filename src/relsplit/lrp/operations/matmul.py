@@ -23,6 +23,7 @@ class MatrixProduct:
     node: fx.Node
     evaluate: Evaluate
     factors: tuple[fx.Node, fx.Node]
+    weights: fx.Node | None  # the factor that holds attention weights
     receivers: tuple[fx.Node, ...]
     nonnegative: frozenset[fx.Node]
     rule: Rule
@@ -87,14 +88,15 @@ def matrix_product(node: fx.Node, context: Context) -> Operation | None:
         if len(factors) == 1:
             raise UnsupportedModelError(f"{describe(node)} multiplies an activation by itself: no rule is known for it")
         return None
-    receivers, rule = sources, context.rule(node)
+    receivers, rule, weights = sources, context.rule(node), None
     if len(sources) == 2:
         rule = context.options.attention.rule
-        if not context.options.attention.to_weights:
-            signals = tuple(source for source in sources if not context.facts.is_attention(source))
-            receivers = signals if len(signals) == 1 else sources
+        signals = tuple(source for source in sources if not context.facts.is_attention(source))
+        if len(signals) == 1:
+            weights = next(source for source in sources if source is not signals[0])
+            receivers = sources if context.options.attention.to_weights else signals
     nonnegative = frozenset(receiver for receiver in receivers if receiver in context.facts.nonnegative)
-    return MatrixProduct(node, context.evaluate(node), (factors[0], factors[1]), receivers, nonnegative, rule)
+    return MatrixProduct(node, context.evaluate(node), (factors[0], factors[1]), weights, receivers, nonnegative, rule)
 
 
 @dataclass(frozen=True)

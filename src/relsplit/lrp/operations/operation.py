@@ -27,6 +27,10 @@ class Operation(Protocol):
     """One node's two directions."""
 
     @property
+    def evaluate(self) -> Evaluate:
+        """The function that computes the node's value from its arguments."""
+
+    @property
     def sources(self) -> tuple[fx.Node, ...]:
         """The nodes that it passes relevance to."""
 

@@ -1,0 +1,45 @@
+"""Attention rollout (Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.checks import checked_images, checked_target
+from relsplit.explainers.shared.attention_weights import identity_like, map_of_tokens, run_with_weights
+from relsplit.lrp import LRP
+
+
+class AttentionRollout:
+    """The product over the blocks of ``mean_heads(A) + I``, its rows normalised: how attention mixes the tokens.
+
+    There is one map per image, whatever the class: ``target`` is checked and not used.
+
+    Args:
+        model: a plain vision transformer.
+
+    Raises:
+        UnsupportedModelError: the network can neither be traced nor exported.
+    """
+
+    forward_equivalents = 1.0
+    """One forward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._lrp = LRP(model)
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, side, side) of the patches, in [0, 1].
+
+        Raises:
+            InputError: the network has no attention among all of its tokens, or see
+                :class:`relsplit.explainers.explainer.Explainer`.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            images = checked_images(images).clone()
+            output, weights = run_with_weights(self._lrp.program(images), images)
+            if target is not None:
+                checked_target(target, len(images), output.shape[1])
+            mixing = identity_like(weights[0][:, 0]).expand(len(images), -1, -1)
+            for each in weights:
+                mixed = each.mean(1) + identity_like(mixing)
+                mixing = mixed / mixed.sum(-1, keepdim=True) @ mixing
+            return map_of_tokens(mixing)
