@@ -2,15 +2,19 @@
 
     python benchmarks/lrp_speed.py             # ResNet50 at 224x224, batch 1 and 8 (on a GPU 64, too)
     python benchmarks/lrp_speed.py --quick     # ResNet18 at 112x112
+    python benchmarks/lrp_speed.py --model vit_b_16     # against LXT (pip install lxt "transformers<5")
 
 Each round times every row once, in turn, so that a busy moment of the machine meets all alike; ratios are medians over
 the rounds of one row's time over the same round's forward pass. The forward pass is the network as torchvision makes
 it, in the images' own memory format. captum's LRP runs on the graph rewritten with modules for additions (on the
 network as it is, its sums explode), zennit's with EpsilonPlus and its ResNet canonizer. Memory is the peak above the
 loaded network, each row in a process of its own: resident memory, on a GPU allocated memory. Random weights and images.
+Of transformers, LXT's row is its recipe for torchvision's (AttnLRP outside of the attention, CP-LRP inside); the last
+two columns are the greatest gap between a map's sum and its start, and the amplification, sum of |R| over |sum of R|.
 """
 
 import argparse
+import functools
 import multiprocessing
 import statistics
 from collections.abc import Callable
@@ -28,7 +32,8 @@ from relsplit import LRP
 from relsplit.explainers.lrp_epsilon import LRPEpsilon
 
 FORWARD = "forward"
-ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
+RESNET_ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
+TRANSFORMER_ROWS = (FORWARD, "forward + input gradient", "relsplit", "relsplit attn_lrp", "LXT")
 Run = Callable[[Tensor], Tensor]
 
 
@@ -49,16 +54,21 @@ def main() -> None:
     print(f"{args.model} at {args.size}x{args.size}, {where}, {args.repeats} rounds")
     torch.set_num_threads(setting.threads)
     network = build(setting)
-    runs = {row: runner(row, network) for row in ROWS}
+    rows = TRANSFORMER_ROWS if args.model.startswith("vit") else RESNET_ROWS
+    runs = {row: runner(row, network) for row in rows}
     for batch in args.batches:
         images = batch_of(batch, setting)
         ratios, seconds = measure(runs, images, args.repeats)
-        print(f"\nbatch {batch:<19}{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}{'peak MiB':>10}")
-        for row in ROWS:
+        columns = (
+            f"{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}{'peak MiB':>10}{'gap':>10}{'amplified':>11}"
+        )
+        print(f"\nbatch {batch:<19}{columns}")
+        for row in rows:
             memory = memory_of(row, setting, batch)
             print(
                 f"{row:25}{1e3 * seconds[row] / batch:12.1f}{statistics.median(ratios[row]):10.2f}"
-                f"{min(ratios[row]):8.2f}{max(ratios[row]):9.2f}{memory / 2**20:10.0f}",
+                f"{min(ratios[row]):8.2f}{max(ratios[row]):9.2f}{memory / 2**20:10.0f}"
+                f"{quality(runs[row], network, images) if row.startswith(('relsplit', 'LXT')) else ''}",
                 flush=True,
             )
 
@@ -98,10 +108,47 @@ def runner(row: str, network: nn.Module) -> Run:
         return lambda images: input_gradient(network, images)
     if row == "relsplit":
         return LRP(network).attribute
+    if row == "relsplit attn_lrp":
+        return ATTN_LRP(network).attribute
+    if row == "LXT":
+        return lambda images: lxt_relevance(network, images)
     if row == "captum LRP":
         return LRPEpsilon(network, variant="correct").attribute
     composite = zennit.composites.EpsilonPlus(canonizers=[zennit.torchvision.ResNetCanonizer()])
     return lambda images: zennit_relevance(network, composite, images)
+
+
+ATTN_LRP = functools.partial(
+    LRP, split="proportional", rule="epsilon", input_rule="epsilon", attention="attn_lrp", stabilizer=1e-6
+)
+
+
+def lxt_relevance(network: nn.Module, images: Tensor) -> Tensor:
+    """By LXT, which patches torch's own classes: for this call only."""
+    from lxt.efficient import monkey_patch  # type: ignore[import-untyped]
+    from torchvision.models import vision_transformer
+
+    patched = (nn.GELU, nn.LayerNorm, nn.MultiheadAttention)
+    kept = [kind.forward for kind in patched]
+    try:
+        monkey_patch(vision_transformer)
+        images = images.clone().requires_grad_()
+        scores = network(images)
+        share = (scores.softmax(1).amax(1) / scores.amax(1)).detach()
+        (gradient,) = torch.autograd.grad((scores.amax(1) * share).sum(), images)
+    finally:
+        for kind, forward in zip(patched, kept, strict=True):
+            setattr(kind, "forward", forward)  # noqa: B010
+    return gradient * images.detach()
+
+
+def quality(run: Run, network: nn.Module, images: Tensor) -> str:
+    """The gap to the probability, and the amplification."""
+    with torch.no_grad():
+        start = network(images).softmax(1).amax(1).double()
+    relevance = run(images).double().flatten(1)
+    gap = ((relevance.sum(1) - start) / start).abs().max()
+    return f"{float(gap):10.1e}{float((relevance.abs().sum(1) / relevance.sum(1).abs()).max()):11.2f}"
 
 
 def input_gradient(network: nn.Module, images: Tensor) -> Tensor:
