@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from papers import brief
 from synthetic_runs import write_run
@@ -29,14 +28,14 @@ def test_accuracies_of_networks_with_and_without_a_branch(tmp_path: Path) -> Non
 
 
 def test_gaps_stand_below_the_comparison(tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / name, insertion=0.5, noise=0.1, num_samples=3) for name in ("a", "b", "c")]
-    frame = pd.read_csv(folders[0] / "samples.csv")
-    frame["relevance_sum"] = frame["probability"] * [1.0, 0.5, 1.25]
-    frame.to_csv(folders[0] / "samples.csv", index=False)
+    shares = {"lossy": [1.0, 0.5, 1.25], "other": [1.0, 1.0, 1.0], "blob": [9.0, 9.0, 9.0]}
     rows = [
-        Measured("lossy", (folders[0],)),
-        Measured("other", (folders[1],)),
-        Measured("blob", (folders[2],), control=True),
+        Measured(
+            name,
+            (write_run(tmp_path / name, noise=0.1, num_samples=3, relevance=each),),
+            control=name == "blob",
+        )
+        for name, each in shares.items()
     ]
     found = gaps(rows).set_index("method")
     assert found.loc["lossy", "largest_gap"] == pytest.approx(0.5)
