@@ -13,6 +13,7 @@ from relsplit import LRP
 from relsplit.errors import InputError
 from relsplit.explainers import ABN
 from relsplit.models.attention_branch import AttentionBranchNetwork, with_attention_branch
+from relsplit.models.attention_branch_training import AttentionBranchFineTuning
 from relsplit.models.checkpoint import fill
 
 VARIANTS: list[dict[str, Any]] = [
@@ -161,9 +162,17 @@ def test_starts_from_a_plain_networks_weights() -> None:
     assert state.keys() == before.keys()
 
 
-def test_both_branches_learn_from_the_sum_of_their_losses() -> None:
-    made = network().train()
-    scores, attention_scores = made.both_scores(torch.randn(4, 3, 32, 32))
-    labels = torch.tensor([0, 1, 2, 3])
-    (nn.functional.cross_entropy(scores, labels) + nn.functional.cross_entropy(attention_scores, labels)).backward()
-    assert all(parameter.grad is not None for parameter in made.parameters())
+@pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
+def test_the_loss_is_the_sum_of_both_branches_cross_entropies(images: Tensor, weight: float) -> None:
+    made, labels = network(), torch.tensor([1, 5])
+    training = AttentionBranchFineTuning(made, list("abcdef"), {}, torch.optim.SGD, attention_weight=weight)
+    scores, loss = training.objective(images, labels, "val")
+    perception, attention = (-each.log_softmax(1)[[0, 1], labels].mean() for each in made.both_scores(images))
+    torch.testing.assert_close(loss, perception + weight * attention)
+    torch.testing.assert_close(scores, made(images))
+    by_branch = (made.both_scores(images)[1].argmax(1) == labels).float().mean()
+    assert training.val_attention_accuracy.compute() == by_branch
+    loss.backward()
+    learns = made.attention_branch.class_head[0].weight.grad.abs().sum() > 0
+    assert learns == (weight > 0)
+    assert made.attention_branch.map_head[0].weight.grad.abs().sum() > 0  # by the perception branch

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-import yaml
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -163,16 +163,32 @@ def test_without_a_network_the_download_says_where_to_put_the_file(
         load_model(resnet18(weights="IMAGENET1K_V1", num_classes=1000), 1000)
 
 
+def test_a_network_with_an_attention_branch_starts_from_its_backbones_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    branched = config(
+        _target_="relsplit.models.attention_branch.with_attention_branch",
+        backbone={"_target_": "torchvision.models.resnet18"},
+        num_classes=4,
+        weights="IMAGENET1K_V1",
+    )
+    with pytest.raises(InputError, match=r"put https://\S+/resnet18-f37072fd\.pth at"):
+        initial_model(branched, 4)
+    branched.model.weights = None
+    assert initial_model(branched, 4).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
+
+
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_model_of_the_configuration(path: Path) -> None:
-    model = yaml.safe_load(path.read_text())
-    assert model["name"] == path.stem
-    if "defaults" in model:
-        model = {**yaml.safe_load((MODELS / f"{model['defaults'][0]}.yaml").read_text()), **model}
+    with initialize_config_dir(str(MODELS.parent), version_base="1.3"):
+        model = compose("config", [f"model={path.stem}"]).model
+    assert model.name == path.stem
     assert {"_target_", "weights", "checkpoint"} <= model.keys()
-    if model["weights"] is not None:
-        constructor = get_object(model["_target_"])
-        assert model["weights"] in torchvision.models.get_model_weights(constructor).__members__
+    if model.weights is not None:
+        constructor = get_object(model.get("backbone", model)["_target_"])
+        assert model.weights in torchvision.models.get_model_weights(constructor).__members__
 
 
 def test_the_command_that_makes_a_checkpoint() -> None:

@@ -21,13 +21,18 @@ def write_run(
     seed: int = 0,
     points: int = 5,
     more: Mapping[str, float] | None = None,
+    relevance: float | list[float] = 1.0,
 ) -> Path:
-    """A finished run scored under ``published`` and ``strict``; ids are s00, s01, ..."""
+    """A finished run scored under ``published`` and ``strict``; ids are s00, s01, ...
+
+    ``relevance`` is the relevance sum as a share of the probability.
+    """
     generator = np.random.default_rng(seed)
     ins = np.broadcast_to(np.asarray(insertion, dtype=float), (num_samples,)) + noise * generator.normal(
         size=num_samples
     )
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
+    arrived = np.broadcast_to(np.asarray(relevance, dtype=float), (num_samples,))
     store = SampleStore(folder, {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}})
     records, curves = [], []
     for i in range(num_samples):
@@ -49,7 +54,7 @@ def write_run(
                 insertion=float(ins[i]),
                 deletion=float(dele[i]),
                 id_score=float(ins[i] - dele[i]),
-                relevance_sum=0.9 - 0.02 * i,
+                relevance_sum=(0.9 - 0.02 * i) * float(arrived[i]),
                 seconds=0.01,
                 more=further,
             )

@@ -258,3 +258,54 @@ def test_a_dataset_without_training_images(tmp_path: Path) -> None:
 def test_the_curves_go_to_an_offline_dashboard(photographs: Path, tmp_path: Path) -> None:
     run(config(photographs, tmp_path / "run", "logger=wandb", "trainer.max_epochs=1"))
     assert list((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
+
+
+ABN = [  # the tiny network with an attention branch
+    "model=abn_resnet18",
+    "model.weights=null",
+    "model.backbone._target_=torchvision.models.ResNet",
+    "+model.backbone.block={_target_: hydra.utils.get_class, path: torchvision.models.resnet.BasicBlock}",
+    "+model.backbone.layers=[1,1,1,1]",
+]
+
+
+def branched(root: Path, folder: Path, *more: str) -> list[str]:
+    kept = [text for text in overrides(root, folder) if text not in TINY_NETWORK]
+    return [*kept, "trainer.max_epochs=3", *ABN, *more]
+
+
+def test_an_attention_branch_is_trained_beside_its_network_and_resumed(photographs: Path, tmp_path: Path) -> None:
+    def trained(name: str) -> dict[str, object]:
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            return run(compose("config", branched(photographs, tmp_path / name)))
+
+    summary = trained("whole")
+    history = pd.read_csv(tmp_path / "whole/metrics.csv")
+    assert {"train_attention_accuracy", "val_attention_accuracy", "val_accuracy"} <= set(history.columns)
+    assert 0 <= summary["test_attention_accuracy"] <= 1  # type: ignore[operator]
+    assert "network.attention_branch.class_head.0.weight" in weights(tmp_path / "whole/best.ckpt")
+
+    folder = tmp_path / "killed"
+    victim = subprocess.Popen(
+        [sys.executable, str(PROJECT / "run.py"), *branched(photographs, folder)],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    while not ((folder / "metrics.csv").is_file() and len((folder / "metrics.csv").read_text().splitlines()) >= 2):
+        assert victim.poll() is None, "finished before it could be killed"
+        time.sleep(0.005)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    trained("killed")
+    expected, resumed = weights(tmp_path / "whole/last.ckpt"), weights(folder / "last.ckpt")
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_a_network_without_a_branch_is_not_trained_as_if_it_had_one(photographs: Path, tmp_path: Path) -> None:
+    target = "relsplit.models.attention_branch_training.AttentionBranchFineTuning"
+    with pytest.raises(InputError, match="ResNet has no attention branch to be trained"):
+        run(config(photographs, tmp_path / "run", f"+trainer.module._target_={target}"))
+    wrong = "+trainer.module.attention_weight=-1"
+    with pytest.raises(InputError, match=r"trainer\.module\.attention_weight must be"):
+        run(config(photographs, tmp_path / "run", f"+trainer.module._target_={target}", wrong))
