@@ -105,8 +105,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _make(folder: Path) -> list[Path]:
     """Make a folder; return what was made, the innermost first."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing: list[Path] = []
     try:
+        missing += [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         for each in missing:
