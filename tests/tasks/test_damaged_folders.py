@@ -94,7 +94,7 @@ def names_file_and_remedy(message: str, folder: Path) -> bool:
     return "\n" not in message and str(folder) in message and any(remedy in message for remedy in REMEDIES)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_an_evaluation_of_a_damaged_folder_gives_the_same_numbers_or_one_line(
     finished: Path, data: st.DataObject
@@ -119,7 +119,7 @@ def test_an_evaluation_of_a_damaged_folder_gives_the_same_numbers_or_one_line(
     assert not [path for path in folder.rglob("*") if ".tmp" in path.name or path.name == ".lock"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_report_of_a_damaged_folder_is_the_same_page_or_one_line(finished: Path, data: st.DataObject) -> None:
     folder, whole = finished / "run", finished / "whole.html"
