@@ -623,7 +623,11 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a map with NaN", lambda _: scored(holding(NAN, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("an infinite map", lambda _: scored(holding(INFINITE, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("bool targets of a metric", lambda _: scored(MAPS, CLASSES > 0), "must be integers, not torch.bool"),
-    ("a class that does not exist", lambda _: scored(MAPS, CLASSES + 3), "target 4 is not one of the model's 4 classes"),
+    (
+        "a class that does not exist",
+        lambda _: scored(MAPS, CLASSES + 3),
+        "target 4 is not one of the model's 4 classes",
+    ),
     ("an unknown protocol", lambda _: scored(MAPS, CLASSES, protocol="fair"), "'fair' is unknown"),
     ("a step of 0", lambda _: scored(MAPS, CLASSES, step=0), "step must be"),
     ("a batch size of 0", lambda _: scored(MAPS, CLASSES, batch_size=0), "batch_size must be"),

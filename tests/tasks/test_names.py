@@ -18,7 +18,23 @@ from relsplit.tasks.explain import measure as explain
 from relsplit.tasks.setup.settings import check_settings
 from small_runs import configured
 
-STRANGE = ("a\nb", "c\u2028d", "e,f", 'g"h', "i'j", "k[0]l", "{m}", "$n", "o p ", "ü→é", "q\\r", "-s", "%41", "=t", "#u")
+STRANGE = (
+    "a\nb",
+    "c\u2028d",
+    "e,f",
+    'g"h',
+    "i'j",
+    "k[0]l",
+    "{m}",
+    "$n",
+    "o p ",
+    "ü→é",
+    "q\\r",
+    "-s",
+    "%41",
+    "=t",
+    "#u",
+)
 
 
 @pytest.mark.parametrize("classes", [STRANGE[:8], STRANGE[8:]])
@@ -91,10 +107,10 @@ def test_labels_and_titles_name_no_files(photographs: Path, title: str, monkeypa
 
 
 def test_a_photographs_name_stays_in_the_folder_of_pictures(photographs: Path) -> None:
-    for name in ("..png", "...png", "a\nb.png", "x [1].png"):
+    for index, name in enumerate(("..png", "...png", "a\nb.png", "x [1].png")):
         pixels = np.zeros((40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photographs / name, format="png")
-        cfg = configured(photographs, "task=explain", "explainer=edges", f"output_dir={photographs / 'own'}")
+        cfg = configured(photographs, "task=explain", "explainer=edges", f"output_dir={photographs / f'own{index}'}")
         cfg.task.images = [str(photographs / name)]
         folder = explain(cfg)
         assert len(list((folder / "pictures").rglob("*.png"))) >= 2

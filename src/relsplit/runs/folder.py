@@ -95,7 +95,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder} has no {CONFIG}: restore it, or delete the folder and start its run again") from None
+        raise InputError(
+            f"{folder} has no {CONFIG}: restore it, or delete the folder and start its run again"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{file} is damaged ({_short(error)}): restore it, or choose another output_dir") from error
     if not isinstance(config, dict):
