@@ -51,10 +51,13 @@ def start() -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
+    from relsplit.tasks.setup.settings import check_settings
+
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def compose_and_run(config: DictConfig) -> None:
         """Run one job. In a sweep, a job that fails does not stop the others."""
         try:
+            check_settings(config)
             hydra.utils.get_method(config.task._target_)(config)
         except Exception as error:
             if os.getpid() != MAIN_PROCESS:
@@ -113,6 +116,9 @@ def described(error: Exception) -> tuple[str, int, str]:
     ):
         text = str(error).split("Config search path")[0]
         hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
+        keys = [argument.partition("=")[0].lstrip("+~") for argument in sys.argv[1:]]
+        if not any(key and key in text for key in keys):  # Hydra does not always say which
+            hint += f" (typed: {' '.join(sys.argv[1:])})"
         return "error", WRONG_INPUT, text.strip() + hint
     return "unexpected", UNEXPECTED, f"{type(error).__name__}: {str(error)[:300]}; the traceback is in {kept(error)}"
 

@@ -31,7 +31,7 @@ EDGES: dict[str, Callable[[int], int]] = {
 
 
 Style = Literal["linspace", "floor"]
-Levels = Annotated[int, Limits(minimum=2)]
+Levels = Annotated[int, Limits(minimum=2, maximum=65_536)]
 
 
 @checked_options

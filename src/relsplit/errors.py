@@ -1,5 +1,7 @@
 """The ways in which a run can end without its result."""
 
+import re
+
 
 class InputError(ValueError):
     """Something handed in (argument, configuration, file) cannot be used.
@@ -7,6 +9,9 @@ class InputError(ValueError):
     The message is one line that says what is wrong, where, and what to do. The command line prints it without a
     traceback and exits with code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s*[\r\n]+\s*", " ", message.strip()))  # what others say may have several lines
 
 
 class IncompleteRun(RuntimeError):

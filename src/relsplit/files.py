@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -30,11 +30,15 @@ def discarded(folder: Path) -> Iterator[Path]:
     What is complete in it is moved out of it, or it is renamed itself, which makes it appear all at once.
     """
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    made = [parent for parent in partial.parents if not parent.exists()]
     try:
         partial.mkdir(parents=True)
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # it holds something
+                parent.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -64,6 +64,8 @@ class Catalogue:
                 name.encode()
             except UnicodeEncodeError:
                 raise InputError(f"{name!r} is no UTF-8: rename the file, the folder or the class") from None
+            if "\r" in name:  # readers of CSV files take it for the end of a line
+                raise InputError(f"{name!r} holds a carriage return: rename the file, the folder or the class")
         first: dict[str, Path] = {}
         for sample in self.samples:
             other = first.setdefault(sample.sample_id, sample.path)

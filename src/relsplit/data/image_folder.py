@@ -70,6 +70,10 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _images(folder: Path, endings: set[str]) -> list[Path]:
-    names = (entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
+    names = (
+        entry.name
+        for entry in os.scandir(folder)
+        if (entry.is_file() or entry.is_symlink()) and not entry.name.startswith(".")  # a link may lead nowhere
+    )
     paths = [folder / name for name in sorted(names)]
     return [path for path in paths if path.suffix.lower() in endings]

@@ -121,8 +121,13 @@ def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None
     entry = known[weights]
     try:
         state = entry.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # torch meets a damaged file with a dozen unrelated types
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        if cache.exists():
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"model.weights={weights}: {cache} cannot be read ({reason}); delete it, and it is downloaded again"
+            ) from error
         raise InputError(
             f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
         ) from error

@@ -108,7 +108,14 @@ class FineTuning(pl.LightningModule):
         Raises:
             InputError: an argument of one of them does not exist or has a value that cannot be used.
         """
-        self._optimizer_and_schedule(1_000)
+        built = self._optimizer_and_schedule(1_000)
+        if not isinstance(built, dict) or built["lr_scheduler"].get("reduce_on_plateau"):
+            return
+        try:
+            built["optimizer"].step()  # there are no gradients: nothing moves
+            built["lr_scheduler"]["scheduler"].step()
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise InputError(f"trainer.lr_scheduler cannot make a step: {error}") from error
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, if there is one, the learning-rate schedule, in Lightning's format.

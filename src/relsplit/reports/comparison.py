@@ -11,7 +11,7 @@ import pandas as pd
 from relsplit.errors import InputError
 from relsplit.reports.figures_curves import curve_figures
 from relsplit.reports.measured import Measured, common_protocols, paired
-from relsplit.reports.product import Brief, Product
+from relsplit.reports.product import Brief, Product, RowLabel
 from relsplit.reports.published import PublishedTable
 from relsplit.reports.text_table import Cell, TextTable, number, words
 from relsplit.runs.records import SCORES
@@ -80,7 +80,7 @@ def comparison(
     *,
     title: str,
     paper_table: str | None = None,
-    reference: str | None = None,
+    reference: RowLabel | None = None,
 ) -> Product:
     """A comparison table and the mean curves of its rows.
 

@@ -7,6 +7,7 @@ counted in the table instead of the proposal.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from relsplit.errors import InputError
+from relsplit.options import Limits
 from relsplit.reports.contact_sheet import SHEET_LEGEND, contact_sheet
 from relsplit.reports.failures_file import FAILURES, NAMES, decided, keep_confirmed, write_failures
 from relsplit.reports.measured import Measured
-from relsplit.reports.product import Brief, Product
+from relsplit.reports.product import Brief, Product, RowLabel
 from relsplit.reports.published import PublishedFailures
 from relsplit.reports.text_table import Cell, TextTable, words
 from relsplit.runs.maps import Maps
@@ -31,7 +33,13 @@ AREA_WITHOUT_OBJECT = (0.02, 0.2)
 
 
 def failures(
-    rows: Sequence[Measured], brief: Brief, *, title: str, proposed: str, threshold: float | None, worst: int
+    rows: Sequence[Measured],
+    brief: Brief,
+    *,
+    title: str,
+    proposed: RowLabel,
+    threshold: float | None,
+    worst: Annotated[int, Limits(minimum=0)],
 ) -> Product:
     """Find the failures, propose a category for the worst and count.
 

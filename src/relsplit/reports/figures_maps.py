@@ -2,11 +2,13 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from relsplit.errors import InputError
+from relsplit.options import Constraint, Limits
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, Product
 from relsplit.runs.maps import Maps, chosen, read_maps
@@ -67,12 +69,23 @@ def map_grid(
     return figure
 
 
+class _KnownToMatplotlib(Constraint):
+    def hold(self, value: Any) -> bool:
+        return value in matplotlib.colormaps
+
+    def __str__(self) -> str:
+        return "that is a colour map of matplotlib's"
+
+
+ColourMap = Annotated[str, _KnownToMatplotlib()]
+
+
 def qualitative(
     rows: Sequence[Measured],
     brief: Brief,
     *,
-    images: Sequence[int],
-    cmaps: Sequence[str] | str,
+    images: Sequence[Annotated[int, Limits(minimum=0)]],
+    cmaps: Sequence[ColourMap] | ColourMap,
     transposed: bool = False,
 ) -> Product:
     """A figure per colour map (``figure_<cmap>``), with one column of maps per row of the experiment.
@@ -85,12 +98,9 @@ def qualitative(
         transposed: images across.
 
     Raises:
-        InputError: the rows explain different samples, or fewer than any of ``images``, or there is no such colour map.
+        InputError: the rows explain different samples, or fewer than any of ``images``.
     """
     cmaps = [cmaps] if isinstance(cmaps, str) else cmaps
-    unknown = [cmap for cmap in cmaps if cmap not in matplotlib.colormaps]
-    if unknown or not cmaps:
-        raise InputError(f"reproduce.product.cmaps: {unknown or cmaps} are no colour maps of matplotlib's")
     columns = [(row.label, chosen(read_maps(row.folders[0]), images)) for row in rows]
     figures = {f"figure_{cmap}": map_grid(columns, cmap=cmap, transposed=transposed) for cmap in cmaps}
     shown = len(columns[0][1].sample_id)

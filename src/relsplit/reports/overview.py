@@ -6,11 +6,11 @@ from dataclasses import replace
 from relsplit.reports.comparison import comparison
 from relsplit.reports.figures_maps import map_grid
 from relsplit.reports.measured import Measured
-from relsplit.reports.product import Brief, Product
+from relsplit.reports.product import Brief, Product, RowLabel
 from relsplit.runs.maps import MAPS, chosen, read_maps
 
 
-def overview(rows: Sequence[Measured], brief: Brief, *, title: str, reference: str | None = None) -> Product:
+def overview(rows: Sequence[Measured], brief: Brief, *, title: str, reference: RowLabel | None = None) -> Product:
     """The table and curves of :func:`relsplit.reports.comparison.comparison`, and a grid of maps, one column a row.
 
     Args:

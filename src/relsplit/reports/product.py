@@ -5,13 +5,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from relsplit.errors import InputError
 from relsplit.files import write_text
+from relsplit.options import Constraint
 from relsplit.reports.measured import Measured
 from relsplit.reports.published import Paper
 from relsplit.reports.text_table import TextTable, to_latex, to_markdown
@@ -67,6 +68,21 @@ class Brief:
     dataset: str
     paper: Paper | None
     explain: ExplainSamples
+
+
+class OfRow(Constraint):
+    """Marks the options of a product that name one of its rows, which is checked before any is measured."""
+
+    def hold(self, value: Any) -> bool:
+        """Say that any label will do here: the rows are not known yet."""
+        return True
+
+    def __str__(self) -> str:
+        return "that is the label of a row"
+
+
+RowLabel = Annotated[str, OfRow()]
+"""The label of one of the rows."""
 
 
 ProductMaker = Callable[[Sequence[Measured], Brief], Product]

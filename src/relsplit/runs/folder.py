@@ -95,7 +95,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder} has no {CONFIG}: it is no run") from None
+        raise InputError(
+            f"{folder} has no {CONFIG}: restore it, or delete the folder and start its run again"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{file} is damaged ({_short(error)}): restore it, or choose another output_dir") from error
     if not isinstance(config, dict):
@@ -105,8 +107,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _make(folder: Path) -> list[Path]:
     """Make a folder; return what was made, the innermost first."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing: list[Path] = []
     try:
+        missing += [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         for each in missing:

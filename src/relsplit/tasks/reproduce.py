@@ -12,21 +12,24 @@ measured: a misspelt option does not show after an hour.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from relsplit.errors import IncompleteRun, InputError
+from relsplit.errors import IncompleteRun
 from relsplit.reports.html import write_report
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, ProductMaker, write_product
 from relsplit.reports.product_dashboard import product_dashboard, show_product, show_report
 from relsplit.reports.text_table import print_table
 from relsplit.runs.dashboard import Dashboard, opened
+from relsplit.runs.folder import holding
 from relsplit.runs.store import SAMPLES
 from relsplit.runs.summary import EVALUATION, read_summary
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.lightning import first_process
 from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.sample_maps import maps_of_run
 from relsplit.tasks.setup.settings import check_settings
@@ -86,11 +89,22 @@ def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Pa
         ``product.json``.
 
     Raises:
+        InputError: the folder cannot be written, or another process works in it.
         IncompleteRun: unreadable images were skipped; the product is made of the others.
     """
-    cfg = plan.config
-    reproduce = cfg.reproduce
-    folder = Path(products_folder(plan), reproduce.name)
+    folder = Path(products_folder(plan), plan.config.reproduce.name)
+    with holding(folder) if first_process() else nullcontext():  # a place that cannot be written shows before the work
+        rows = measured_rows(plan, measured)
+        make_product(plan, rows, folder, dashboard)
+    skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in _skipped(path)}
+    if skipped:
+        raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
+    return folder
+
+
+def measured_rows(plan: Plan, measured: dict[str, Path]) -> list[Measured]:
+    """Measure the rows of an experiment that are not measured yet; see :func:`carry_out`."""
+    reproduce = plan.config.reproduce
     measure: Callable[[DictConfig], Path] = get_method(f"relsplit.tasks.{reproduce.row_task}.measure")
     rows = []
     for position, row in enumerate(plan.rows, start=1):
@@ -102,10 +116,13 @@ def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Pa
                 measured[key] = measure(config)
         folders = tuple(measured[key] for key in keys)
         rows.append(Measured(row.label, folders, row.paper_row, row.control, row.command, row.traits))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another with output_dir=") from error
+    return rows
+
+
+def make_product(plan: Plan, rows: list[Measured], folder: Path, dashboard: Dashboard) -> None:
+    """Make the table or figure of measured rows: write it into a folder, show it on the dashboard and the terminal."""
+    cfg = plan.config
+    reproduce = cfg.reproduce
     make: ProductMaker = instantiate(reproduce.product)
     product = make(rows, Brief(folder, cfg.dataset.name, plan.paper, maps_of_run))
     description = {
@@ -123,10 +140,6 @@ def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Pa
     for note in product.notes:
         say(note)
     say(f"{folder}\n", title=reproduce.title)
-    skipped = {sample["sample_id"] for row in rows for path in row.folders for sample in _skipped(path)}
-    if skipped:
-        raise IncompleteRun(f"{folder} lacks {len(skipped)} samples whose images cannot be read ({sorted(skipped)[0]})")
-    return folder
 
 
 def products_folder(plan: Plan) -> Path:

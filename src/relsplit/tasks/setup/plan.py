@@ -3,7 +3,8 @@
 import copy
 import re
 import shlex
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from relsplit.errors import InputError
+from relsplit.reports.product import OfRow
 from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
+from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.settings import check_settings
 
 _OWN = ("output_dir", "reproduce", "experiment", "hydra")
@@ -84,11 +87,15 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
     reproduce, paper = cfg.reproduce, paper_of(cfg, name)
     if reproduce.rows is None:
         raise InputError(f"experiment={name} has no rows: give it reproduce.rows, or reproduce.experiments=[NAME,...]")
+    if reproduce.get("name") is None or reproduce.get("product") is None:
+        lacking = "name" if reproduce.get("name") is None else "product"
+        raise InputError(f"experiment={name} has no reproduce.{lacking}: say what is made of its rows")
     listed = instantiate(reproduce.rows, _convert_="all")
     controls = [
         {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
         for control in reproduce.controls
     ]
+    check_labels(resolved(reproduce.product), [entry["label"] for entry in [*listed, *controls]])
     seeds = checkpoint_seeds(cfg, paper, typed)
     command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment",))])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
@@ -110,6 +117,22 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
         rows.append(_row(entry, composed[tuple(overrides)], alone))
     return Plan(cfg, paper, command, tuple(rows))
+
+
+def check_labels(product: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Check the options of a product that name a row of it.
+
+    Raises:
+        InputError: there is no row, or none of that label.
+    """
+    if not labels:
+        raise InputError("reproduce.rows=[] and no reproduce.controls: name at least one row")
+    for name, annotation in typing.get_type_hints(get_object(product["_target_"]), include_extras=True).items():
+        value = product.get(name)
+        parts = [annotation, *typing.get_args(annotation)]  # of ``RowLabel`` and of ``RowLabel | None``
+        names_row = any(isinstance(mark, OfRow) for part in parts for mark in getattr(part, "__metadata__", ()))
+        if names_row and value is not None and value not in labels:
+            raise InputError(f"reproduce.product.{name}: {value!r} is none of the rows {', '.join(labels)}")
 
 
 def paper_of(cfg: DictConfig, name: str) -> Paper | None:
@@ -140,6 +163,8 @@ def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str])
     """
     named = {**(paper.checkpoint_seeds if paper else {}), **(cfg.reproduce.checkpoint_seeds or {})}
     seeds = list(named.get(cfg.dataset.name, [cfg.seed]))
+    if not seeds:
+        raise InputError(f"reproduce.checkpoint_seeds.{cfg.dataset.name}=[]: name at least one seed, or leave it out")
     checkpoints = set()
     for seed in seeds:
         trained = copy.deepcopy(cfg)

@@ -5,9 +5,10 @@ The groups are models of pydantic; a part that names a ``_target_`` is checked a
 """
 
 import inspect
+import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException
@@ -20,9 +21,14 @@ from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, ch
 from relsplit.tasks.setup.configuration import resolved
 
 Name = Annotated[
-    str, Matching(r"(?!\.\.?$)[^/\\\0\n\r]+", "that can name a folder (not empty, not .., no slash, no line feed)")
+    str,
+    Matching(
+        r"(?!\.\.?$)[^/\\\0\n\r]{1,100}",
+        "that can name a folder (not empty, not .., no slash, no line feed, at most 100 characters)",
+    ),
 ]
 Side = Annotated[int, Limits(minimum=1, maximum=16_384)]
+BatchSize = Annotated[int, Limits(minimum=1, maximum=1_000_000)]
 Target = dict[str, Any]
 """A mapping with ``_target_`` and arguments."""
 
@@ -43,8 +49,8 @@ class Evaluate(Group):
     """``task=evaluate``, and what the rows of ``task=reproduce`` take over."""
 
     scored_class: Literal["label", "predicted"]
-    batch_size: Count
-    forward_batch_size: Count | None
+    batch_size: BatchSize
+    forward_batch_size: BatchSize | None
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     on_change: Literal["refuse", "anew", "accept"]
 
@@ -53,14 +59,14 @@ class Explain(Group):
     """``task=explain``."""
 
     images: list[str] | str | None
-    batch_size: Count
+    batch_size: BatchSize
     pictures: Annotated[int, Limits(minimum=1, maximum=10_000)]
 
 
 class Conservation(Group):
     """``task=conservation``."""
 
-    batch_size: Count
+    batch_size: BatchSize
 
 
 class Train(Group):
@@ -111,18 +117,24 @@ class Model(OpenGroup):
     train_if_missing: bool = False
 
 
-class Schedule(OpenGroup):
-    """``trainer.lr_scheduler``; further keys are Lightning's."""
+class Schedule(Group):
+    """``trainer.lr_scheduler``: Lightning's keys, beside ``length_argument``."""
 
     scheduler: Target
     length_argument: str | None = None
+    interval: Literal["epoch", "step"] = "epoch"
+    frequency: Count = 1
+    monitor: str | None = None
+    strict: bool = True
+    reduce_on_plateau: bool = False
+    name: str | None = None
 
 
 class Trainer(OpenGroup):
     """``trainer=``; further keys are arguments of ``pytorch_lightning.Trainer``."""
 
     max_epochs: Annotated[int, Limits(minimum=1, maximum=1_000_000)]
-    batch_size: Annotated[int, Limits(minimum=1, maximum=1_000_000)]
+    batch_size: BatchSize
     patience: Annotated[int, Limits(minimum=1)] | None
     label_smoothing: Annotated[float, Limits(minimum=0, below=1)]
     optimizer: Target
@@ -150,21 +162,32 @@ class Explainer(OpenGroup):
     target: Literal["predicted", "label"]
 
 
+class Row(Group):
+    """A row of ``reproduce.rows``."""
+
+    label: str
+    overrides: list[str]
+    paper_row: str | None = None
+    control: bool = False
+
+
 class Reproduce(OpenGroup):
     """``reproduce``: a table or figure of a paper."""
 
     name: Name | None = None
-    experiments: list[str]
+    experiments: list[Name]
     row_task: Literal["evaluate", "explain", "conservation", "train"]
     controls: list[str]
     checkpoint_seeds: dict[str, list[Seed]] | None
     rows: list[Any] | dict[str, Any] | None
     paper: dict[str, Any] | None
+    product: Target | None = None
 
 
 class Settings(Group):
     """The whole configuration."""
 
+    device: Annotated[str, Matching(r"[a-z]+(:\d+)?", "like auto, cpu, cuda or cuda:1")]  # others are made of it
     task: dict[str, Any]
     dataset: Dataset
     model: Model
@@ -177,7 +200,6 @@ class Settings(Group):
     logger: dict[str, Any]
     num_samples: Annotated[int, Limits(minimum=1, maximum=100_000_000)]
     seed: Seed
-    device: Annotated[str, Matching(r"[a-z]+(:\d+)?", "like auto, cpu, cuda or cuda:1")]
     output_dir: str | None
     data_dir: str
     reproduce: Reproduce | None = None
@@ -203,6 +225,7 @@ def check_settings(cfg: DictConfig) -> None:
         InputError: a key does not exist, is missing, or has a value that cannot be used; the first one is named.
     """
     config = resolved(cfg)
+    _check_finite(config, "")
     _check(Settings, config, "")
     if not config["protocol"]:
         raise InputError("protocol=[]: name at least one protocol of conf/protocol")
@@ -221,6 +244,10 @@ def check_settings(cfg: DictConfig) -> None:
     dataset = config["dataset"]
     check_target(dataset["catalogue"], "dataset.catalogue")
     check_target(dataset["transform"], "dataset.transform")
+    if config.get("reproduce") and isinstance(config["reproduce"]["rows"], list):
+        check_rows(config["reproduce"]["rows"])
+    if config.get("reproduce") and config["reproduce"].get("product"):
+        check_target(config["reproduce"]["product"], "reproduce.product")
     if dataset.get("datamodule"):
         check_target(dataset["datamodule"], "dataset.datamodule")
         _check_augmentation(dataset["datamodule"].get("augmentation") or {})
@@ -233,6 +260,18 @@ def check_settings(cfg: DictConfig) -> None:
     if trainer.get("module"):
         check_target(trainer["module"], "trainer.module")
     _importable(config["model"]["_target_"], "model._target_")
+
+
+def check_rows(rows: Sequence[Any]) -> None:
+    """Check the rows of an experiment.
+
+    Raises:
+        InputError: one is no mapping, or has another key or value than a row has.
+    """
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InputError(f"reproduce.rows[{index}] must be a mapping with label and overrides, not {shown(row)}")
+        _check(Row, row, f"reproduce.rows[{index}].")
 
 
 def check_target(options: Mapping[str, Any], where: str, without: tuple[str, ...] = ()) -> None:
@@ -253,6 +292,18 @@ def check_target(options: Mapping[str, Any], where: str, without: tuple[str, ...
             check_target(value, f"{where}.{key}")
             del arguments[key]
     check_options(function, arguments, f"{where}.")
+
+
+def _check_finite(content: Any, where: str) -> None:
+    """No setting of this package or of another is of use as NaN or infinity, though not every other refuses it."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            _check_finite(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            _check_finite(value, f"{where}[{index}]")
+    elif isinstance(content, float) and not math.isfinite(content):
+        raise InputError(f"{where} must be a finite number, not {content}")
 
 
 def _check_augmentation(options: Mapping[str, Any]) -> None:

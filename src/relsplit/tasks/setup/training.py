@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -76,8 +77,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Train in a folder that no other process works in, see :func:`train`."""
     config = training_config(cfg)
-    if (folder / LAST).is_file() or (folder / SUMMARY).is_file():
-        check_folder(folder, config)  # refuses another configuration before anything is drawn or downloaded
+    if (folder / LAST).is_file() or (folder / SUMMARY).is_file() or not (folder / CONFIG).is_file():
+        check_folder(folder, config)  # refuses what is not its own before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder, TRAINING)
         say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
@@ -95,10 +96,15 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         _fit(trainer, module, data, folder / LAST)
     seconds = time.monotonic() - started
 
+    history = pd.read_csv(folder / METRICS)
+    if not np.isfinite(history["val_loss"]).any():
+        raise InputError(
+            f"the training in {folder} diverged (no validation loss is a finite number): delete it, lower "
+            "trainer.optimizer.lr and start again"
+        )
     load_checkpoint(module.network, folder / BEST)
     (test,) = trainer.test(module, datamodule=data, verbose=False)
     test_results = {name: value for name, value in test.items() if name != "test_accuracy"}
-    history = pd.read_csv(folder / METRICS)
     best = history.loc[history["val_loss"].argmin()]
     summary = {
         "dataset": cfg.dataset.name,
@@ -250,6 +256,7 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
 
     Raises:
         KeyboardInterrupt: the user interrupted; the last finished epoch is on the disk.
+        InputError: a batch of one image stops a batch normalisation.
     """
     resume: dict[str, Any] = {}
     if last.is_file():
@@ -263,8 +270,16 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
         if any(kept["stopped_epoch"] or kept["wait_count"] >= kept["patience"] for kept in early_stopping):
             # Interrupted between the last epoch and the test: nothing is left to learn.
             trainer.fit_loop.max_epochs = state["epoch"] + 1
-    with interruptible():
-        trainer.fit(module, datamodule=data, **resume)
+    try:
+        with interruptible():
+            trainer.fit(module, datamodule=data, **resume)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"trainer.batch_size={data.batch_size} leaves a batch of one of {len(data.samples['train'])} images, "
+            "which a batch normalisation cannot learn from at this image size: choose another trainer.batch_size"
+        ) from error
 
 
 def _warn_if_at_chance(accuracy: float, count: int, num_classes: int) -> None:
