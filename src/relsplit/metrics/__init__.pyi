@@ -2,6 +2,10 @@ from relsplit.metrics.conservation import Conservation as Conservation
 from relsplit.metrics.conservation import conservation_gap as conservation_gap
 from relsplit.metrics.explained_batch import ExplainedBatch as ExplainedBatch
 from relsplit.metrics.explained_batch import SampleMetric as SampleMetric
+from relsplit.metrics.gae.metric import GAE as GAE
+from relsplit.metrics.gae.metric import GlobalAttributionEvaluation as GlobalAttributionEvaluation
+from relsplit.metrics.gae.score import GAEScores as GAEScores
+from relsplit.metrics.gae.score import global_attribution_evaluation as global_attribution_evaluation
 from relsplit.metrics.insertion_deletion.curves import Curve as Curve
 from relsplit.metrics.insertion_deletion.curves import CurveScores as CurveScores
 from relsplit.metrics.insertion_deletion.curves import score_curves as score_curves
