@@ -101,7 +101,7 @@ class GAE:
 
     Args:
         protocol: "strict" or "released".
-        batch_size: images that are grouped together, a multiple of four; every batch of the evaluation holds a multiple.
+        batch_size: images that are grouped together, a multiple of four; every batch of an evaluation holds one.
         seed: of the draw of the positives.
         cache_dir: where what all methods share is kept; None: nowhere.
 

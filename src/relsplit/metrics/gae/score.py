@@ -72,8 +72,8 @@ def global_attribution_evaluation(
     - faithfulness: mean of I under R, where I is 1 at entries that keep their importance when the least relevant ones
       go first, and -1 at the others;
     - robustness: 1 - 2 dice(change of R, change of the output) over the masked states;
-    - contrastiveness: mean under the mosaic's R for class c of S, which is 1 on the positive and 2 p(class of the other)
-      / p(c) - 1 on the others; at least 0.
+    - contrastiveness: mean under the mosaic's R for class c of S, which is 1 on the positive and, on the others,
+      2 p(class of the other) / p(c) - 1, where p is the network's answer to the positive at full size; at least 0.
 
     Args:
         model: classifier of normalised images; logits (N, classes). Not changed.
