@@ -166,11 +166,11 @@ def test_without_a_network_the_download_says_where_to_put_the_file(
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_model_of_the_configuration(path: Path) -> None:
     model = yaml.safe_load(path.read_text())
-    assert model["name"] == path.stem
+    assert model["name"] == ("???" if path.stem == "timm" else path.stem)
     if "defaults" in model:
         model = {**yaml.safe_load((MODELS / f"{model['defaults'][0]}.yaml").read_text()), **model}
     assert {"_target_", "weights", "checkpoint"} <= model.keys()
-    if model["weights"] is not None:
+    if model["weights"] is not None and path.stem != "timm":
         constructor = get_object(model["_target_"])
         assert model["weights"] in torchvision.models.get_model_weights(constructor).__members__
 

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from relsplit.errors import InputError
 from relsplit.models.checkpoint import fill, load_checkpoint
+from relsplit.models.named_weights import named_state
 
 _NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
 """Keys of a model configuration that are about the network; all others are arguments of its constructor."""
@@ -94,32 +94,12 @@ def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:
 
 
 def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None:
-    """Fill with ``model.weights``: a file, or the name of one of torchvision's weights for ``model._target_``."""
+    """Fill with ``model.weights``: a file, or a name that torchvision or timm knows for ``model._target_``."""
     weights = str(model.weights)
     if Path(weights).is_file():
         load_checkpoint(network, Path(weights), new_head=new_head)
         return
-    constructor = get_object(model["_target_"])
-    try:
-        known = torchvision.models.get_model_weights(constructor)
-    except ValueError as error:
-        raise InputError(
-            f"model.weights={weights}: no such file, and torchvision has no weights for {model['_target_']}; "
-            "give the path of a file"
-        ) from error
-    if weights not in known.__members__:
-        raise InputError(
-            f"model.weights={weights}: unknown; torchvision has {', '.join(known.__members__)} "
-            f"for {constructor.__name__}; name one of them or a file"
-        )
-    entry = known[weights]
-    try:
-        state = entry.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-        raise InputError(
-            f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
-        ) from error
+    state = named_state(model)
     fill(network, state, source=f"model.weights={weights}", new_head=new_head)
 
 
