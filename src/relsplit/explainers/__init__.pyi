@@ -1,3 +1,4 @@
+from relsplit.explainers.abs_lrp import AbsLRP as AbsLRP
 from relsplit.explainers.center import Center as Center
 from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges
