@@ -98,7 +98,8 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.conv.weight.data *= 1e-4
+        for parameter in self.conv.parameters():
+            parameter.data *= 1e-4
         self.fc = nn.Linear(3, 2)
         self.double().eval()
 
