@@ -29,12 +29,12 @@ def on_network(
     if chosen is None:
         raise InputError(f"this paper's tables are made of dataset={', '.join(networks)}, not {dataset}")
     rows = [
-        {"label": method["label"], "overrides": [*chosen, *method["overrides"]]}
+        {"label": method["label"], "overrides": [*method["overrides"], *chosen]}
         for method in methods
         if network in method.get("networks", [network])
     ]
     rows += [
-        {"label": name.replace("_", " "), "overrides": [*chosen, f"explainer={name}"], "control": True}
+        {"label": name.replace("_", " "), "overrides": [f"explainer={name}", *chosen], "control": True}
         for name in controls
     ]
     return rows
