@@ -59,10 +59,8 @@ def main() -> None:
     for batch in args.batches:
         images = batch_of(batch, setting)
         ratios, seconds = measure(runs, images, args.repeats)
-        columns = (
-            f"{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}{'peak MiB':>10}{'gap':>10}{'amplified':>11}"
-        )
-        print(f"\nbatch {batch:<19}{columns}")
+        print(f"\nbatch {batch:<19}{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}", end="")
+        print(f"{'peak MiB':>10}{'gap':>10}{'amplified':>11}")
         for row in rows:
             memory = memory_of(row, setting, batch)
             print(

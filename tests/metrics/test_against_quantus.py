@@ -5,7 +5,17 @@ import quantus
 import torch
 from torch import nn
 
-from relsplit.metrics import energy_inside, gini, max_sensitivity, pointing_game, randomisation_correlation
+from relsplit.metrics import (
+    energy_inside,
+    flipping_area,
+    gini,
+    imputed_survival,
+    max_sensitivity,
+    pointing_game,
+    randomisation_correlation,
+    relevance_rank_accuracy,
+    subset_correlation,
+)
 
 QUIET = {"disable_warnings": True, "display_progressbar": False}
 
@@ -98,3 +108,62 @@ def test_cascading_randomisation():
     )
     assert list(found) == [name for name in theirs if name != "original"] == ["3", "0"]
     np.testing.assert_allclose(found["3"], theirs["3"], atol=1e-6)
+
+
+def test_relevance_mass_accuracy_is_the_energy_inside():
+    maps, regions = maps_and_regions()
+    metric = quantus.RelevanceMassAccuracy(abs=False, normalise=False, **QUIET)
+    theirs = through_quantus(metric, maps.clamp(min=0), regions)
+    np.testing.assert_allclose(energy_inside(maps, regions), theirs, atol=1e-6)
+
+
+def test_relevance_rank_accuracy():
+    maps, regions = maps_and_regions()
+    metric = quantus.RelevanceRankAccuracy(abs=False, normalise=False, **QUIET)
+    np.testing.assert_allclose(relevance_rank_accuracy(maps, regions), through_quantus(metric, maps, regions))
+
+
+def grey_cnn():
+    """One channel: Quantus flips the channels of a pixel one by one."""
+    model = tiny_cnn()
+    first = model[0]
+    model[0] = nn.Conv2d(1, 4, 3, padding=1)
+    model[0].weight.data, model[0].bias.data = first.weight.data[:, :1], first.bias.data
+    return model.eval()
+
+
+def grey_images():
+    return torch.randn(6, 1, 12, 12, generator=torch.Generator().manual_seed(2))
+
+
+def test_pixel_flipping():
+    maps, _ = maps_and_regions()
+    images, model, targets = grey_images(), grey_cnn(), torch.arange(6) % 5
+    metric = quantus.PixelFlipping(features_in_step=12, perturb_baseline=0.0, abs=False, normalise=False, **QUIET)
+    curves = np.array(through_quantus(metric, maps, images=images, model=model, softmax=True))
+    theirs = (curves[:, :-1] + curves[:, 1:]).sum(1) / 2
+    found = flipping_area(model, images, maps, targets, steps=12)  # their x axis has unit steps
+    np.testing.assert_allclose(found * 11, theirs, rtol=1e-5)
+
+
+def test_road_without_noise():
+    maps, _ = maps_and_regions()
+    images, model, targets = grey_images(), grey_cnn(), torch.arange(6) % 5
+    metric = quantus.ROAD(percentages=[10, 30, 50, 70], noise=0.0, abs=False, normalise=False, **QUIET)
+    theirs = through_quantus(metric, maps, images=images, model=model, softmax=True)
+    found = imputed_survival(model, images, maps, targets, percentages=(10, 30, 50, 70), noise=0.0)
+    assert 0 < found.mean() < 1
+    np.testing.assert_allclose(found.mean(), np.mean(list(theirs.values())))
+
+
+def test_sensitivity_n_on_the_same_scale():
+    images, model, targets = grey_images(), grey_cnn(), torch.arange(6) % 5
+    maps = gradient(model, images, targets) * images[:, 0]
+    found = subset_correlation(model, images, maps, targets, shares=(0.3,), subsets=300)
+    np.random.seed(0)  # noqa: NPY002 - Quantus draws from numpy's global generator
+    metric = quantus.FaithfulnessCorrelation(
+        subset_size=43, nr_runs=300, perturb_baseline=0.0, abs=False, normalise=False, return_aggregate=False, **QUIET
+    )
+    theirs = through_quantus(metric, maps, images=images, model=model, softmax=True)
+    # Each draws its own sets, so the two agree only as estimates.
+    np.testing.assert_allclose(found, theirs, atol=0.15)

@@ -33,6 +33,7 @@ def batch() -> ExplainedBatch:
     segmentations[:2, :2, :2] = True  # the third has a box only
     return ExplainedBatch(
         images=images,
+        labels=targets,
         targets=targets,
         maps=maps,
         relevance_sum=torch.tensor([0.5, 0.4, 0.1]),
@@ -41,6 +42,7 @@ def batch() -> ExplainedBatch:
         segmentations=segmentations,
         network=network,
         explain_with=explain_with,
+        attribute=explain_with(network),
     )
 
 

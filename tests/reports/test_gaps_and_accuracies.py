@@ -15,7 +15,7 @@ from relsplit.reports.measured import Measured
 def test_accuracies_of_networks_with_and_without_a_branch(tmp_path: Path) -> None:
     summaries = {
         "plain": {"accuracy": 0.9, "class_names": ["a", "b"]},
-        "branched": {"accuracy": 0.95, "class_names": ["a", "b"], "test_attention_accuracy": 0.85},
+        "branched": {"accuracy": 0.95, "class_names": ["a", "b"], "attention_accuracy": 0.85},
     }
     rows = []
     for name, summary in summaries.items():

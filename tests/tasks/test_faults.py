@@ -1,4 +1,4 @@
-"""A full disk, a disk that turns read-only, signals at any moment, two starts at once: one line, and the run goes on."""
+"""A full disk, a disk that turns read-only, signals at any moment, two starts at once: one line, and it goes on."""
 
 import os
 import shutil

@@ -282,7 +282,7 @@ def test_an_attention_branch_is_trained_beside_its_network_and_resumed(photograp
     summary = trained("whole")
     history = pd.read_csv(tmp_path / "whole/metrics.csv")
     assert {"train_attention_accuracy", "val_attention_accuracy", "val_accuracy"} <= set(history.columns)
-    assert 0 <= summary["test_attention_accuracy"] <= 1  # type: ignore[operator]
+    assert 0 <= summary["attention_accuracy"] <= 1  # type: ignore[operator]
     assert "network.attention_branch.class_head.0.weight" in weights(tmp_path / "whole/best.ckpt")
 
     folder = tmp_path / "killed"

@@ -31,6 +31,10 @@ class Sample:
         box: (x, y, width, height) of the object in stored-image pixels, None where the dataset has none.
         segmentation: the object's mask as a greyscale image of the stored image's size, None where there is none.
         parts: locations of the object's parts, empty where the dataset has none.
+        segmentation_value: None, or what the pixels of ``label`` have in ``segmentation``, which then is an image of
+            class indices.
+        other_boxes: of further objects of the class ``label``.
+        labels: all classes that the image shows, where it may show several; empty where ``label`` is the only one.
     """
 
     sample_id: str
@@ -40,6 +44,9 @@ class Sample:
     box: Box | None = None
     segmentation: Path | None = None
     parts: tuple[PartLocation, ...] = ()
+    segmentation_value: int | None = None
+    other_boxes: tuple[Box, ...] = ()
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class Catalogue:
     def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes."""
+        return any(sample.labels for sample in self.samples)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split ("train", "val" or "test"), in the dataset's order; empty where there are none."""

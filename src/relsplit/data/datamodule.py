@@ -9,19 +9,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from relsplit.data.catalogue import Catalogue, Sample
-from relsplit.data.dataset import ImageDataset, OnBadImage
+from relsplit.data.dataset import ClassIndicators, ImageDataset, OnBadImage, class_index
 from relsplit.data.epoch_sampler import EpochSampler
 from relsplit.data.readable import readable
 from relsplit.data.transforms import EvaluationTransform, Mean, Pixels, Std, TrainingTransform
 from relsplit.errors import InputError
 from relsplit.options import Count, Limits, Seed, checked_options
 
-Loader = DataLoader[tuple[Tensor, int]]
+Loader = DataLoader[tuple[Tensor, int | Tensor]]
 
 
 @checked_options
 class ImageDataModule(pl.LightningDataModule):
     """Batches of (images (N, 3, H, W) float, labels (N,) int64) of the splits "train", "val" and "test".
+
+    Where images show several classes, the labels are (N, classes) float in {0, 1}.
 
     Order and augmentation depend on the seed, the epoch and the sample alone, not on ``num_workers``.
 
@@ -66,6 +68,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.evaluation_transform = EvaluationTransform(resize, image_size, mean, std)
         self.training_transform = TrainingTransform(resize, image_size, mean, std, **(augmentation or {}))
         self.val_transform = self.training_transform if val_augmentation else self.evaluation_transform
+        self.target = ClassIndicators(catalogue.num_classes) if catalogue.multi_label else class_index
         self.samples: dict[str, tuple[Sample, ...]] = {}
 
     def setup(self, stage: str) -> None:
@@ -97,7 +100,7 @@ class ImageDataModule(pl.LightningDataModule):
             progress = self.trainer.fit_loop.epoch_progress.current
             sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]  # declared as its base class
         return DataLoader(
-            ImageDataset(samples, transform, self.seed),
+            ImageDataset(samples, transform, self.seed, self.target),
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,

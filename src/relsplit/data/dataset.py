@@ -18,8 +18,26 @@ from relsplit.options import checked_options
 OnBadImage = Literal["error", "skip"]
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
-    """(image (3, H, W) float, label) of every sample, for training.
+def class_index(sample: Sample) -> int:
+    """Return what a network learns of an image of one class."""
+    return sample.label
+
+
+@dataclass(frozen=True)
+class ClassIndicators:
+    """What a network learns of an image of several classes: (num_classes,) float, 1 for each that it shows."""
+
+    num_classes: int
+
+    def __call__(self, sample: Sample) -> Tensor:
+        """Return the indicators of a sample."""
+        indicators = torch.zeros(self.num_classes)
+        indicators[list(sample.labels or (sample.label,))] = 1
+        return indicators
+
+
+class ImageDataset(Dataset[tuple[Tensor, int | Tensor]]):
+    """(image (3, H, W) float, target) of every sample, for training.
 
     An item is addressed by ``(epoch, index)`` or by ``index`` (epoch 0). What the transform draws depends on
     ``(seed, epoch, index)`` alone: not on the number of workers, on the order, or on what was read before. So an
@@ -29,27 +47,33 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         samples: what to read.
         transform: RGB image and random generator to (3, H, W) tensor.
         seed: of the augmentation.
+        target: what the network learns of a sample: :func:`class_index` or :class:`ClassIndicators`.
 
     Raises:
         BadImage: on access, where the file cannot be read.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], transform: Callable[[Image.Image, random.Random], Tensor], seed: int = 0
+        self,
+        samples: Sequence[Sample],
+        transform: Callable[[Image.Image, random.Random], Tensor],
+        seed: int = 0,
+        target: Callable[[Sample], int | Tensor] = class_index,
     ) -> None:
         self.samples = tuple(samples)
         self.transform = transform
         self.seed = seed
+        self.target = target
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int | Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.samples[index]
         # A text seed is hashed, so neighbouring items get unrelated streams.
         rng = random.Random(f"{self.seed} {epoch} {index}")
-        return self.transform(read_image(sample.path), rng), sample.label
+        return self.transform(read_image(sample.path), rng), self.target(sample)
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,8 @@ class EvaluationDataset(Dataset[EvaluationItem]):
             box = None
             if sample.box is not None:
                 mask = box_mask(sample.box, *image.size)
+                for other in sample.other_boxes:
+                    mask |= box_mask(other, *image.size)
                 if not mask.any():
                     raise BadImage(
                         sample.path, f"its bounding box {sample.box} lies outside of its {image.size} pixels"
@@ -98,7 +124,7 @@ class EvaluationDataset(Dataset[EvaluationItem]):
                 box = self.transform.region(mask)
             segmentation = None
             if sample.segmentation is not None:
-                mask = read_mask(sample.segmentation)
+                mask = read_mask(sample.segmentation, sample.segmentation_value)
                 if mask.shape != image.size[::-1]:
                     raise BadImage(
                         sample.segmentation, f"a mask of {mask.shape[::-1]} pixels for an image of {image.size}"

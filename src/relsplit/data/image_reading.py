@@ -43,10 +43,14 @@ def read_image(path: Path) -> Image.Image:
         raise BadImage(path, str(error) or type(error).__name__) from error
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Reads an object mask: True where the first channel is at least half of white.
+def read_mask(path: Path, value: int | None = None) -> NDArray[np.bool_]:
+    """Reads an object mask: True where the first channel is at least half of white, or where a pixel has ``value``.
 
     The masks of CUB-200-2011 hold the share of annotators that marked a pixel, so half of white is their majority.
+
+    Args:
+        path: the file.
+        value: index of the class in an image of class indices (palette or greyscale).
 
     Returns:
         (H, W) boolean array in stored-image pixels.
@@ -55,6 +59,11 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         BadImage: as for :func:`read_image`.
     """
     image = _decode(path)
+    if value is not None:
+        if image.mode not in ("L", "P"):
+            raise BadImage(path, f"pixels of mode {image.mode} are no class indices")
+        inside: NDArray[np.bool_] = np.asarray(image) == value
+        return inside
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         image = image.convert("L")
     return np.asarray(image.getchannel(0)) >= 128

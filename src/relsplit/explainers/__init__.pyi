@@ -1,4 +1,5 @@
 from relsplit.explainers.abn import ABN as ABN
+from relsplit.explainers.abs_lrp import AbsLRP as AbsLRP
 from relsplit.explainers.attention_rollout import AttentionRollout as AttentionRollout
 from relsplit.explainers.center import Center as Center
 from relsplit.explainers.deeplift import DeepLift as DeepLift

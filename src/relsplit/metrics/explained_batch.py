@@ -16,6 +16,7 @@ class ExplainedBatch:
 
     Attributes:
         images: (N, 3, H, W), normalised.
+        labels: (N,) int64, ground-truth class.
         targets: (N,) int64, explained class.
         maps: (N, H, W), as they are scored.
         relevance_sum: (N,), sum of the attribution before any post-processing.
@@ -24,9 +25,12 @@ class ExplainedBatch:
         segmentations: see ``boxes``.
         network: the explained network.
         explain_with: makes, of any network of the same architecture, the function that computes maps.
+        attribute: computes what the maps are made of: the method's own attribution (N, C, h, w) or (N, h, w) of images
+            for classes.
     """
 
     images: Tensor
+    labels: Tensor
     targets: Tensor
     maps: Tensor
     relevance_sum: Tensor
@@ -35,10 +39,15 @@ class ExplainedBatch:
     segmentations: Tensor
     network: nn.Module
     explain_with: Callable[[nn.Module], Explain]
+    attribute: Explain
 
 
 class SampleMetric(Protocol):
-    """A metric whose values become columns of ``samples.csv``."""
+    """A metric whose values become columns of ``samples.csv``.
+
+    One that looks at several images together has an attribute ``images_together``: every batch of an evaluation must
+    hold a multiple of so many images.
+    """
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return (N,) values by column name, the same names for every batch; NaN where a sample has no value."""

@@ -32,7 +32,7 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     Raises:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite.
     """
-    maps = _checked(maps, regions)
+    maps = checked_regions(maps, regions)
     positive = maps.double().clamp(min=0)
     total = positive.sum((1, 2))
     inside = (positive * regions.to(maps.device)).sum((1, 2))
@@ -58,7 +58,7 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Te
     Raises:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite, a negative tolerance.
     """
-    maps = _checked(maps, regions)
+    maps = checked_regions(maps, regions)
     hit = _dilate(regions.to(maps.device), tolerance)
     maxima = maps == maps.amax((1, 2), keepdim=True)
     return (maxima & hit).sum((1, 2)).double() / maxima.sum((1, 2))
@@ -87,13 +87,14 @@ class Localisation:
         has_mask = batch.segmentations.flatten(1).any(1)
         aims = torch.where(has_mask[:, None, None], batch.segmentations, batch.boxes)
         return {
-            "energy_in_box": _where_known(energy_inside, batch.maps, batch.boxes),
-            "energy_in_mask": _where_known(energy_inside, batch.maps, batch.segmentations),
-            "pointing_game": _where_known(lambda m, r: pointing_game(m, r, self.tolerance), batch.maps, aims),
+            "energy_in_box": where_known(energy_inside, batch.maps, batch.boxes),
+            "energy_in_mask": where_known(energy_inside, batch.maps, batch.segmentations),
+            "pointing_game": where_known(lambda m, r: pointing_game(m, r, self.tolerance), batch.maps, aims),
         }
 
 
-def _where_known(metric: Callable[[Tensor, Tensor], Tensor], maps: Tensor, regions: Tensor) -> Tensor:
+def where_known(metric: Callable[[Tensor, Tensor], Tensor], maps: Tensor, regions: Tensor) -> Tensor:
+    """Return the metric (N,) of the samples that have a region; NaN for the others."""
     known = regions.flatten(1).any(1)
     values = torch.full((len(maps),), math.nan, dtype=torch.float64, device=maps.device)
     if known.any():
@@ -101,7 +102,12 @@ def _where_known(metric: Callable[[Tensor, Tensor], Tensor], maps: Tensor, regio
     return values
 
 
-def _checked(maps: Tensor, regions: Tensor) -> Tensor:
+def checked_regions(maps: Tensor, regions: Tensor) -> Tensor:
+    """Return ``maps`` (N, H, W), floating point, if they are finite and fit boolean ``regions``, none of them empty.
+
+    Raises:
+        InputError: they do not.
+    """
     if maps.ndim != 3 or maps.shape != regions.shape:
         raise InputError(
             f"maps and regions must both be (N, H, W), not {tuple(maps.shape)} and {tuple(regions.shape)}: "

@@ -1,12 +1,11 @@
 """How far a map moves when the image hardly does."""
 
-import zlib
-
 import torch
 from torch import Tensor
 
 from relsplit.checks import checked_images, finite_maps
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
+from relsplit.metrics.image_generator import image_generator
 from relsplit.options import Count, Positive, Seed, checked_options
 
 
@@ -43,7 +42,7 @@ def max_sensitivity(
     """
     images = checked_images(images)
     maps = _explain(explain, images, targets)
-    generators = [_generator(image, seed) for image in images]
+    generators = [image_generator(image, seed) for image in images]
     largest = torch.zeros(len(images), dtype=torch.float64, device=maps.device)
     for _ in range(num_perturbations):
         noise = torch.stack([torch.rand(images.shape[1:], generator=g, dtype=torch.float64) for g in generators])
@@ -86,8 +85,3 @@ class Sensitivity:
 
 def _explain(explain: Explain, images: Tensor, targets: Tensor) -> Tensor:
     return finite_maps(explain(images, targets)).double().flatten(1)
-
-
-def _generator(image: Tensor, seed: int) -> torch.Generator:
-    # One 32-bit number from both: torch's CPU generator ignores the upper half of a longer seed.
-    return torch.Generator().manual_seed(zlib.crc32(image.detach().cpu().contiguous().numpy().tobytes(), seed))

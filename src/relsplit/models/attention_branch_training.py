@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 from relsplit.errors import InputError
 from relsplit.models.attention_branch import AttentionBranchNetwork
 from relsplit.models.fine_tuning import FineTuning
+from relsplit.models.objective import Objective
 from relsplit.options import Limits, checked_options
 
 
@@ -29,6 +29,7 @@ class AttentionBranchFineTuning(FineTuning):
         optimizer: see there.
         lr_scheduler: see there.
         label_smoothing: see there; for both branches.
+        objective: see there; for both branches.
         attention_weight: of the attention branch's cross entropy: 1 in the authors' code, 0.1 in the laboratory's.
 
     Raises:
@@ -43,6 +44,7 @@ class AttentionBranchFineTuning(FineTuning):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         lr_scheduler: dict[str, Any] | None = None,
         label_smoothing: Annotated[float, Limits(minimum=0, below=1)] = 0.0,
+        objective: Objective | None = None,
         attention_weight: Annotated[float, Limits(minimum=0)] = 1.0,
     ) -> None:
         if not isinstance(network, AttentionBranchNetwork):
@@ -50,25 +52,22 @@ class AttentionBranchFineTuning(FineTuning):
                 f"trainer.module: {type(network).__name__} has no attention branch to be trained: choose another "
                 "model, or trainer.module=null"
             )
-        super().__init__(network, class_names, preprocessing, optimizer, lr_scheduler, label_smoothing)
+        super().__init__(network, class_names, preprocessing, optimizer, lr_scheduler, label_smoothing, objective)
         self.attention_weight = attention_weight
         num_classes = len(self.class_names)
         self.train_attention_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_attention_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_attention_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
-    def objective(
-        self, images: Tensor, labels: Tensor, stage: str, label_smoothing: float = 0.0
+    def scores_and_loss(
+        self, images: Tensor, labels: Tensor, stage: str, label_smoothing: float
     ) -> tuple[Tensor, Tensor]:
         """Scores of the perception branch and the sum of both losses; logs the attention branch's accuracy."""
         assert isinstance(self.network, AttentionBranchNetwork)
         scores, attention_scores = self.network.both_scores(images)
         name = f"{stage}_attention_accuracy"
         accuracy = getattr(self, name)
-        accuracy(attention_scores, labels)
+        accuracy.update(*self.objective.seen("accuracy", attention_scores.detach(), labels))
         self.log(name, accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
-        losses = [
-            functional.cross_entropy(each, labels, label_smoothing=label_smoothing)
-            for each in (scores, attention_scores)
-        ]
+        losses = [self.objective.loss(each, labels, label_smoothing) for each in (scores, attention_scores)]
         return scores, losses[0] + self.attention_weight * losses[1]

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -14,6 +13,7 @@ from torch import nn
 from relsplit.errors import InputError
 from relsplit.models.attention_branch import AttentionBranchNetwork
 from relsplit.models.checkpoint import fill, load_checkpoint
+from relsplit.models.named_weights import named_state
 
 _NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
 """Keys of a model configuration that are about the network; all others are arguments of its constructor."""
@@ -95,7 +95,7 @@ def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:
 
 
 def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None:
-    """Fill with ``model.weights``: a file, or the name of one of torchvision's weights for ``model._target_``.
+    """Fill with ``model.weights``: a file, or a name that torchvision or timm knows for ``model._target_``.
 
     To start training, a network with an attention branch takes those of its backbone.
     """
@@ -104,35 +104,10 @@ def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None
         load_checkpoint(network, Path(weights), new_head=new_head)
         return
     branched = network if new_head and isinstance(network, AttentionBranchNetwork) and "backbone" in model else None
-    target = model["_target_"] if branched is None else model.backbone["_target_"]
-    constructor = get_object(target)
-    try:
-        known = torchvision.models.get_model_weights(constructor)
-    except ValueError as error:
-        raise InputError(
-            f"model.weights={weights}: no such file, and torchvision has no weights for {target}; "
-            "give the path of a file"
-        ) from error
-    if weights not in known.__members__:
-        raise InputError(
-            f"model.weights={weights}: unknown; torchvision has {', '.join(known.__members__)} "
-            f"for {constructor.__name__}; name one of them or a file"
-        )
-    entry = known[weights]
-    try:
-        state = entry.get_state_dict(progress=True, check_hash=True)
-    except Exception as error:  # torch meets a damaged file with a dozen unrelated types
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-        if cache.exists():
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"model.weights={weights}: {cache} cannot be read ({reason}); delete it, and it is downloaded again"
-            ) from error
-        raise InputError(
-            f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
-        ) from error
-    if branched is not None:
-        state = branched.completed(state)
+    if branched is None:
+        state = named_state(model)
+    else:
+        state = branched.completed(named_state({**model.backbone, "weights": weights}))
     fill(network, state, source=f"model.weights={weights}", new_head=new_head)
 
 

@@ -1,4 +1,4 @@
-"""Training a classifier with cross-entropy, as a LightningModule."""
+"""Training a classifier, as a LightningModule."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric
 
 from relsplit.errors import InputError
+from relsplit.models.objective import Objective, OneClass, new_metrics
 from relsplit.options import Limits, checked_options
 
 PREPROCESSING = ("resize", "image_size", "mean", "std")
@@ -22,7 +22,7 @@ class FineTuning(pl.LightningModule):
     """Fine-tune ``network`` on labelled images and log loss and accuracy per epoch.
 
     Logs ``train_loss``, ``train_accuracy``, ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``:
-    accuracies in [0, 1], the validation and test losses without label smoothing.
+    accuracies in [0, 1], the validation and test losses without label smoothing. Another objective has further metrics.
 
     Args:
         network: (N, 3, H, W) images to (N, num_classes) logits.
@@ -34,6 +34,7 @@ class FineTuning(pl.LightningModule):
             ``length_argument``, the scheduler's argument that takes the number of steps of the whole training, if it
             has one; None: constant.
         label_smoothing: share of the target probability spread over all classes, in training.
+        objective: the loss and the metrics: one class per image, or several.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FineTuning(pl.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         lr_scheduler: dict[str, Any] | None = None,
         label_smoothing: Annotated[float, Limits(minimum=0, below=1)] = 0.0,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         # The layout that CPUs and tensor cores convolve fastest; the numbers it gives are the same.
@@ -53,11 +55,8 @@ class FineTuning(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.class_names = list(class_names)
         self.preprocessing = dict(preprocessing)
-        num_classes = len(self.class_names)
-        # Micro: the share of right images, which is what "accuracy" means in the paper, not the mean over classes.
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.objective: Objective = objective or OneClass()
+        self.metrics = new_metrics(self.objective, len(self.class_names))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, 3, H, W)."""
@@ -66,35 +65,32 @@ class FineTuning(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch of (images, labels)."""
-        return self._score(batch, "train", self.train_accuracy, self.label_smoothing)
+        return self._score(batch, "train", self.label_smoothing)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Log the loss and accuracy of one validation batch."""
-        self._score(batch, "val", self.val_accuracy)
+        self._score(batch, "val")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Log the loss and accuracy of one test batch."""
-        self._score(batch, "test", self.test_accuracy)
+        self._score(batch, "test")
 
-    def objective(
-        self, images: Tensor, labels: Tensor, stage: str, label_smoothing: float = 0.0
+    def scores_and_loss(
+        self, images: Tensor, labels: Tensor, stage: str, label_smoothing: float
     ) -> tuple[Tensor, Tensor]:
         """Scores (N, num_classes) and the loss that is minimised; ``stage`` is ``"train"``, ``"val"`` or ``"test"``."""
         logits = self(images)
-        return logits, functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return logits, self.objective.loss(logits, labels, label_smoothing)
 
-    def _score(
-        self,
-        batch: tuple[Tensor, Tensor],
-        stage: str,
-        accuracy: MulticlassAccuracy,
-        label_smoothing: float = 0.0,
-    ) -> Tensor:
+    def _score(self, batch: tuple[Tensor, Tensor], stage: str, label_smoothing: float = 0.0) -> Tensor:
         images, labels = batch
-        logits, loss = self.objective(images, labels, stage, label_smoothing)
-        accuracy(logits, labels)
+        logits, loss = self.scores_and_loss(images, labels, stage, label_smoothing)
         self.log(f"{stage}_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log(f"{stage}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        for key, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
+            if key.startswith(f"{stage}_"):
+                metric.update(*self.objective.seen(key.removeprefix(f"{stage}_"), logits.detach(), labels))
+                self.log(key, metric, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from relsplit.reports.product import Brief, Product
 from relsplit.reports.text_table import TextTable, number, words
 from relsplit.runs.summary import TRAINING, read_summary
 
-ATTENTION = "test_attention_accuracy"
+ATTENTION = "attention_accuracy"
 """What the training of a network with an attention branch adds to its summary."""
 
 

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from relsplit.data.manifest import write_manifest
-from relsplit.errors import IncompleteRun
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.runs.dashboard import opened
 from relsplit.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.runs.folder import check_folder, holding
@@ -20,6 +20,7 @@ from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.records import SCORES
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import EVALUATION, further_metrics, read_summary, score_column, summarise, write_summary
+from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import explainer_title, run_folder, split_name, typed_command
 from relsplit.tasks.setup.evaluation_module import EvaluationModule
 from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, first_process, run_test
@@ -75,6 +76,7 @@ def measure(cfg: DictConfig) -> Path:
     check_settings(cfg)
     prepared = prepare(cfg)
     prepared.explainer  # noqa: B018  # wrong options of it show here
+    check_batches(prepared.config, len(prepared.samples))
     folder = run_folder("evaluate", prepared.config)
     if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
         evaluate_what_is_left(cfg, prepared, folder)
@@ -130,6 +132,26 @@ def fixed_batches(count: int, size: int) -> list[list[int]]:
     a number.
     """
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+
+
+def check_batches(config: dict[str, Any], count: int) -> None:
+    """Check that every batch holds as many images as the metrics look at together.
+
+    Args:
+        config: of the run.
+        count: number of samples.
+
+    Raises:
+        InputError: one does not.
+    """
+    sizes = {len(batch) for batch in fixed_batches(count, config["task"]["batch_size"])}
+    for name, options in config["metric"].items():
+        together: int = getattr(build(options, f"metric.{name}"), "images_together", 1)
+        if any(size % together for size in sizes):
+            raise InputError(
+                f"metric={name} looks at {together} images together: choose multiples of {together} for num_samples "
+                f"({count} here) and task.batch_size ({config['task']['batch_size']} here)"
+            )
 
 
 def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: SampleStore) -> dict[str, Any]:

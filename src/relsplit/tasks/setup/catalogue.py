@@ -62,5 +62,8 @@ def ordered(catalogue: Catalogue, names: tuple[str, ...]) -> Catalogue:
         return catalogue
     label_of = {name: label for label, name in enumerate(names)}
     new = [label_of[name] for name in catalogue.class_names]
-    samples = tuple(replace(sample, label=new[sample.label]) for sample in catalogue.samples)
+    samples = tuple(
+        replace(sample, label=new[sample.label], labels=tuple(sorted(new[label] for label in sample.labels)))
+        for sample in catalogue.samples
+    )
     return replace(catalogue, class_names=names, samples=samples)

@@ -136,6 +136,7 @@ class EvaluationModule(pl.LightningModule):
     def _further(self, batch: EvaluationBatch, explanation: Explanation) -> dict[str, Tensor]:
         explained = ExplainedBatch(
             images=batch.images,
+            labels=batch.labels,
             targets=explanation.target,
             maps=explanation.maps,
             relevance_sum=explanation.relevance_sum,
@@ -144,6 +145,7 @@ class EvaluationModule(pl.LightningModule):
             segmentations=batch.segmentations,
             network=self.network,
             explain_with=self.explainer.maps_of,
+            attribute=self.explainer.explainer.attribute,
         )
         return {name: values for metric in self.metrics for name, values in metric.columns(explained).items()}
 

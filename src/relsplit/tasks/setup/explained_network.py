@@ -9,11 +9,13 @@ from relsplit.data.catalogue import Catalogue
 from relsplit.errors import InputError
 from relsplit.models.build import initial_model, load_model
 from relsplit.models.checkpoint import checkpoint_class_names, read_checkpoint
+from relsplit.models.named_weights import check_preprocessing
 from relsplit.runs.folder import CONFIG
 from relsplit.runs.summary import SUMMARY
 from relsplit.tasks.setup.catalogue import ordered
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
+from relsplit.tasks.setup.terminal import say
 from relsplit.tasks.setup.training import BEST, train, training_folder
 
 
@@ -24,12 +26,16 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
     is left alone.
 
     Raises:
-        InputError: the model cannot be used, or the explainer's options are wrong.
+        InputError: the model cannot be used, its weights expect other images, or the explainer's options are wrong.
     """
     if is_to_be_trained(cfg):
         # Training takes minutes: wrong options of the explainer shall show before it.
         ConfiguredExplainer(resolved(cfg), initial_model(cfg, catalogue.num_classes).eval())
         train(cfg)
+    if cfg.model.checkpoint is None:
+        warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
+        if warning is not None:
+            say(warning)
     return load_model(cfg, catalogue.num_classes)
 
 

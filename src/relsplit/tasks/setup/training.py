@@ -3,7 +3,6 @@
 import inspect
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from relsplit.models.build import initial_model
 from relsplit.models.callbacks import EpochProgress, MetricsTable, StepSeed
 from relsplit.models.checkpoint import load_checkpoint, read_checkpoint
 from relsplit.models.fine_tuning import PREPROCESSING, FineTuning
+from relsplit.models.objective import OneClass, SeveralClasses
 from relsplit.models.whole_checkpoints import WholeCheckpoints
 from relsplit.runs.dashboard import wandb_options
 from relsplit.runs.folder import CONFIG, check_folder, claim_folder, holding
@@ -86,7 +86,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     catalogue = read_catalogue(cfg)
     data = _data(cfg, catalogue)
-    module = _module(cfg, catalogue.class_names)
+    module = _module(cfg, catalogue)
     module.check_optimizer()  # wrong arguments of it show here
     trainer = _trainer(cfg, folder, config)
     _warn_if_slow(cfg, trainer, len(data.samples["train"]))
@@ -104,15 +104,14 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         )
     load_checkpoint(module.network, folder / BEST)
     (test,) = trainer.test(module, datamodule=data, verbose=False)
-    test_results = {name: value for name, value in test.items() if name != "test_accuracy"}
     best = history.loc[history["val_loss"].argmin()]
     summary = {
         "dataset": cfg.dataset.name,
         "model": cfg.model.name,
         "seed": cfg.seed,
         "class_names": list(catalogue.class_names),
-        "accuracy": test["test_accuracy"],
-        **test_results,
+        **{key.removeprefix("test_"): value for key, value in test.items() if key != "test_loss"},
+        "test_loss": test["test_loss"],
         "best_epoch": int(best["epoch"]),
         "epochs": len(history),
         "seconds": seconds,
@@ -122,8 +121,11 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         write_summary(folder, summary)
-    _warn_if_at_chance(float(best["val_accuracy"]), len(data.samples["val"]), catalogue.num_classes)
-    say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
+    if not catalogue.multi_label:
+        _warn_if_at_chance(float(best["val_accuracy"]), len(data.samples["val"]), catalogue.num_classes)
+    precision = summary.get("mean_average_precision")
+    also = "" if precision is None else f", mean average precision {precision:.3f}"
+    say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %{also}")
     return summary
 
 
@@ -167,7 +169,7 @@ def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
     return data
 
 
-def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
+def _module(cfg: DictConfig, catalogue: Catalogue) -> FineTuning:
     settings = resolved(cfg.trainer)
     schedule = settings["lr_scheduler"]
     if schedule is not None:
@@ -175,12 +177,13 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> FineTuning:
     kind = settings.get("module")
     make = build({**kind, "_partial_": True}, "trainer.module") if kind else FineTuning
     module: FineTuning = make(
-        initial_model(cfg, len(class_names)),
-        class_names,
+        initial_model(cfg, catalogue.num_classes),
+        catalogue.class_names,
         {key: value for key, value in resolved(cfg.dataset).items() if key in PREPROCESSING},
         optimizer=build(settings["optimizer"], "trainer.optimizer"),
         lr_scheduler=schedule,
         label_smoothing=settings["label_smoothing"],
+        objective=SeveralClasses() if catalogue.multi_label else OneClass(),
     )
     return module
 

@@ -1,0 +1,1 @@
+"""Global Attribution Evaluation (GAE): faithfulness, robustness and contrastiveness in one number."""

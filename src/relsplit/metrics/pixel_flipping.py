@@ -1,0 +1,72 @@
+"""How fast the class disappears when the highest pixels are taken away."""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.metrics.explained_batch import ExplainedBatch
+from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.options import Limits, checked_options
+
+Steps = Annotated[int, Limits(minimum=2, maximum=100_000)]
+
+
+@checked_options
+def flipping_area(model: nn.Module, images: Tensor, maps: Tensor, targets: Tensor, *, steps: Steps = 20) -> Tensor:
+    """Return the area under the curve of the class's probability while pixels are replaced by the mean colour.
+
+    Bach et al. 2015, Sec. "Pixel-wise flipping"; as in Quantus, the curve begins after the first step and ends with
+    the empty image. The x axis is scaled to length 1.
+
+    Args:
+        model: classifier of normalised images; logits (N, classes).
+        images: (N, C, H, W), normalised, so that 0 is the mean colour.
+        maps: (N, H, W); only their order matters, ties in order of pixel index.
+        targets: (N,) class whose probability is read.
+        steps: points of the curve; each takes away equally many pixels.
+
+    Returns:
+        (N,) float64 in [0, 1]; low is good.
+
+    Raises:
+        InputError: arguments that do not fit together.
+    """
+    images = checked_images(images)
+    ranks = rank_pixels(checked_maps(maps, images)).rank
+    targets = checked_target(targets, len(images), device=images.device)
+    pixels = ranks[0].numel()
+    taken = torch.tensor([round(step * pixels / steps) for step in range(1, steps + 1)], device=images.device)
+
+    def masked(start: int, stop: int) -> Tensor:
+        place = torch.arange(start, stop, device=images.device)
+        sample, step = place // steps, place % steps
+        gone = ranks[sample] < taken[step][:, None, None]
+        return torch.where(gone[:, None], torch.zeros_like(images[:1]), images[sample])
+
+    read = []
+    with evaluation_mode(model):
+        for start, stop, probabilities in probabilities_in_batches(model, len(images) * steps, masked, BatchSize(32)):
+            sample = torch.arange(start, stop, device=images.device) // steps
+            read.append(probabilities.gather(1, targets[sample][:, None])[:, 0].double())
+    curves = torch.cat(read).view(len(images), steps)
+    return torch.trapezoid(curves, dx=1 / (steps - 1), dim=1).cpu()
+
+
+@checked_options
+class PixelFlipping:
+    """Column ``pixel_flipping``, see :func:`flipping_area`; ``steps`` forward passes a sample.
+
+    Args:
+        steps: points of the curve.
+    """
+
+    def __init__(self, steps: Steps = 20) -> None:
+        self.steps = steps
+
+    def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
+        """Return the area of every sample."""
+        values = flipping_area(batch.network, batch.images, batch.maps, batch.targets, steps=self.steps)
+        return {"pixel_flipping": values}

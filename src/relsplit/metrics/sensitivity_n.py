@@ -1,0 +1,115 @@
+"""Does the relevance of several pixels together say what happens when they are taken away?"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.metrics.explained_batch import ExplainedBatch
+from relsplit.metrics.image_generator import image_generator
+from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.options import Limits, Seed, checked_options
+
+Share = Annotated[float, Limits(above=0, maximum=1)]
+Subsets = Annotated[int, Limits(minimum=3, maximum=1_000_000)]
+
+
+@checked_options
+def subset_correlation(
+    model: nn.Module,
+    images: Tensor,
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    shares: Sequence[Share] = (0.1, 0.3, 0.5),
+    subsets: Subsets = 20,
+    seed: Seed = 42,
+) -> Tensor:
+    """Return the correlation between summed relevance and the drop of the class's probability, over random pixels.
+
+    Ancona et al. 2018, Sec. 3: for a number n of pixels, Pearson's correlation over random sets of n pixels between
+    the sum of the map and the drop when they are replaced; then the mean over several n. Quantus has this, for one n,
+    as FaithfulnessCorrelation; its SensitivityN correlates over the images of a batch, which gives an image no value.
+
+    Args:
+        model: classifier of normalised images; logits (N, classes).
+        images: (N, C, H, W), normalised, so that 0 is the mean colour.
+        maps: (N, H, W).
+        targets: (N,) class whose probability is read.
+        shares: n, as shares of all pixels.
+        subsets: random sets for each n. They follow from the image's own content and ``seed``.
+        seed: another seed draws others.
+
+    Returns:
+        (N,) float64 in [-1, 1]; a map or an answer that is the same for all sets counts 0.
+
+    Raises:
+        InputError: arguments that do not fit together.
+    """
+    images = checked_images(images)
+    maps = checked_maps(maps, images)
+    targets = checked_target(targets, len(images), device=images.device)
+    correlations = []
+    with evaluation_mode(model):
+        for image, values, target in zip(images, maps.double().flatten(1), targets, strict=True):
+            gone = _random_sets(image, shares, subsets, seed).to(image.device)  # (shares * subsets, H * W)
+            answers = _answers(model, image, gone, int(target))
+            sums = (gone.double() @ values).view(len(shares), subsets)
+            drops = (answers[0] - answers[1:]).view(len(shares), subsets)
+            correlations.append(_pearson(sums, drops).mean())
+    return torch.stack(correlations).cpu()
+
+
+@checked_options
+class SensitivityN:
+    """Column ``sensitivity_n``, see :func:`subset_correlation`; ``len(shares) * subsets`` + 1 forward passes a sample.
+
+    Args:
+        shares: of the pixels that are taken away.
+        subsets: random sets for each share.
+        seed: another seed draws others.
+    """
+
+    def __init__(self, shares: Sequence[Share] = (0.1, 0.3, 0.5), subsets: Subsets = 20, seed: Seed = 42) -> None:
+        self.shares = tuple(shares)
+        self.subsets = subsets
+        self.seed = seed
+
+    def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
+        """Return the correlation of every sample."""
+        values = subset_correlation(
+            batch.network, batch.images, batch.maps, batch.targets,
+            shares=self.shares, subsets=self.subsets, seed=self.seed,
+        )  # fmt: skip
+        return {"sensitivity_n": values}
+
+
+def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int) -> Tensor:
+    generator = image_generator(image, seed)
+    pixels = image[0].numel()
+    gone = torch.zeros(len(shares) * subsets, pixels, dtype=torch.bool)
+    for row in range(len(gone)):
+        count = max(1, round(shares[row // subsets] * pixels))
+        gone[row, torch.randperm(pixels, generator=generator)[:count]] = True
+    return gone
+
+
+def _answers(model: nn.Module, image: Tensor, gone: Tensor, target: int) -> Tensor:
+    """Probability of the class for the image, then without each set."""
+    masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])
+
+    def masked(start: int, stop: int) -> Tensor:
+        return torch.where(masks[start:stop], torch.zeros_like(image), image)
+
+    parts = probabilities_in_batches(model, len(masks), masked, BatchSize(32))
+    return torch.cat([probabilities[:, target].double() for _, _, probabilities in parts])
+
+
+def _pearson(a: Tensor, b: Tensor) -> Tensor:
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    # What differs by rounding alone does not differ.
+    spread = a.norm(dim=1) * b.norm(dim=1)
+    constant = (a.abs().amax(1) < 1e-12) | (b.abs().amax(1) < 1e-12)
+    return torch.where(constant, torch.zeros_like(spread), (a * b).sum(1) / spread)
