@@ -3,6 +3,7 @@
 from torch import fx
 
 from relsplit.lrp.graph.facts import analyse
+from relsplit.lrp.graph.rewriting import write_out
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, layer_path
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context, Options
@@ -19,6 +20,7 @@ def compile_model(traced: Traced, options: Options) -> Program:
     Raises:
         UnsupportedModelError: relevance would reach a node that has no rule, or the output is no single tensor.
     """
+    write_out(traced.graph)
     OPERATIONS.names()  # their files may declare kinds of their own, which the analysis has to know
     context = Context(traced, analyse(traced, tuple(options.leaves)), options)
     facts = context.facts

@@ -16,6 +16,7 @@ from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums, relative_gap
 from relsplit.lrp.graph.outputs import OutputChoice
+from relsplit.lrp.graph.tracing import UnsupportedModelError
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.operations.context import MaxPool, Options
 from relsplit.lrp.precision import full_precision
@@ -27,7 +28,7 @@ from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.start import Start, StartFunction, computed_start, start_relevance
-from relsplit.lrp.walk import FailedStepError, ForwardPass
+from relsplit.lrp.walk import ForwardPass
 from relsplit.networks.views import eval_view
 from relsplit.options import checked_options
 
@@ -207,7 +208,7 @@ class LRP:
         """
         try:
             return self._walk(self._programs.get(images), images, target, observe)
-        except FailedStepError as error:
+        except UnsupportedModelError as error:
             return self._walk(self._programs.instead(images, error), images, target, observe)
 
     def program(self, images: Tensor) -> Program:

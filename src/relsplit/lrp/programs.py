@@ -9,7 +9,7 @@ from relsplit.errors import InputError
 from relsplit.lrp.compiler import compile_model
 from relsplit.lrp.graph.exporting import export
 from relsplit.lrp.graph.outputs import OutputChoice
-from relsplit.lrp.graph.tracing import UnsupportedModelError, trace
+from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, trace
 from relsplit.lrp.operations.context import Options
 from relsplit.lrp.program import Program
 from relsplit.networks.views import eval_view
@@ -79,7 +79,7 @@ class Programs:
         self._modules = tuple(self._model.modules())
         self._exported: OrderedDict[object, Program] = OrderedDict()
         try:
-            self._traced = compile_model(trace(self._model, self._options.leaves, self._output), self._options)
+            self._traced = self._compiled(trace(self._model, self._options.leaves, self._output))
         except UnsupportedModelError as error:
             if self._options.leaves:
                 raise  # torch.export would look into what the user wants to have kept whole
@@ -93,7 +93,18 @@ class Programs:
             raise UnsupportedModelError(
                 f"{traced}; {error}: name the module that does what cannot be traced in LRP(leaves={{ItsClass: rule}})"
             ) from error
-        return compile_model(exported, self._options)
+        return self._compiled(exported)
+
+    def _compiled(self, traced: Traced) -> Program:
+        try:
+            return compile_model(traced, self._options)
+        except InputError:
+            raise
+        except Exception as error:  # a graph of a form that nobody has seen
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise UnsupportedModelError(
+                f"the graph of {type(self._model).__name__} is not understood ({reason})"
+            ) from error
 
 
 def _try_model(model: nn.Module, images: Tensor) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from relsplit.lrp.graph.outputs import OutputChoice, chosen_output
-from relsplit.lrp.graph.rewriting import write_out
 from relsplit.lrp.graph.tracing import TRACING, Traced, UnsupportedModelError, remove_unused
 from relsplit.networks.views import eval_view, shared_copy, unwrapped
 
@@ -53,7 +52,6 @@ def export(model: nn.Module, images: Tensor, output: OutputChoice | None) -> Tra
     for node in list(graph.nodes):
         if node.op == "call_module":  # the check of the images' shape, which is made before
             graph.erase_node(node)
-    write_out(graph)
     remove_unused(graph)
     view = eval_view(model)
     stored = {str(node.target): node for node in graph.nodes if node.op == "get_attr"}

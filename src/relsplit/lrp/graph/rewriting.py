@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from relsplit.lrp.graph.kinds import is_function, plain_name
-from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
+from relsplit.lrp.graph.tracing import UnsupportedModelError, describe, remove_unused
 
 
 def write_out(graph: fx.Graph) -> None:
@@ -31,6 +31,7 @@ def write_out(graph: fx.Graph) -> None:
             if replacement is not None:
                 node.replace_all_uses_with(replacement)
                 graph.erase_node(node)
+    remove_unused(graph)
 
 
 def masked_scores(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
