@@ -1,5 +1,6 @@
 """Writing checkpoints so that a full disk or a kill leaves the one before."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -20,5 +21,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)  # straight to a full disk it would raise a RuntimeError of C++
         with replacing(target) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(content.getbuffer())

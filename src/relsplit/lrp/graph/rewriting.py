@@ -1,6 +1,6 @@
 """Compound functions written out as plain steps, so that the analysis meets few kinds of nodes.
 
-Each file-level function here writes one compound function out; what it computes stays the same.
+What a network computes stays the same.
 """
 
 import operator
@@ -71,26 +71,20 @@ def _attention(node: fx.Node) -> fx.Node | None:
     return _at_the_place_of(node, result)
 
 
-def _addcmul(node: fx.Node) -> fx.Node:
-    """``input + value * tensor1 * tensor2``."""
-    summand, first, second = node.args[:3]
-    call = node.graph.call_function
-    product = call(operator.mul, (first, second))
-    if node.kwargs.get("value", 1) != 1:
-        product = call(operator.mul, (product, node.kwargs["value"]))
-    return _at_the_place_of(node, call(operator.add, (summand, product)))
+def _sum_of(multiply: Callable[..., Any], factor: str) -> Callable[[fx.Node], fx.Node]:
+    """``beta * input + factor * multiply(first, second)``, as ``addcmul`` and ``addmm`` have it."""
 
+    def write(node: fx.Node) -> fx.Node:
+        summand, first, second = node.args[:3]
+        call = node.graph.call_function
+        product = call(multiply, (first, second))
+        if node.kwargs.get(factor, 1) != 1:
+            product = call(operator.mul, (product, node.kwargs[factor]))
+        if node.kwargs.get("beta", 1) != 1:
+            summand = call(operator.mul, (summand, node.kwargs["beta"]))
+        return _at_the_place_of(node, call(operator.add, (summand, product)))
 
-def _addmm(node: fx.Node) -> fx.Node:
-    """``beta * input + alpha * first @ second``."""
-    summand, first, second = node.args[:3]
-    call = node.graph.call_function
-    product = call(torch.matmul, (first, second))
-    if node.kwargs.get("alpha", 1) != 1:
-        product = call(operator.mul, (product, node.kwargs["alpha"]))
-    if node.kwargs.get("beta", 1) != 1:
-        summand = call(operator.mul, (summand, node.kwargs["beta"]))
-    return _at_the_place_of(node, call(operator.add, (summand, product)))
+    return write
 
 
 def _like_shape(change: Callable[..., Any]) -> Callable[[fx.Node], fx.Node]:
@@ -141,9 +135,9 @@ def _at_the_place_of(node: fx.Node, result: fx.Node) -> fx.Node:
 
 _WRITTEN_OUT: dict[str, Callable[[fx.Node], fx.Node | None]] = {
     "scaled_dot_product_attention": _attention,
-    "addcmul": _addcmul,
-    "addmm": _addmm,
-    "baddbmm": _addmm,
+    "addcmul": _sum_of(operator.mul, "value"),
+    "addmm": _sum_of(torch.matmul, "alpha"),
+    "baddbmm": _sum_of(torch.matmul, "alpha"),
     "expand_as": _like_shape(torch.broadcast_to),
     "view_as": _like_shape(torch.reshape),
     "reshape_as": _like_shape(torch.reshape),

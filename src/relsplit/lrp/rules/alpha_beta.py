@@ -21,17 +21,14 @@ class AlphaBeta:
     that nothing is lost; one that lacks both distributes its relevance evenly over its receptive field.
     """
 
+    conserves = True
+
     def __init__(
         self, alpha: float = 2.0, beta: Annotated[float, Limits(minimum=0)] = 1.0, stabilizer: Stabilizer = 0.0
     ) -> None:
         if abs(alpha - beta - 1) > 1e-6:
             raise InputError(f"alpha-beta rule: alpha - beta must be 1, not alpha={alpha}, beta={beta}")
         self.alpha, self.beta, self.stabilizer = alpha, beta, stabilizer
-
-    @property
-    def conserves(self) -> bool:
-        """Whether nothing is lost: a stabiliser takes a part."""
-        return self.stabilizer == 0
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -21,13 +21,10 @@ class Gamma:
     are dropped. A unit without contributions distributes its relevance evenly over its receptive field.
     """
 
+    conserves = True
+
     def __init__(self, gamma: Annotated[float, Limits(minimum=0)] = 0.25, stabilizer: Stabilizer = 0.0) -> None:
         self.gamma, self.stabilizer = gamma, stabilizer
-
-    @property
-    def conserves(self) -> bool:
-        """Whether nothing is lost: a stabiliser takes a part."""
-        return self.stabilizer == 0
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -17,13 +17,10 @@ class Ones:
     Padding stays zero. A unit without positive weights distributes its relevance evenly over its receptive field.
     """
 
+    conserves = True
+
     def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
-
-    @property
-    def conserves(self) -> bool:
-        """Whether nothing is lost: a stabiliser takes a part."""
-        return self.stabilizer == 0
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

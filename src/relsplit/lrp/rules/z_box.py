@@ -19,13 +19,10 @@ class ZBox:
         high: see ``low``.
     """
 
+    conserves = True
+
     def __init__(self, low: Tensor | float, high: Tensor | float, stabilizer: Stabilizer = 0.0) -> None:
         self.low, self.high, self.stabilizer = low, high, stabilizer
-
-    @property
-    def conserves(self) -> bool:
-        """Whether nothing is lost: a stabiliser takes a part."""
-        return self.stabilizer == 0
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -19,13 +19,10 @@ class ZPlus:
     bias is distributed in Bach et al. 2015; with a stabiliser it is lost instead, as in the paper's released code.
     """
 
+    conserves = True
+
     def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
-
-    @property
-    def conserves(self) -> bool:
-        """Whether nothing is lost: a stabiliser takes a part."""
-        return self.stabilizer == 0
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
