@@ -109,7 +109,7 @@ def test_a_disk_that_turns_read_only_is_one_line_and_the_evaluation_goes_on(
     process = started(command, photographs)
     wait_for(lambda: lines(disk / "run/curves.jsonl") >= 2, process)
     process.send_signal(signal.SIGSTOP)
-    # A kernel makes a broken disk read-only under open files; a mount command refuses that, so another one is laid over.
+    # A kernel makes a broken disk read-only under open files; mount refuses that, so another one is laid over it.
     other = photographs / "other"
     other.mkdir()
     assert mount(other, "-t", "tmpfs", "-o", "size=16m", "tmpfs")
