@@ -110,7 +110,7 @@ class Residual(nn.Module):
 def test_skip_and_branch_count_the_same_as_released_and_by_contribution_by_mass() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Residual()
+        network = Residual().requires_grad_(False)
         network.fc.weight.data.abs_()
     (image,) = seeded_images(1, 6).abs()
     x1, x2 = image, network.conv(image[None])[0].detach()

@@ -11,6 +11,7 @@ from relsplit.errors import InputError
 from relsplit.reports.measured import Measured
 from relsplit.reports.multi_metric import measure, multi_metric
 from relsplit.reports.networks import on_network
+from relsplit.reports.product import read_product, write_product
 from relsplit.reports.text_table import to_markdown
 
 METRICS = [
@@ -47,6 +48,10 @@ def test_values_and_ranks(rows: list[Measured]) -> None:
 def test_tables(rows: list[Measured], tmp_path: Path) -> None:
     product = multi_metric(rows, brief(tmp_path, "demo"), title="Quality", metrics=METRICS)
     values, ranks, agreement = product.tables
+    (tmp_path / "product").mkdir()
+    about = {"name": "quality", "title": "Quality", "paper": None, "dataset": "demo", "command": ""}
+    write_product(tmp_path / "product", product, about, rows)
+    assert read_product(tmp_path / "product")["tables"] == [table.to_dict() for table in product.tables]
     assert values.header == ["Method", "GAE ↑", "ROAD ↓", "Mass ↑", "forwards"]
     assert [len(group) for group in values.groups] == [3, 1]
     assert [cell.bold for cell in values.groups[0][0]] == [False, True, True, False, False]

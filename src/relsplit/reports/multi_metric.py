@@ -15,7 +15,9 @@ from relsplit.runs.statistics import standard_deviation, standard_error
 
 GAE_FORWARDS = (45, 20)
 """Of a mosaic: forward passes that all methods share, and attributions."""
-_ROUNDING = 1e-9
+_DIGITS = 6
+"""Means that agree to so many digits are equal: two methods that are one in exact arithmetic share a rank."""
+_ROUNDING = 10.0**-_DIGITS
 
 
 def multi_metric(
@@ -76,8 +78,7 @@ def measure(rows: Sequence[Measured], metrics: Sequence[Mapping[str, str]]) -> p
     frame: pd.DataFrame = pd.DataFrame(lines)
     for metric in metrics:
         column = metric["column"]
-        # Rounded, so that means which differ by rounding share a rank.
-        frame[f"{column}_rank"] = frame[column].round(9).rank(ascending=metric["better"] == "low")
+        frame[f"{column}_rank"] = frame[column].round(_DIGITS).rank(ascending=metric["better"] == "low")
     return frame
 
 
@@ -113,8 +114,8 @@ def _values(
         for metric in metrics:
             column, sign = metric["column"], 1 if metric["better"] == "high" else -1
             best = (sign * methods[column]).max()
-            beaten = not line["control"] and (sign * controls[column] > sign * line[column] + _ROUNDING).any()
-            bold = not line["control"] and abs(sign * line[column] - best) < _ROUNDING
+            beaten = not line["control"] and bool((sign * controls[column] > sign * line[column] + _ROUNDING).any())
+            bold = not line["control"] and bool(abs(sign * line[column] - best) < _ROUNDING)
             cell = number(line[column], line[f"{column}_error"], bold=bold)
             row.append(Cell(f"{cell.text}{' †' if beaten else ''}", cell.error, cell.bold))
             row += [Cell("–")] if no_published else []
@@ -161,7 +162,7 @@ def _agreement(frame: pd.DataFrame, metrics: Sequence[Mapping[str, str]], title:
     methods = frame[~frame["control"]]
     ranked = pd.DataFrame(
         {
-            metric["label"]: methods[metric["column"]].round(9).rank(ascending=metric["better"] == "low")
+            metric["label"]: methods[metric["column"]].round(_DIGITS).rank(ascending=metric["better"] == "low")
             for metric in metrics
         }
     )
