@@ -36,7 +36,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return folder
 
     yield make
-    subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+    for mounted in (folder, folder, tmp_path / "other"):  # one may be laid over the other
+        subprocess.run(["umount", "-l", str(mounted)], capture_output=True, check=False)
 
 
 def finished(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -109,7 +110,7 @@ def test_a_disk_that_turns_read_only_is_one_line_and_the_evaluation_goes_on(
     process = started(command, photographs)
     wait_for(lambda: lines(disk / "run/curves.jsonl") >= 2, process)
     process.send_signal(signal.SIGSTOP)
-    # A kernel makes a broken disk read-only under open files; a mount command refuses that, so another one is laid over.
+    # A kernel turns a broken disk read-only under open files; mount refuses to, so another disk is laid over it.
     other = photographs / "other"
     other.mkdir()
     assert mount(other, "-t", "tmpfs", "-o", "size=16m", "tmpfs")
