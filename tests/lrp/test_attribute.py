@@ -242,3 +242,24 @@ def test_leaves_take_keywords_and_any_batch() -> None:
     batch = torch.randn(4, 3, 12, 12)
     single = torch.cat([lrp.attribute(image[None]) for image in batch])
     assert torch.allclose(lrp.attribute(batch), single, rtol=1e-4, atol=1e-7)
+
+
+def test_what_a_module_caches_stays_its_own() -> None:
+    """As timm's position biases: computed in the first forward pass, kept in a dictionary."""
+
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+            self.cache: dict[str, Tensor] = {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.stem(x).relu()
+            if "mean" not in self.cache:
+                self.cache["mean"] = h.mean((2, 3))
+            return self.cache["mean"]
+
+    model = Caching()
+    relevance, sums = LRP(model).attribute(images(1), return_sums=True)
+    assert torch.allclose(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-5)
+    assert model.cache == {}

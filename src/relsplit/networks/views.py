@@ -9,6 +9,8 @@ import copy
 
 from torch import nn
 
+_SHARED = ("_parameters", "_buffers")
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Take off wrappers that only delegate: ``DataParallel``, ``DistributedDataParallel``, ``torch.compile``."""
@@ -50,8 +52,12 @@ def _view(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
     if id(module) in seen:
         return seen[id(module)]
     view: nn.Module = type(module).__new__(type(module))
-    # The dictionaries of parameters and buffers stay shared, so that a parameter replaced later is seen as well.
-    view.__dict__ = dict(module.__dict__)
+    # The dictionaries of parameters and buffers stay shared, so that a parameter replaced later is seen as well; others
+    # do not: a module may keep there what it has computed once.
+    view.__dict__ = {
+        name: copy.copy(value) if type(value) in (dict, list, set) and name not in _SHARED else value
+        for name, value in module.__dict__.items()
+    }
     view.__dict__["training"] = False
     if "inplace" in view.__dict__:
         view.__dict__["inplace"] = False
