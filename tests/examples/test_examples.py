@@ -113,3 +113,27 @@ def test_one_image(tmp_path: Path) -> None:
     p, total = re.findall(r"= (\d\.\d+)", done.stdout)
     assert float(total) == pytest.approx(float(p), rel=1e-5)
     assert Image.open(tmp_path / "heat_map.png").size == (224, 224)
+
+
+def test_maps_of_other_outputs_sum_to_what_is_explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = runpy.run_path(str(EXAMPLES / "explain_any_output.py"))
+    shown["main"]()
+    sums = {line[:27].strip(): float(line[27:]) for line in capsys.readouterr().out.splitlines()}
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 24, 24)
+    pooled = (torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    encoder, linear = shown["encoder"], torch.nn.Linear
+    classifier, regression = encoder(*pooled, linear(8, 5)), encoder(*pooled, linear(8, 1))
+    embedding, segmentation = encoder(*pooled), encoder(torch.nn.Conv2d(8, 5, 1))
+    p = classifier(images).softmax(1)[0]
+    other = embedding(torch.rand(1, 3, 24, 24))
+    output = segmentation(images)
+    expected = {
+        "class 1 against class 3": p[1] - p[3],
+        "a regression's value": regression(images).sum(),
+        "likeness to another image": (embedding(images) * other).sum(),
+        "the pixels of class 1": (output.softmax(1)[:, 1] * (output.argmax(1) == 1)).sum(),
+    }
+    assert sums == pytest.approx({what: float(value) for what, value in expected.items()}, abs=2e-4, rel=1e-4)
