@@ -27,9 +27,10 @@ def one_against_another(scores: Tensor) -> Tensor:
 
 
 def class_pixels(output: Tensor) -> Tensor:
-    """As ``target``: from scores of every pixel (N, classes, H, W) to the relevance of those that are of class 1."""
-    of_class = (output.argmax(1, keepdim=True) == 1) & (torch.arange(output.shape[1]) == 1).reshape(1, -1, 1, 1)
-    return output.softmax(1) * of_class
+    """As ``target``: from scores of every pixel (N, classes, H, W) to the relevance of those that are of one class."""
+    found = output.argmax(1, keepdim=True)
+    most = found.flatten().mode().values
+    return output.softmax(1) * ((found == most) & (torch.arange(output.shape[1]) == most).reshape(1, -1, 1, 1))
 
 
 def main() -> None:
@@ -44,10 +45,10 @@ def main() -> None:
         "class 1 against class 3": LRP(classifier, start=one_against_another).attribute(images),
         "a regression's value": LRP(regression, start="logit").attribute(images, target=0),
         "likeness to another image": LRP(embedding).attribute(images, target=lambda mine: mine * other),
-        "the pixels of class 1": LRP(segmentation).attribute(images, target=class_pixels),
+        "the commonest class's pixels": LRP(segmentation).attribute(images, target=class_pixels),
     }
     for what, relevance in maps.items():
-        print(f"{what:<27} {float(relevance.sum()):9.4f}")
+        print(f"{what:<28} {float(relevance.sum()):9.4f}")
 
 
 if __name__ == "__main__":
