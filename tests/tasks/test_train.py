@@ -175,6 +175,14 @@ def test_wrong_settings_end_in_one_line_before_anything_is_learned(
     run(config(photographs, folder, "trainer.max_epochs=1"))
 
 
+def test_killed_before_the_first_checkpoint_was_written(photographs: Path, finished: Path, tmp_path: Path) -> None:
+    """Configuration and table of the first epoch are there, no checkpoint yet: the same command begins anew."""
+    for name in ("config.yaml", "metrics.csv"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    assert run(config(photographs, tmp_path))["epochs"] == 4
+    assert (tmp_path / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
 def test_a_resumed_checkpoint_that_would_run_code_is_refused(photographs: Path, finished: Path, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:

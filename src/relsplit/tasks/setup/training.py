@@ -235,7 +235,8 @@ class ClaimFolder(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the configuration, before the first checkpoint is written."""
         if trainer.is_global_zero and not (self.folder / LAST).is_file():
-            (self.folder / CONFIG).unlink(missing_ok=True)
+            for left_over in (METRICS, CONFIG):  # of a start that was killed here, in an order that can be killed, too
+                (self.folder / left_over).unlink(missing_ok=True)
             claim_folder(self.folder, self.config)
 
 
