@@ -19,28 +19,40 @@ INCOMPLETE, WRONG_INPUT, UNEXPECTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 MAIN_PROCESS = os.getpid()
 WRITING_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
 codes = [0]
+stopped: list[int] = []
+"""Signals that came: a library that is being imported may turn the interruption into an error of its own."""
 
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    terminated: list[int] = []
-
-    def terminate(number: int, frame: object) -> None:
-        terminated.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, as under nohup
+        signal.signal(signal.SIGINT, stop)
     try:
         start()
     except KeyboardInterrupt:
-        said = "terminated" if terminated else "interrupted"
-        print(f"{said}: start the same command again to go on", file=sys.stderr)
-        return TERMINATED if terminated else INTERRUPTED
+        return interrupted()
     except SystemExit as ended:  # --help and the like
         codes.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
     except Exception as error:
+        if stopped:
+            return interrupted()
         report(error)
     return max(codes)
+
+
+def stop(number: int, frame: object) -> None:
+    """Interrupt what goes on (a handler of signals)."""
+    stopped.append(number)
+    raise KeyboardInterrupt
+
+
+def interrupted() -> int:
+    """Say that the run was stopped; return the exit code."""
+    terminated = signal.SIGTERM in stopped
+    said = "terminated" if terminated else "interrupted"
+    print(f"{said}: start the same command again to go on", file=sys.stderr)
+    return TERMINATED if terminated else INTERRUPTED
 
 
 def start() -> None:
@@ -62,6 +74,8 @@ def start() -> None:
         except Exception as error:
             if os.getpid() != MAIN_PROCESS:
                 raise  # a launcher runs the job elsewhere: it brings the error back
+            if stopped:
+                raise KeyboardInterrupt from error
             several = HydraConfig.get().mode.name == "MULTIRUN"
             report(error, " ".join(HydraConfig.get().overrides.task) if several else "")
 
