@@ -94,3 +94,22 @@ def test_check_shows_sums_leaks_and_cost() -> None:
     assert all(name in table for name in leaking.sums)
     assert "at node" in table
     assert "forward passes" in table
+
+
+def test_check_where_images_are_not_the_first_dimension() -> None:
+    """As nn.MultiheadAttention has it inside: tokens first."""
+
+    class TokensFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.head = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 5)
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.layer(self.patches(x).flatten(2).permute(2, 0, 1)).mean(0))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = TokensFirst().eval()
+    result = LRP(model).check(images(3, 32))
+    assert (result.leaks, result.gap < 1e-5, list(result.sums)) == ([], True, ["input", "output"])

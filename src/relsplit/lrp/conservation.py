@@ -22,15 +22,19 @@ class Observer(Protocol):
 
 
 class Sums:
-    """Relevance sums at the places of a program, (N,) each, in the order of the forward pass."""
+    """Relevance sums at the places of a program, (N,) each, in the order of the forward pass.
+
+    A place where the images are not the first dimension (tokens first, windows) is left out.
+    """
 
     def __init__(self, program: Program, start: Tensor) -> None:
         self._places = program.places
+        self._count = len(start)
         self._found: dict[str, Tensor] = {}
 
     def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
         """Take note of the relevance that has arrived at a node."""
-        for name in self._places.get(node, ()):
+        for name in self._places.get(node, ()) if len(relevance) == self._count else ():
             self._found[name] = relevance.flatten(1).sum(1)
 
     def by_name(self) -> dict[str, Tensor]:
@@ -44,7 +48,8 @@ class Leak:
 
     Attributes:
         where: the node and its module.
-        share: what is missing (negative: too much), as a share of the start; of the image where it is greatest.
+        share: what is missing (negative: too much), as a share of the start; of the image where it is greatest, or of
+            all images together where they are not the first dimension.
     """
 
     where: str
@@ -65,9 +70,11 @@ class Ledger:
         self._sums.visit(node, relevance, passed)
         if node.op == "placeholder":
             return
-        received = relevance.double().flatten(1).sum(1)
-        given = sum((part.double().flatten(1).sum(1) for _, part in passed), start=received * 0)
-        shares = (received - given) / self._start
+        parts = [relevance, *(-part for _, part in passed)]
+        if all(len(part) == len(self._start) for part in parts):
+            shares = sum(part.double().flatten(1).sum(1) for part in parts) / self._start
+        else:
+            shares = sum(part.double().sum().reshape(1) for part in parts) / self._start.sum()
         worst = float(shares[shares.abs().argmax()])
         if abs(worst) > TOLERATED / 10:
             self.leaks.append(Leak(describe(node), worst))
