@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from relsplit.errors import InputError
-from relsplit.options import Constraint, Limits
+from relsplit.options import Constraint, Limits, checked_options
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Brief, Product
 from relsplit.runs.maps import Maps, chosen, read_maps
@@ -80,6 +80,7 @@ class _KnownToMatplotlib(Constraint):
 ColourMap = Annotated[str, _KnownToMatplotlib()]
 
 
+@checked_options
 def qualitative(
     rows: Sequence[Measured],
     brief: Brief,
@@ -101,6 +102,8 @@ def qualitative(
         InputError: the rows explain different samples, or fewer than any of ``images``.
     """
     cmaps = [cmaps] if isinstance(cmaps, str) else cmaps
+    if not cmaps:
+        raise InputError("reproduce.product.cmaps=[]: name at least one colour map of matplotlib's")
     columns = [(row.label, chosen(read_maps(row.folders[0]), images)) for row in rows]
     figures = {f"figure_{cmap}": map_grid(columns, cmap=cmap, transposed=transposed) for cmap in cmaps}
     shown = len(columns[0][1].sample_id)

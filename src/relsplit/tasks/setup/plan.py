@@ -95,7 +95,6 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
         for control in reproduce.controls
     ]
-    check_labels(resolved(reproduce.product), [entry["label"] for entry in [*listed, *controls]])
     seeds = checkpoint_seeds(cfg, paper, typed)
     command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment",))])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
@@ -116,6 +115,7 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
         alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
         rows.append(_row(entry, composed[tuple(overrides)], alone))
+    check_labels(resolved(reproduce.product), [row.label for row in rows])
     return Plan(cfg, paper, command, tuple(rows))
 
 
