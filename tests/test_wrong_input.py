@@ -458,7 +458,7 @@ REPRODUCE: list[Row] = [
     ("experiment=otsuki2024/table1 reproduce.name=../up", 2, "reproduce.name must be"),
     ("experiment=otsuki2024/table1 reproduce.name=/tmp/up", 2, "reproduce.name must be"),
     ("experiment=otsuki2024/table1 reproduce.name=null", 2, "reproduce.name"),
-    ("experiment=otsuki2024/table1 reproduce.row_task=train", 2, "reproduce.row_task must be one of"),
+    ("experiment=otsuki2024/table1 reproduce.row_task=trains", 2, "reproduce.row_task must be one of"),
     ("experiment=otsuki2024/table1 reproduce.product._target_=nowhere.table", 2, "nowhere.table"),
     ("experiment=otsuki2024/table1 reproduce.product=null", 2, "reproduce.product"),
     ("experiment=otsuki2024/table1 +reproduce.product.colour=red", 2, "colour"),

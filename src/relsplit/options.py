@@ -210,6 +210,8 @@ def _allows(annotation: Any, value: object) -> bool:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if annotation is str:
         return isinstance(value, str)
+    if origin is Callable:  # a configuration may say how it is made
+        return callable(value) or isinstance(value, Mapping)
     if origin in (Sequence, list):
         return (
             isinstance(value, Sequence) and not isinstance(value, str) and all(_allows(arguments[0], v) for v in value)
@@ -236,6 +238,8 @@ def words(annotation: Any) -> str:
         return f"a list, each of it {words(arguments[0])}"
     if annotation is Any:
         return "anything"
+    if origin is Callable:
+        return "a function"
     if origin is dict or annotation is dict:
         return "a mapping"
     if origin is tuple:

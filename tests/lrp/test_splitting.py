@@ -88,3 +88,23 @@ def test_unit_where_both_branches_are_zero_is_split_evenly() -> None:
     relevance = LRP(model, start="one", input_rule="activation").attribute(x, target=0)
     assert torch.isfinite(relevance).all()
     assert float(relevance.sum()) == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("split", ["ratio", "symmetric", "proportional", "gamma"])
+def test_summands_of_different_shapes(split: str) -> None:
+    """As in a global context block: the branch is one number per channel."""
+
+    class Context(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.branch, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.stem(x).relu()
+            return self.head((h + self.branch(h.mean((2, 3), keepdim=True))).mean((2, 3)))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Context().double()
+    relevance, sums = LRP(model, split).attribute(images(2, 9).double(), return_sums=True)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-8, atol=0)

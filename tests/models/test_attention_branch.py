@@ -166,7 +166,7 @@ def test_starts_from_a_plain_networks_weights() -> None:
 def test_the_loss_is_the_sum_of_both_branches_cross_entropies(images: Tensor, weight: float) -> None:
     made, labels = network(), torch.tensor([1, 5])
     training = AttentionBranchFineTuning(made, list("abcdef"), {}, torch.optim.SGD, attention_weight=weight)
-    scores, loss = training.objective(images, labels, "val")
+    scores, loss = training.scores_and_loss(images, labels, "val", 0.0)
     perception, attention = (-each.log_softmax(1)[[0, 1], labels].mean() for each in made.both_scores(images))
     torch.testing.assert_close(loss, perception + weight * attention)
     torch.testing.assert_close(scores, made(images))

@@ -5,12 +5,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target, one_of
+from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
@@ -110,8 +110,6 @@ class LRP:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
-        if not callable(start):
-            one_of("start", start, get_args(Start))
         self.model = model
         self.start = start
         self._options = Options(

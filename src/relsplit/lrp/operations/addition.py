@@ -41,7 +41,7 @@ class Addition:
             wide = torch.promote_types(torch.promote_types(skip.dtype, branch.dtype), torch.float32)
             signed_skip = (-skip if self.negated is self.skip else skip).to(wide)
             signed_branch = (-branch if self.negated is self.branch else branch).to(wide)
-            share = self.splitting.share(signed_skip, signed_branch)
+            share = self.splitting.share(*torch.broadcast_tensors(signed_skip, signed_branch))
         share = self._supported_share(share, values)
         return self.evaluate(*args, **kwargs), (share, skip.shape, branch.shape)
 
