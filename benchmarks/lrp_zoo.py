@@ -1,6 +1,7 @@
 """LRP through every classification network of torchvision, and one of each family of timm's: is relevance conserved?
 
     python benchmarks/lrp_zoo.py                              # all: about an hour on two cores
+    python benchmarks/lrp_zoo.py --quick                      # four networks
     python benchmarks/lrp_zoo.py resnet50 timm:vit_tiny_patch16_224
     python benchmarks/lrp_zoo.py --output docs/networks.md    # the table of the documentation
 
@@ -31,6 +32,7 @@ from relsplit.errors import InputError
 SPLITTINGS = ("ratio", "symmetric")
 TIMM = (Path(__file__).parent / "lrp_zoo_timm.txt").read_text().split()
 """One network of each family, small ones."""
+QUICK = ("resnet18", "swin_t", "timm:vit_tiny_patch16_224", "timm:skresnet34")
 
 
 @dataclass
@@ -63,7 +65,12 @@ HEADER = ["network", "image sizes", "gap", "forwards", "remarks"]
 
 def main() -> None:
     arguments = parse_arguments()
-    names = arguments.names or [*torchvision.models.list_models(torchvision.models), *(f"timm:{name}" for name in TIMM)]
+    names = (
+        list(QUICK)
+        if arguments.quick
+        else arguments.names
+        or [*torchvision.models.list_models(torchvision.models), *(f"timm:{name}" for name in TIMM)]
+    )
     warnings.simplefilter("ignore")
     rows = []
     for name in names:
@@ -79,6 +86,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="torchvision's, or timm:NAME; default: all")
+    parser.add_argument("--quick", action="store_true", help="four small networks")
     parser.add_argument("--output", type=Path, help="write the table there, as Markdown")
     return parser.parse_args()
 
