@@ -65,12 +65,8 @@ HEADER = ["network", "image sizes", "gap", "forwards", "remarks"]
 
 def main() -> None:
     arguments = parse_arguments()
-    names = (
-        list(QUICK)
-        if arguments.quick
-        else arguments.names
-        or [*torchvision.models.list_models(torchvision.models), *(f"timm:{name}" for name in TIMM)]
-    )
+    known = [*torchvision.models.list_models(torchvision.models), *(f"timm:{name}" for name in TIMM)]
+    names = list(QUICK) if arguments.quick else arguments.names or known
     warnings.simplefilter("ignore")
     rows = []
     for name in names:
