@@ -123,7 +123,7 @@ ATTN_LRP = functools.partial(
 
 def lxt_relevance(network: nn.Module, images: Tensor) -> Tensor:
     """By LXT, which patches torch's own classes: for this call only."""
-    from lxt.efficient import monkey_patch  # type: ignore[import-untyped]
+    from lxt.efficient import monkey_patch
     from torchvision.models import vision_transformer
 
     patched = (nn.GELU, nn.LayerNorm, nn.MultiheadAttention)
