@@ -31,6 +31,7 @@ def canonical(names):
 torchs = canonical(required("torch", {"torch"}))
 modules = importlib.metadata.packages_distributions()
 allowed = {module for module, owners in modules.items() if canonical(owners) & torchs}
+allowed |= {name.replace("-", "_") for name in torchs}  # Python 3.10 does not know the modules of every package
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):

@@ -118,7 +118,9 @@ def test_is_what_loops_over_entries_give(protocol: str) -> None:
         expected = by_hand(model, explain, four, labels, int(found.positives), released)
         measured = [float(found.faithfulness), float(found.robustness), float(found.contrastiveness)]
         np.testing.assert_allclose(measured, expected, atol=1e-6)
-        assert float(found.gae) == pytest.approx(max(0, expected[0] + expected[1]) / 2 * expected[2], abs=1e-6)
+        assert float(found.gae) == pytest.approx(
+            max(0, expected[0] + expected[1]) / 2 * expected[2], rel=1e-6, abs=1e-6
+        )
 
 
 def test_a_uniform_map_scores_the_mean_of_what_it_is_compared_with() -> None:

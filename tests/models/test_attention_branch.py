@@ -90,7 +90,7 @@ def test_the_authors_network_step_by_step(images: Tensor) -> None:
 def test_the_laboratorys_scores_have_rank_ten_at_most(images: Tensor) -> None:
     made = AttentionBranchNetwork(plain(classes=40), variant="laboratory", residual=False, split="layer2").eval()
     scores = made.double().both_scores(torch.randn(30, 3, 32, 32, dtype=torch.float64))[1]
-    assert torch.linalg.matrix_rank(scores) == 10
+    assert 1 < torch.linalg.matrix_rank(scores) <= 10
     assert made.float().attention_map(images).shape == (2, 16, 16)  # the output of layer1
     assert [type(each) for each in made.attention_branch.stage] == [Bottleneck, Bottleneck]
 

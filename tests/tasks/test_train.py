@@ -21,6 +21,7 @@ from PIL import Image
 
 from relsplit.errors import InputError
 from relsplit.models.checkpoint import read_checkpoint
+from relsplit.runs.summary import TRAINING, read_summary
 from relsplit.tasks.setup.explained_network import explained_network, labelled_as_learned
 from relsplit.tasks.setup.training import train as run
 from small_runs import TINY_NETWORK
@@ -135,7 +136,7 @@ def test_a_finished_training_is_not_repeated(
     before = (finished / "best.ckpt").stat().st_mtime_ns
     summary = run(config(photographs, finished))
     assert "already trained" in capsys.readouterr().out
-    assert summary == json.loads((finished / "summary.json").read_text())
+    assert summary == read_summary(finished, TRAINING)
     assert (finished / "best.ckpt").stat().st_mtime_ns == before
 
 

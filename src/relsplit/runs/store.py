@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import math
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from relsplit.errors import InputError
-from relsplit.files import append_lines, read_lines, write_text
+from relsplit.files import append_lines, checksum, read_lines, write_text
 from relsplit.runs.folder import CONFIG, claim_folder
 from relsplit.runs.records import SampleCurves, SampleRecord, SkippedSample
 
@@ -262,22 +261,18 @@ def _line(entry: Entry) -> str:
         for c in entry.curves
     ]
     text = json.dumps({"row": row, "curves": curves, "made_with": entry.made_with, "image": entry.image})
-    return f'{text[:-1]}, "check": "{_checksum(text)}"}}'
+    return f'{text[:-1]}, "check": "{checksum(text)}"}}'
 
 
 def _entry(line: str) -> Entry | None:
     """What a line holds; None where it is damaged."""
     text, separator, check = line.rpartition(', "check": "')
-    if not separator or check != f'{_checksum(text + "}")}"}}':
+    if not separator or check != f'{checksum(text + "}")}"}}':
         return None
     content = json.loads(text + "}")
     row = {key: math.nan if value is None else value for key, value in content["row"].items()}
     curves = [SampleCurves(str(row["sample_id"]), **curve) for curve in content["curves"]]
     return Entry(row, curves, content["made_with"], content["image"])
-
-
-def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from relsplit.errors import InputError
-from relsplit.files import write_text
+from relsplit.files import checksum, write_text
 from relsplit.runs.records import SCORES
 from relsplit.runs.statistics import standard_error
 
 SUMMARY = "summary.json"
+CHECK = "check"
 FLAT = "flat_map"
 REMEDY = "delete it and start its run again, which goes on where it ended"
 EVALUATION = {
@@ -76,8 +77,9 @@ def further_metrics(summary: Mapping[str, Any]) -> list[str]:
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Write ``summary.json`` atomically."""
-    write_text(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    """Write ``summary.json`` atomically, with a checksum over it."""
+    content = {**summary, CHECK: _check(summary)}
+    write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_summary(folder: Path, what: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,4 +102,11 @@ def read_summary(folder: Path, what: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({' '.join(str(error).split())[:80]}): {REMEDY}") from error
     if wrong:
         raise InputError(f"{path} is damaged ({wrong[0]}={content[wrong[0]]!r}): {REMEDY}")
+    check = content.pop(CHECK, None)
+    if check is not None and check != _check(content):
+        raise InputError(f"{path} is damaged (it has changed since it was written): {REMEDY}")
     return content
+
+
+def _check(summary: Mapping[str, Any]) -> str:
+    return checksum(json.dumps(summary))
