@@ -91,6 +91,8 @@ def parse_arguments() -> argparse.Namespace:
 def build(setting: Setting) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = torchvision.models.get_model(setting.model, weights=None)
+    if isinstance(network, torchvision.models.VisionTransformer):
+        nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network.eval().to(setting.device)
 
 
