@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer
-from relsplit.lrp.layers.weights import ABSOLUTE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import positive_quotient
+from relsplit.lrp.rules.ratio import shared_out
 
 
 class Flow:
@@ -21,10 +20,7 @@ class Flow:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        open_entries = torch.ones_like(h) if support is None else support
-        s, lost = positive_quotient(relevance, layer.apply(open_entries, ABSOLUTE), 0.0)
-        result = layer.transpose(s, ABSOLUTE, h).mul_(open_entries)
-        return result if lost is None else result.add_(layer.spread(lost, support, h))
+        return shared_out(layer, torch.ones_like(h) if support is None else support, relevance, support)
 
 
 @RULES.register("flow")

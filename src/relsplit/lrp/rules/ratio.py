@@ -21,10 +21,14 @@ class RatioRule:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        magnitude = h if nonnegative else torch.abs(h)
-        s, lost = positive_quotient(relevance, layer.apply(magnitude, ABSOLUTE), 0.0)
-        result = layer.transpose(s, ABSOLUTE, h).mul_(magnitude)
-        return result if lost is None else result.add_(layer.spread(lost, support, h))
+        return shared_out(layer, h if nonnegative else torch.abs(h), relevance, support)
+
+
+def shared_out(layer: LinearLayer, values: Tensor, relevance: Tensor, support: Tensor | None) -> Tensor:
+    """Return ``values_i sum_j |W_ji| R_j / sum_k |W_jk| values_k`` for values that are not negative."""
+    s, lost = positive_quotient(relevance, layer.apply(values, ABSOLUTE), 0.0)
+    result = layer.transpose(s, ABSOLUTE, values).mul_(values)
+    return result if lost is None else result.add_(layer.spread(lost, support, values))
 
 
 @RULES.register("ratio")
