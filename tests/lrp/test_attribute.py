@@ -263,3 +263,25 @@ def test_what_a_module_caches_stays_its_own() -> None:
     relevance, sums = LRP(model).attribute(images(1), return_sums=True)
     assert torch.allclose(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-5)
     assert model.cache == {}
+
+
+def addcmul(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Not torch's: it cannot be traced, and leaves its input as it is."""
+    return x if float(x.sum()) < float("inf") else first * second
+
+
+def test_a_users_function_with_the_name_of_one_of_torchs_keeps_its_rule() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.stem(x).relu()
+            return addcmul(h, h, h).mean((2, 3))
+
+    torch.manual_seed(0)
+    model = Named()
+    relevance, sums = LRP(model, leaves={addcmul: "pass"}).attribute(images(1), return_sums=True)
+    torch.testing.assert_close(sums["output"], model(images(1)).softmax(1).amax(1).detach())
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-5, atol=0)

@@ -157,9 +157,7 @@ class LRP:
                 is no class.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
-        images = checked_images(images)
-        with _plain_mode():
-            images = _ordinary(images)
+        with _plain(checked_images(images)) as images:
             run = self.observed(images, target, Sums if return_sums else _unobserved)
             if run.program.conserves and not self._warned:
                 gap = relative_gap(run.start.flatten(1).sum(1), run.relevance.flatten(1).sum(1))
@@ -180,17 +178,13 @@ class LRP:
         Raises:
             InputError: see :meth:`attribute`.
         """
-        images = checked_images(images)
-        with _plain_mode():
-            images = _ordinary(images)
+        with _plain(checked_images(images)) as images:
             run = self.observed(images, target, Ledger)
             network = eval_view(self.model)
             forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
         return run.observer.conservation(forwards=whole / forward)
 
-    def observed(
-        self, images: Tensor, target: "Target | None", observe: "Callable[[Program, Tensor], Observed]"
-    ) -> "Run[Observed]":
+    def observed(self, images: Tensor, target: "Target | None", observe: "Observe[Observed]") -> "Run[Observed]":
         """Explain ``images`` while somebody looks on; for methods that build on relevance inside the network.
 
         Args:
@@ -204,10 +198,11 @@ class LRP:
         Raises:
             InputError: see :meth:`attribute`.
         """
+        program = self._programs.get(images)
         try:
-            return self._walk(self._programs.get(images), images, target, observe)
+            return self._walk(program, images, target, observe)
         except UnsupportedModelError as error:
-            return self._walk(self._programs.instead(images, error), images, target, observe)
+            return self._walk(self._programs.instead_of(program, images, error), images, target, observe)
 
     def program(self, images: Tensor) -> Program:
         """Return the compiled network that explains ``images`` (N, C, H, W).
@@ -222,7 +217,7 @@ class LRP:
         program: Program,
         images: Tensor,
         target: "Target | None",
-        observe: "Callable[[Program, Tensor], Observed]",
+        observe: "Observe[Observed]",
     ) -> "Run[Observed]":
         forward = ForwardPass(program, _fast_layout(images))
         start = self._start(forward.output, target, len(images))
@@ -275,18 +270,14 @@ class Run(Generic[Observed]):
 
 
 @contextmanager
-def _plain_mode() -> Iterator[None]:
+def _plain(images: Tensor) -> Iterator[Tensor]:
     """No gradients; no inference tensors, which cannot take part in the transposes of index maps."""
     with torch.inference_mode(False), torch.no_grad():
-        yield
+        yield images.clone() if images.is_inference() else images
 
 
 def _unobserved(program: Program, start: Tensor) -> None:
     """Nobody looks on."""
-
-
-def _ordinary(images: Tensor) -> Tensor:
-    return images.clone() if images.is_inference() else images
 
 
 def _fast_layout(images: Tensor) -> Tensor:

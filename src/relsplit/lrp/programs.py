@@ -62,15 +62,18 @@ class Programs:
                 self._exported.popitem(last=False)
         return self._exported[key]
 
-    def instead(self, images: Tensor, error: UnsupportedModelError) -> Program:
+    def instead_of(self, failed: Program, images: Tensor, error: UnsupportedModelError) -> Program:
         """Return the exported program after a step of the traced one has failed on ``images``.
 
         Raises:
             InputError: the model itself does not accept the images.
-            UnsupportedModelError: as ``get``; or ``error``, where there is no other program.
+            UnsupportedModelError: as ``get``; or ``error``, where the program that failed is an exported one or there
+                can be no other.
         """
+        if any(failed is program for program in self._exported.values()):
+            raise error
         _try_model(self._model, images)
-        if self._options.leaves or not isinstance(self._traced, Program):
+        if self._options.leaves:
             raise error
         self._traced = error
         return self.get(images)

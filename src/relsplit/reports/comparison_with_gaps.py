@@ -7,12 +7,12 @@ import pandas as pd
 
 from relsplit.reports.comparison import comparison
 from relsplit.reports.measured import Measured
-from relsplit.reports.product import Brief, Product
+from relsplit.reports.product import Brief, Product, RowLabel
 from relsplit.reports.text_table import Cell, TextTable, words
 
 
 def comparison_with_gaps(
-    rows: Sequence[Measured], brief: Brief, *, title: str, reference: str | None = None
+    rows: Sequence[Measured], brief: Brief, *, title: str, reference: RowLabel | None = None
 ) -> Product:
     """The tables and curves of :func:`relsplit.reports.comparison.comparison`, and a table of conservation gaps.
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from relsplit.lrp.graph.kinds import plain_name
+from relsplit.lrp.graph.kinds import torch_name
 from relsplit.lrp.graph.tracing import Traced
 
 Function = Callable[..., Any]
@@ -33,7 +33,7 @@ def _function(node: fx.Node, traced: Traced) -> Function:
     if node.op == "call_method":
         return _method_caller(str(node.target))
     function: Function = node.target  # type: ignore[assignment]  # op call_function: its target is the function
-    if plain_name(function) in ("view", "_unsafe_view"):  # as below
+    if torch_name(function) in ("view", "_unsafe_view"):  # as below
         return torch.ops.aten.reshape.default
     return function
 

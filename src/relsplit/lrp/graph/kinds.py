@@ -68,10 +68,10 @@ _NAMES = {
 }
 _NONNEGATIVE_NAMES = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax"}
 _GATE_NAMES = {"sigmoid", "hardsigmoid", "softmax", "tanh"}
-JOINING_NAMES = {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "masked_fill"} | {
-    "slice_scatter",
+JOINING_NAMES = {
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "masked_fill", "slice_scatter",
     "select_scatter",
-}
+}  # fmt: skip
 """Index maps whose result can hold entries of tensors that do not depend on the image."""
 
 
@@ -104,39 +104,43 @@ KIND_OF_NAME: dict[str, str] = {name: kind for kind, names in _NAMES.items() for
 FUNCTION_NAMES: dict[Callable[..., Any], str] = _functions(KIND_OF_NAME)
 
 
-def declare(kind: str, names: str = "", modules: tuple[type[nn.Module], ...] = ()) -> None:
+def declare(
+    kind: str,
+    names: str = "",
+    modules: tuple[type[nn.Module], ...] = (),
+    functions: tuple[Callable[..., Any], ...] = (),
+) -> None:
     """Make functions, methods and modules known as of a kind; for a file with an operation for a kind of its own.
 
     Args:
         kind: that the operation is registered for.
         names: of functions of torch, torch.nn.functional or operator, and of methods, separated by spaces.
         modules: types of modules.
+        functions: of nobody of these, by their own names.
     """
-    KIND_OF_NAME.update(dict.fromkeys(names.split(), kind))
-    FUNCTION_NAMES.update(_functions(names.split()))
+    own = {function: function.__name__ for function in functions}
+    KIND_OF_NAME.update(dict.fromkeys([*names.split(), *own.values()], kind))
+    FUNCTION_NAMES.update(_functions(names.split()) | own)
     _MODULES[kind] = (*_MODULES.get(kind, ()), *modules)
 
 
-def is_function(function: Callable[..., Any], kind: str) -> None:
-    """Make a function of this library's own known as of a kind, under its own name."""
-    name = function.__name__
-    KIND_OF_NAME[name] = kind
-    FUNCTION_NAMES[function] = name
+def torch_name(target: Any) -> str:
+    """Return the name of a method or of torch's function, known or not: of ``aten.conv2d.default`` "conv2d".
 
-
-def plain_name(target: Any) -> str:
-    """Return the name of a function or method: of ``aten.conv2d.default``, as torch.export has it, "conv2d"."""
+    A function of somebody else's has none, whatever it is called.
+    """
     if isinstance(target, str):
         return target
-    if isinstance(target, torch._ops.OpOverload):
+    if isinstance(target, torch._ops.OpOverload):  # as torch.export has them
         return target._schema.name.rpartition("::")[2]
-    return str(getattr(target, "__name__", ""))
+    name = str(getattr(target, "__name__", ""))
+    return name if any(getattr(space, name, None) is target for space in (torch, F)) else ""
 
 
 def function_name(target: Any) -> str:
     """Return the known name of a function, method name or torchvision's stochastic depth; "" if it is unknown."""
     if isinstance(target, (str, torch._ops.OpOverload)):
-        name = plain_name(target)
+        name = torch_name(target)
         return name if name in KIND_OF_NAME else ""
     if target in FUNCTION_NAMES:
         return FUNCTION_NAMES[target]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from relsplit.lrp.graph.kinds import is_function, plain_name
+from relsplit.lrp.graph.kinds import declare, torch_name
 from relsplit.lrp.graph.tracing import UnsupportedModelError, describe, remove_unused
 
 
@@ -24,7 +24,7 @@ def write_out(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.op not in ("call_function", "call_method"):
             continue
-        write = _WRITTEN_OUT.get(plain_name(node.target))
+        write = _WRITTEN_OUT.get(torch_name(node.target))
         if write is not None:
             with graph.inserting_before(node):
                 replacement = write(node)
@@ -49,7 +49,7 @@ def masked_scores(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tenso
     return scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
 
 
-is_function(masked_scores, "pass")
+declare("pass", functions=(masked_scores,))
 
 _ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
@@ -11,7 +10,6 @@ from relsplit.lrp.layers.product import Product
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
 from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, supported, where_supported
-from relsplit.lrp.operations.pass_through import PassThrough, pass_through
 from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.rules.rule import Rule
 
@@ -97,46 +95,3 @@ def matrix_product(node: fx.Node, context: Context) -> Operation | None:
             receivers = sources if context.options.attention.to_weights else signals
     nonnegative = frozenset(receiver for receiver in receivers if receiver in context.facts.nonnegative)
     return MatrixProduct(node, context.evaluate(node), (factors[0], factors[1]), weights, receivers, nonnegative, rule)
-
-
-@dataclass(frozen=True)
-class Softmax:
-    """The softmax as AttnLRP has it: its Taylor expansion's linear part (Achtibat et al. 2024, Eq. 13)."""
-
-    node: fx.Node
-    evaluate: Evaluate
-    source: fx.Node
-    dim: int
-
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.source,)
-
-    @property
-    def conserves(self) -> bool:
-        return False
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        output = self.evaluate(*args, **kwargs)
-        return output, (values.of(self.source), output)
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        scores, weights = saved
-        result = scores * (relevance - weights * relevance.sum(self.dim, keepdim=True))
-        return [(self.source, torch.where(weights > 0, result, 0))]
-
-    def support(self, values: Values) -> Tensor | None:
-        return None
-
-
-@OPERATIONS.register("softmax")
-def softmax(node: fx.Node, context: Context) -> Softmax | PassThrough | None:
-    """Build the softmax of attention weights that receive relevance; any other one is an activation."""
-    if not context.options.attention.to_weights:
-        return pass_through(node, context)
-    module: Any = context.module(node)
-    dim = module.dim if module is not None else node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    if not isinstance(dim, int):
-        return None
-    return Softmax(node, context.evaluate(node), context.sources(node)[0], dim)
