@@ -114,7 +114,7 @@ def test_an_evaluation_of_a_damaged_folder_gives_the_same_numbers_or_one_line(
     table = pd.read_csv(folder / "samples.csv", dtype={"sample_id": str})
     pd.testing.assert_frame_equal(table.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=True)
     one, other = (json.loads((each / "summary.json").read_text()) for each in (undisturbed, folder))
-    timed = {"command", "seconds_per_sample", "check"}
+    timed = {"command", "seconds_per_sample", "samples_check", "check"}
     assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
     assert not [path for path in folder.rglob("*") if ".tmp" in path.name or path.name == ".lock"]
 
@@ -138,3 +138,13 @@ def test_a_report_of_a_damaged_folder_is_the_same_page_or_one_line(finished: Pat
     # What the page is made of is whole, or the numbers of the summary are those of another, equally well-formed run.
     if not {"summary.json", "config.yaml"} & set(names):
         assert page.read_text() == whole.read_text()
+
+
+@pytest.mark.parametrize("damage", [cut, line_removed, turned])
+def test_a_report_does_not_pass_over_a_lost_or_moved_sample(finished: Path, damage: Damage) -> None:
+    """Every line that is left is whole: only the summary knows how many there were."""
+    curves = finished / "undisturbed" / "curves.jsonl"
+    curves.write_bytes(damage(curves.read_bytes(), 0.99))
+    with pytest.raises(InputError, match=r"curves\.jsonl is not what its summary\.json was made of: start its"):
+        write_report(curves.parent, finished / "page.html", "title")
+    assert not (finished / "page.html").exists()

@@ -22,8 +22,10 @@ from relsplit.errors import InputError
 from relsplit.files import append_lines, checksum, read_lines, write_text
 from relsplit.runs.folder import CONFIG, claim_folder
 from relsplit.runs.records import SampleCurves, SampleRecord, SkippedSample
+from relsplit.runs.summary import SAMPLES_CHECK, SUMMARY, read_summary
 
 SAMPLES, CURVES, SKIPPED = "samples.csv", "curves.jsonl", "skipped.jsonl"
+REMEDY = "start its evaluation again, which measures what is missing"
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,19 @@ class SampleStore:
         return [SkippedSample(**line) for line in self._skipped_lines()]
 
     def samples(self) -> pd.DataFrame:
-        """Return all rows, one per sample."""
-        return read_samples(self.folder)
+        """Return all rows, one per sample.
+
+        Raises:
+            InputError: there is none.
+        """
+        entries = self.entries()
+        if not entries:
+            raise InputError(f"{self.folder} holds no sample: none of the images could be read")
+        return _table(list(entries.values()))
 
     def curves(self) -> list[SampleCurves]:
         """Return all curves."""
-        return read_curves(self.folder)
+        return [curve for entry in self.entries().values() for curve in entry.curves]
 
     def append(
         self,
@@ -210,11 +219,10 @@ def read_samples(folder: Path) -> pd.DataFrame:
     """Return the rows of a run folder, every number exactly as it was measured.
 
     Raises:
-        InputError: the folder has no samples, or some of them are damaged.
+        InputError: the folder has no samples, some of them are damaged, or they are not those that its summary was made
+            of.
     """
-    rows = [entry.row for entry in _whole(folder)]
-    frame: pd.DataFrame = pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
-    return frame
+    return _table(_whole(folder))
 
 
 def read_curves(folder: Path) -> list[SampleCurves]:
@@ -226,12 +234,27 @@ def read_curves(folder: Path) -> list[SampleCurves]:
     return [curve for entry in _whole(folder) for curve in entry.curves]
 
 
+def samples_check(folder: Path) -> str:
+    """Return a checksum over all samples of a run folder, for its summary: a line that is gone leaves no trace."""
+    return checksum((folder / CURVES).read_text(encoding="utf-8", errors="backslashreplace"))
+
+
 def _whole(folder: Path) -> list[Entry]:
     entries, damaged = _read_entries([folder / CURVES])
     if damaged or not entries:
         what = f"{damaged} damaged lines in {CURVES}" if damaged else f"no {CURVES}"
-        raise InputError(f"{folder} has {what}: start its evaluation again, which measures what is missing")
+        raise InputError(f"{folder} has {what}: {REMEDY}")
+    if (folder / SUMMARY).exists():
+        expected = read_summary(folder, {}).get(SAMPLES_CHECK)
+        if expected is not None and expected != samples_check(folder):
+            raise InputError(f"{folder}/{CURVES} is not what its {SUMMARY} was made of: {REMEDY}")
     return list(entries.values())
+
+
+def _table(entries: Sequence[Entry]) -> pd.DataFrame:
+    rows = [entry.row for entry in entries]
+    table: pd.DataFrame = pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
+    return table
 
 
 def _read_entries(paths: Sequence[Path]) -> tuple[dict[str, Entry], int]:

@@ -14,7 +14,7 @@ from relsplit.runs.records import SCORES
 from relsplit.runs.statistics import standard_error
 
 SUMMARY = "summary.json"
-CHECK = "check"
+CHECK, SAMPLES_CHECK = "check", "samples_check"
 FLAT = "flat_map"
 REMEDY = "delete it and start its run again, which goes on where it ended"
 EVALUATION = {

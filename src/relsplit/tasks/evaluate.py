@@ -18,8 +18,16 @@ from relsplit.runs.maps import write_maps
 from relsplit.runs.pictures import write_pictures
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.records import SCORES
-from relsplit.runs.store import SampleStore
-from relsplit.runs.summary import EVALUATION, further_metrics, read_summary, score_column, summarise, write_summary
+from relsplit.runs.store import SampleStore, samples_check
+from relsplit.runs.summary import (
+    EVALUATION,
+    SAMPLES_CHECK,
+    further_metrics,
+    read_summary,
+    score_column,
+    summarise,
+    write_summary,
+)
 from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import explainer_title, run_folder, split_name, typed_command
 from relsplit.tasks.setup.evaluation_module import EvaluationModule
@@ -178,6 +186,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
         "command": typed_command(),
         "versions": versions(),
         "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
+        SAMPLES_CHECK: samples_check(store.folder),
     }
 
 
