@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 from torchvision.models import ResNet
@@ -542,6 +543,8 @@ def test_a_command_that_cannot_be_carried_out(
     monkeypatch.chdir(world)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(sys, "argv", ["run.py", *shlex.split(line.replace("$W", str(world)))])
+    # Hydra composes everything twice, the first time only to see whether hydra.mode asks for a sweep: no row does.
+    monkeypatch.setattr(Hydra, "get_mode", lambda self, config_name, overrides: None)
     GlobalHydra.instance().clear()
     try:
         with pytest.raises(SystemExit) as ended:

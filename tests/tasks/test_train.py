@@ -265,8 +265,10 @@ def test_a_dataset_without_training_images(tmp_path: Path) -> None:
 
 
 def test_the_curves_go_to_an_offline_dashboard(photographs: Path, tmp_path: Path) -> None:
-    run(config(photographs, tmp_path / "run", "logger=wandb", "trainer.max_epochs=1"))
-    assert list((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"))
+    """Two trainings of one process, as in a table of trainings: each has a run of its own."""
+    for name in ("run", "other"):
+        run(config(photographs, tmp_path / name, "logger=wandb", "trainer.max_epochs=1"))
+        assert len(list((tmp_path / name / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
 ABN = [  # the tiny network with an attention branch

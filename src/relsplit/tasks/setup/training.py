@@ -3,6 +3,8 @@
 import inspect
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +93,20 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     trainer = _trainer(cfg, folder, config)
     _warn_if_slow(cfg, trainer, len(data.samples["train"]))
 
-    started = time.monotonic()
-    with torch.random.fork_rng(devices=[]):
-        _fit(trainer, module, data, folder / LAST)
-    seconds = time.monotonic() - started
+    with _shown_until_the_end(trainer):
+        started = time.monotonic()
+        with torch.random.fork_rng(devices=[]):
+            _fit(trainer, module, data, folder / LAST)
+        seconds = time.monotonic() - started
 
-    history = pd.read_csv(folder / METRICS)
-    if not np.isfinite(history["val_loss"]).any():
-        raise InputError(
-            f"the training in {folder} diverged (no validation loss is a finite number): delete it, lower "
-            "trainer.optimizer.lr and start again"
-        )
-    load_checkpoint(module.network, folder / BEST)
-    (test,) = trainer.test(module, datamodule=data, verbose=False)
+        history = pd.read_csv(folder / METRICS)
+        if not np.isfinite(history["val_loss"]).any():
+            raise InputError(
+                f"the training in {folder} diverged (no validation loss is a finite number): delete it, lower "
+                "trainer.optimizer.lr and start again"
+            )
+        load_checkpoint(module.network, folder / BEST)
+        (test,) = trainer.test(module, datamodule=data, verbose=False)
     best = history.loc[history["val_loss"].argmin()]
     summary = {
         "dataset": cfg.dataset.name,
@@ -253,6 +256,19 @@ def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLo
         say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
         return False
     return logger
+
+
+@contextmanager
+def _shown_until_the_end(trainer: pl.Trainer) -> Iterator[None]:
+    """Close the dashboard's run, however the training ends: the next one of this process is to have its own."""
+    code = 1
+    try:
+        yield
+        code = 0
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(code)
 
 
 def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: Path) -> None:
