@@ -63,7 +63,10 @@ def start() -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
+    from relsplit.tasks.setup.memory import keep_freed_memory
     from relsplit.tasks.setup.settings import check_settings
+
+    keep_freed_memory()
 
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def compose_and_run(config: DictConfig) -> None:
