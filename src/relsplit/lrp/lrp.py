@@ -2,13 +2,14 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError
@@ -19,6 +20,7 @@ from relsplit.lrp.graph.outputs import OutputChoice
 from relsplit.lrp.graph.tracing import UnsupportedModelError
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.operations.context import MaxPool, Options
+from relsplit.lrp.operations.operation import Passed
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.program import Program
 from relsplit.lrp.programs import Programs
@@ -27,12 +29,13 @@ from relsplit.lrp.rules.quotient import Stabilizer
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
+from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import Start, StartFunction, computed_start, start_relevance
 from relsplit.lrp.walk import ForwardPass
 from relsplit.networks.views import eval_view
 from relsplit.options import checked_options
 
-Observed = TypeVar("Observed", bound="Observer | None")
+Observed = TypeVar("Observed", bound=Observer)
 Observe = Callable[[Program, Tensor], Observed]
 Target = int | Tensor | StartFunction
 """One class, a class for each image, or a function from the output to its relevance."""
@@ -132,10 +135,20 @@ class LRP:
         self, images: Tensor, target: "Target | None" = ..., *, return_sums: Literal[True]
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
+    @overload
     def attribute(
-        self, images: Tensor, target: "Target | None" = None, return_sums: bool = False
-    ) -> "Tensor | tuple[Tensor, dict[str, Tensor]]":
-        """Return the relevance of every pixel.
+        self, images: Tensor, target: "Target | None" = ..., return_sums: bool = ..., *, at: str | Sequence[str]
+    ) -> Any: ...
+
+    def attribute(
+        self,
+        images: Tensor,
+        target: "Target | None" = None,
+        return_sums: bool = False,
+        *,
+        at: "str | Sequence[str] | None" = None,
+    ) -> "Tensor | dict[str, Tensor] | tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]":
+        """Return the relevance of every pixel, or of what modules hand on.
 
         Warns once if relevance is not conserved to 1e-4 though every rule promises to, and names the step.
 
@@ -145,25 +158,34 @@ class LRP:
                 from the output (N, ...) of any shape to its relevance, of the same shape (an embedding, the pixels of
                 one class of a segmentation), in place of ``start``.
             return_sums: also return the relevance sums inside the network.
+            at: where relevance is read instead of at the pixels: the path of a module ("layer3"), for the relevance of
+                its output (all of it, unless a skip connection leads around the module); several paths; or "all": the
+                last place of every resolution that all relevance passes, by the path of its module, the pixels as
+                "input".
 
         Returns:
-            (N, C, H, W), detached, float32 (float64 for float64 images); with ``return_sums`` also a dictionary of (N,)
-            sums: "input", the input of every residual block by the name of its module ("layer1.0", ...), and "output",
-            the relevance that the map started from. Each equals "output" where relevance is conserved.
+            (N, C, H, W), detached, float32 (float64 for float64 images); with ``at`` of the shape of the module's
+            output, with several a dictionary of these. With ``return_sums`` also a dictionary of (N,) sums: "input",
+            the input of every residual block by the name of its module ("layer1.0", ...), and "output", the relevance
+            that the map started from. Each equals "output" where relevance is conserved.
 
         Raises:
             InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite
                 pixels, or that the model does not accept; a model whose output is not (N, classes); a target that
-                is no class.
+                is no class; a module that does not exist, or that relevance does not pass.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
         with _plain(checked_images(images)) as images:
-            run = self.observed(images, target, Sums if return_sums else _unobserved)
+            run = self.observed(images, target, partial(_Watch, return_sums=return_sums, at=at, images=images))
             if run.program.conserves and not self._warned:
                 gap = relative_gap(run.start.flatten(1).sum(1), run.relevance.flatten(1).sum(1))
                 if gap > TOLERATED:
                     self._warn(gap, images, target)
-        return (run.relevance, run.observer.by_name()) if isinstance(run.observer, Sums) else run.relevance
+        watch = run.observer
+        relevance = run.relevance if watch.inside is None else watch.inside.by_name()
+        if isinstance(at, str) and isinstance(relevance, dict) and at != ALL:
+            relevance = relevance[at]
+        return relevance if watch.sums is None else (relevance, watch.sums.by_name())
 
     def check(self, images: Tensor, target: "Target | None" = None) -> Conservation:
         """Follow relevance step by step: where is it conserved, where is it lost, and what does it cost?
@@ -223,7 +245,7 @@ class LRP:
         start = self._start(forward.output, target, len(images))
         observer = observe(program, start)
         with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
-            relevance = forward.propagate(start, None if observer is None else observer.visit)
+            relevance = forward.propagate(start, observer.visit)
         return Run(program, start, relevance.contiguous(), observer)
 
     def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
@@ -269,15 +291,27 @@ class Run(Generic[Observed]):
     observer: Observed
 
 
+class _Watch:
+    """Looks at what :meth:`LRP.attribute` is asked for."""
+
+    def __init__(
+        self, program: Program, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
+    ) -> None:
+        self.sums = Sums(program, start) if return_sums else None
+        self.inside = None if at is None else stages(program, at, images.shape[2:])
+
+    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
+        """Show what has arrived at a node to all that look on."""
+        for observer in (self.sums, self.inside):
+            if observer is not None:
+                observer.visit(node, relevance, passed)
+
+
 @contextmanager
 def _plain(images: Tensor) -> Iterator[Tensor]:
     """No gradients; no inference tensors, which cannot take part in the transposes of index maps."""
     with torch.inference_mode(False), torch.no_grad():
         yield images.clone() if images.is_inference() else images
-
-
-def _unobserved(program: Program, start: Tensor) -> None:
-    """Nobody looks on."""
 
 
 def _fast_layout(images: Tensor) -> Tensor:

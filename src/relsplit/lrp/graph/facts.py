@@ -22,6 +22,8 @@ _SCALING = {"index", "multiply", "divide"}
 """What a gate may go through before it multiplies."""
 _SIGN_KEEPING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
+_WEIGHTED = {"convolution", "dense"}
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -35,6 +37,7 @@ class Facts:
     first_layers: set[fx.Node]  # layers with no other between them and the image
     residuals: dict[fx.Node, Residual]  # additions of two activations
     residuals_before: dict[fx.Node, int]  # how many of them come before a node
+    layers_before: dict[fx.Node, float]  # share of the convolutions and dense layers that come before a node, in [0, 1]
 
     def is_gate(self, node: fx.Node) -> bool:
         """Say whether a value comes from a sigmoid or the like, possibly reshaped, masked, scaled or converted."""
@@ -93,6 +96,12 @@ def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
     for node in graph.nodes:
         residuals_before[node] = count
         count += node in residuals
+    weighted = {node for node in graph.nodes if kinds[node][0] in _WEIGHTED and node in dependent}
+    layers_before: dict[fx.Node, float] = {}
+    passed = 0
+    for node in graph.nodes:
+        layers_before[node] = passed / max(len(weighted), 1)
+        passed += node in weighted
     constant_in_places = {
         node
         for node in graph.nodes
@@ -103,7 +112,17 @@ def analyse(traced: Traced, leaves: tuple[Any, ...]) -> Facts:
     for node in graph.nodes:
         if node in dependent and _cannot_be_negative(node, traced, kinds, dependent, nonnegative):
             nonnegative.add(node)
-    return Facts(kinds, sizes, dependent, nonnegative, constant_in_places, first_layers, residuals, residuals_before)
+    return Facts(
+        kinds,
+        sizes,
+        dependent,
+        nonnegative,
+        constant_in_places,
+        first_layers,
+        residuals,
+        residuals_before,
+        layers_before,
+    )
 
 
 def _kind(node: fx.Node, traced: Traced, leaves: tuple[Any, ...]) -> tuple[str, str]:

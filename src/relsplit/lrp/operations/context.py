@@ -74,4 +74,6 @@ class Context:
         """Return the rule of a layer."""
         if node in self.facts.first_layers:
             return self.options.input_rule
-        return self.options.rules.rule_at(Place(layer_path(node), self.facts.residuals_before[node]))
+        facts = self.facts
+        place = Place(layer_path(node), facts.residuals_before[node], facts.layers_before[node], self.kind(node))
+        return self.options.rules.rule_at(place)

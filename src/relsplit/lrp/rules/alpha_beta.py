@@ -9,6 +9,7 @@ from relsplit.errors import InputError
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.bias import add_bias
 from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
 from relsplit.options import Limits, checked_options
 
@@ -17,18 +18,27 @@ from relsplit.options import Limits, checked_options
 class AlphaBeta:
     """``alpha`` times the positive contributions' shares minus ``beta`` times the negative ones', alpha - beta = 1.
 
-    Biases are dropped. A unit that lacks contributions of one sign follows those of the other alone with weight 1, so
-    that nothing is lost; one that lacks both distributes its relevance evenly over its receptive field.
+    A unit that lacks contributions of one sign follows those of the other alone with weight 1, so that nothing is lost;
+    one that lacks both distributes its relevance evenly over its receptive field.
+
+    Args:
+        alpha: weight of the positive shares.
+        beta: weight of the negative shares.
+        stabilizer: added to the denominators; what then lacks a receiver is lost.
+        bias: whether biases count among the contributions; their share is lost.
     """
 
-    conserves = True
-
     def __init__(
-        self, alpha: float = 2.0, beta: Annotated[float, Limits(minimum=0)] = 1.0, stabilizer: Stabilizer = 0.0
+        self,
+        alpha: float = 2.0,
+        beta: Annotated[float, Limits(minimum=0)] = 1.0,
+        stabilizer: Stabilizer = 0.0,
+        bias: bool = False,
     ) -> None:
         if abs(alpha - beta - 1) > 1e-6:
             raise InputError(f"alpha-beta rule: alpha - beta must be 1, not alpha={alpha}, beta={beta}")
-        self.alpha, self.beta, self.stabilizer = alpha, beta, stabilizer
+        self.alpha, self.beta, self.stabilizer, self.bias = alpha, beta, stabilizer, bias
+        self.conserves = not bias
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
@@ -36,8 +46,8 @@ class AlphaBeta:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
         above = h if nonnegative else h.clamp(min=0)
         below = None if nonnegative else h.clamp(max=0)
-        plus = layer.apply(above, POSITIVE)
-        minus = -layer.apply(above, NEGATIVE)
+        plus = add_bias(layer.apply(above, POSITIVE), layer, POSITIVE, self.bias)
+        minus = add_bias(layer.apply(above, NEGATIVE), layer, NEGATIVE, self.bias).neg_()
         if below is not None:
             plus += layer.apply(below, NEGATIVE)
             minus -= layer.apply(below, POSITIVE)

@@ -8,6 +8,7 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL, NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.bias import add_bias
 from relsplit.lrp.rules.quotient import Stabilizer, signed_quotient
 from relsplit.options import Limits, checked_options
 
@@ -17,14 +18,23 @@ class Gamma:
     """Relevance follows all contributions ``c = W h``, those of the unit's own sign counting 1 + gamma times.
 
     For a unit with ``z = sum c >= 0`` the shares are those of ``c + gamma c+`` (for h >= 0 the weight
-    ``W + gamma W+``), for one with z < 0 those of ``c + gamma c-``; so the denominator is never smaller than z. Biases
-    are dropped. A unit without contributions distributes its relevance evenly over its receptive field.
+    ``W + gamma W+``), for one with z < 0 those of ``c + gamma c-``; so the denominator is never smaller than z. A unit
+    without contributions distributes its relevance evenly over its receptive field.
+
+    Args:
+        gamma: how much the favoured contributions gain.
+        stabilizer: added to the denominator, with its sign.
+        bias: whether biases count among the contributions; their share is lost.
     """
 
-    conserves = True
-
-    def __init__(self, gamma: Annotated[float, Limits(minimum=0)] = 0.25, stabilizer: Stabilizer = 0.0) -> None:
-        self.gamma, self.stabilizer = gamma, stabilizer
+    def __init__(
+        self,
+        gamma: Annotated[float, Limits(minimum=0)] = 0.25,
+        stabilizer: Stabilizer = 0.0,
+        bias: bool = False,
+    ) -> None:
+        self.gamma, self.stabilizer, self.bias = gamma, stabilizer, bias
+        self.conserves = not bias
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
@@ -32,7 +42,8 @@ class Gamma:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
         above = h if nonnegative else h.clamp(min=0)
         below = None if nonnegative else h.clamp(max=0)
-        z, plus = layer.apply(h, FULL), layer.apply(above, POSITIVE)
+        z = add_bias(layer.apply(h, FULL), layer, FULL, self.bias)
+        plus = add_bias(layer.apply(above, POSITIVE), layer, POSITIVE, self.bias)
         if below is not None:
             plus += layer.apply(below, NEGATIVE)
         favoured = torch.where(z >= 0, plus, z - plus)

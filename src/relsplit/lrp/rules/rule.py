@@ -28,10 +28,19 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands: its module's path, and how many residual additions the graph has before it."""
+    """Where a layer stands.
+
+    Attributes:
+        path: of its module.
+        residuals_before: how many residual additions the graph has before it.
+        depth: share of the network's convolutions and fully connected layers that come before it, in [0, 1).
+        kind: "convolution", "dense" (fully connected) or "mean" (pooling and other layers without weights).
+    """
 
     path: str
     residuals_before: int
+    depth: float
+    kind: str
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.bias import add_bias
 from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
 from relsplit.options import checked_options
 
@@ -17,24 +18,28 @@ class ZPlus:
     ``W+ h+ + W- h-``, so that z stays non-negative. A unit without any positive contribution (its activation comes from
     a bias or from BatchNorm's shift alone) distributes its relevance evenly over its receptive field, as relevance of a
     bias is distributed in Bach et al. 2015; with a stabiliser it is lost instead, as in the paper's released code.
+
+    Args:
+        stabilizer: added to z.
+        bias: whether positive biases count among the contributions; their share is lost.
     """
 
-    conserves = True
-
-    def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
-        self.stabilizer = stabilizer
+    def __init__(self, stabilizer: Stabilizer = 0.0, bias: bool = False) -> None:
+        self.stabilizer, self.bias = stabilizer, bias
+        self.conserves = not bias
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
         if nonnegative:
-            s, lost = positive_quotient(relevance, layer.apply(h, POSITIVE), self.stabilizer)
+            z = add_bias(layer.apply(h, POSITIVE), layer, POSITIVE, self.bias)
+            s, lost = positive_quotient(relevance, z, self.stabilizer)
             result = layer.transpose(s, POSITIVE, h).mul_(h)
         else:
             above, below = h.clamp(min=0), h.clamp(max=0)
             z = layer.apply(above, POSITIVE).add_(layer.apply(below, NEGATIVE))
-            s, lost = positive_quotient(relevance, z, self.stabilizer)
+            s, lost = positive_quotient(relevance, add_bias(z, layer, POSITIVE, self.bias), self.stabilizer)
             result = layer.transpose(s, POSITIVE, h).mul_(above)
             result.addcmul_(layer.transpose(s, NEGATIVE, h), below)
         return result if lost is None else result.add_(layer.spread(lost, support, h))
