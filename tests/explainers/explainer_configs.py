@@ -16,6 +16,7 @@ QUICK = {
     "integrated_gradients": {"steps": 4},
     "smooth_grad": {"samples": 3},
     "rise": {"samples": 12},
+    "measured_pyramid": {"levels": 3},
 }
 
 

@@ -10,8 +10,10 @@ from relsplit.explainers.guided_backprop import GuidedBackprop as GuidedBackprop
 from relsplit.explainers.input_x_gradient import InputXGradient as InputXGradient
 from relsplit.explainers.integrated_gradients import IntegratedGradients as IntegratedGradients
 from relsplit.explainers.lrp_epsilon import LRPEpsilon as LRPEpsilon
+from relsplit.explainers.measured_pyramid import MeasuredPyramid as MeasuredPyramid
 from relsplit.explainers.one_pixel import OnePixel as OnePixel
 from relsplit.explainers.random_map import RandomMap as RandomMap
+from relsplit.explainers.relevance_pyramid import RelevancePyramid as RelevancePyramid
 from relsplit.explainers.rise import RISE as RISE
 from relsplit.explainers.score_cam import ScoreCAM as ScoreCAM
 from relsplit.explainers.smooth_grad import SmoothGrad as SmoothGrad

@@ -1,0 +1,61 @@
+"""Relevance of every resolution of a network, put together on the image."""
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.explainers.shared.on_the_image import on_the_image
+from relsplit.lrp import LRP
+from relsplit.lrp.rules.rule import Rule, RuleChoice
+from relsplit.lrp.splitting.splitting import Splitting
+from relsplit.lrp.start import Start
+from relsplit.options import Limits, checked_options
+
+Smoothing = Annotated[float, Limits(minimum=0, maximum=1)]
+"""Standard deviation of a Gaussian, as a share of the image's longer side."""
+
+
+@checked_options
+class RelevancePyramid:
+    """The mean over a network's resolutions of the relevance there, smoothed (docs/faithful_maps.md).
+
+    At the last place of every resolution all relevance comes by, so each of these maps sums to what the explanation
+    started from, and so does their mean: nothing is lost on the way to the pixels either.
+
+    Args:
+        model: any network that LRP explains.
+        rule: see :class:`relsplit.LRP`; "gamma_top": z+ in the lower layers, gamma in the upper ones.
+        split: see :class:`relsplit.LRP`.
+        start: see :class:`relsplit.LRP`.
+        smoothing: of every map; 0 for none.
+
+    Raises:
+        InputError: an option that does not exist.
+        UnsupportedModelError: the model can neither be traced nor exported.
+    """
+
+    forward_equivalents = 5.0
+    """The forward pass, and two to five products per layer: z+ below, gamma above."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: str | Rule | RuleChoice | dict[str, Any] = "gamma_top",
+        split: str | Splitting = "ratio",
+        start: Start = "probability",
+        smoothing: Smoothing = 0.07,
+    ) -> None:
+        self._lrp = LRP(model, split, rule=rule, start=start)
+        self._smoothing = smoothing
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, H, W), each of the sum that its explanation started from.
+
+        Raises:
+            InputError: see :class:`relsplit.explainers.explainer.Explainer`.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        stages = self._lrp.attribute(images, target, at="all")
+        maps = [on_the_image(stage.sum(1), size, self._smoothing) for stage in stages.values()]
+        return torch.stack(maps).mean(0)

@@ -1,0 +1,36 @@
+"""Relevance of a coarse grid, handed to the pixels without losing any."""
+
+import torch
+from torch import Tensor
+
+
+def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> Tensor:
+    """Distribute every cell's relevance over the pixels around it, so that each map keeps its sum.
+
+    A cell gives to the pixels as bilinear interpolation reads from it, blurred by a Gaussian; at the border, where both
+    would reach beyond the image, the weights are scaled so that what a cell gives still adds up to what it has.
+
+    Args:
+        relevance: (N, h, w).
+        size: (H, W) of the image, at least (h, w).
+        smoothing: standard deviation of the Gaussian as a share of the image's longer side; 0: none.
+
+    Returns:
+        (N, H, W).
+    """
+    sigma = smoothing * max(size)
+    down, right = (
+        _weights(cells, pixels, sigma).to(relevance) for cells, pixels in zip(relevance.shape[1:], size, strict=True)
+    )
+    return down @ relevance @ right.T
+
+
+def _weights(cells: int, pixels: int, sigma: float) -> Tensor:
+    """(pixels, cells), float64, every column of sum 1: what a cell gives to each pixel along one side."""
+    place = torch.arange(pixels, dtype=torch.float64)
+    cell = pixels / cells
+    centers = (torch.arange(cells, dtype=torch.float64) + 0.5) * cell - 0.5
+    weights = (1 - (place[:, None] - centers).abs() / cell).clamp(min=0)
+    if sigma > 0:
+        weights = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2) @ weights
+    return weights / weights.sum(0)
