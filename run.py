@@ -47,6 +47,12 @@ def stop(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def stop_if_asked() -> None:
+    """Interrupt now if a signal came before: a library may have swallowed the interruption while it was imported."""
+    if stopped:
+        raise KeyboardInterrupt
+
+
 def interrupted() -> int:
     """Say that the run was stopped; return the exit code."""
     terminated = signal.SIGTERM in stopped
@@ -67,13 +73,16 @@ def start() -> None:
     from relsplit.tasks.setup.settings import check_settings
 
     keep_freed_memory()
+    stop_if_asked()
 
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def compose_and_run(config: DictConfig) -> None:
         """Run one job. In a sweep, a job that fails does not stop the others."""
         try:
             check_settings(config)
-            hydra.utils.get_method(config.task._target_)(config)
+            task = hydra.utils.get_method(config.task._target_)
+            stop_if_asked()
+            task(config)
         except Exception as error:
             if os.getpid() != MAIN_PROCESS:
                 raise  # a launcher runs the job elsewhere: it brings the error back
