@@ -10,10 +10,8 @@ from hypothesis import settings
 from omegaconf import OmegaConf
 from PIL import Image
 
-from relsplit.tasks.setup.memory import keep_freed_memory
 from small_runs import CLASSES, ROOT
 
-keep_freed_memory()  # as run.py does
 # The same suite gives the same result every time; another seed: pytest --hypothesis-profile=default
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
