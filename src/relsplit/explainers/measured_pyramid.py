@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from relsplit.explainers.relevance_pyramid import Smoothing
 from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.on_the_image import on_the_image
+from relsplit.explainers.shared.on_the_image import mean_on_the_image, on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
@@ -94,10 +94,7 @@ class MeasuredPyramid:
         size = (images.shape[-2], images.shape[-1])
         stages = [stage.sum(1) for stage in self._lrp.attribute(images, classes, at="all").values()]
         coarse = [on_the_image(stage, size, 0) for stage in (stages[-1], stages[max(len(stages) - 2, 0)])]
-        whole = [
-            torch.stack([on_the_image(stage, size, smoothing) for stage in stages]).mean(0)
-            for smoothing in self._smoothing
-        ]
+        whole = [mean_on_the_image(stages, size, smoothing) for smoothing in self._smoothing]
         return torch.stack([*coarse, *whole])
 
     def _areas(self, image: Tensor, empty: Tensor, maps: Tensor, label: int) -> Tensor:

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.on_the_image import on_the_image
+from relsplit.explainers.shared.on_the_image import mean_on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
@@ -57,5 +56,4 @@ class RelevancePyramid:
         """
         size = (images.shape[-2], images.shape[-1])
         stages = self._lrp.attribute(images, target, at="all")
-        maps = [on_the_image(stage.sum(1), size, self._smoothing) for stage in stages.values()]
-        return torch.stack(maps).mean(0)
+        return mean_on_the_image([stage.sum(1) for stage in stages.values()], size, self._smoothing)

@@ -182,9 +182,10 @@ class LRP:
                 if gap > TOLERATED:
                     self._warn(gap, images, target)
         watch = run.observer
-        relevance = run.relevance if watch.inside is None else watch.inside.by_name()
-        if isinstance(at, str) and isinstance(relevance, dict) and at != ALL:
-            relevance = relevance[at]
+        relevance: Tensor | dict[str, Tensor] = run.relevance
+        if watch.inside is not None:
+            found = watch.inside.by_name()
+            relevance = found[at] if isinstance(at, str) and at != ALL else found
         return relevance if watch.sums is None else (relevance, watch.sums.by_name())
 
     def check(self, images: Tensor, target: "Target | None" = None) -> Conservation:

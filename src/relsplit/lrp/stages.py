@@ -43,7 +43,7 @@ class AtModules:
     """
 
     def __init__(self, program: Program, names: Sequence[str]) -> None:
-        known = dict.fromkeys(path for node in program.operations for path in module_paths(node))
+        known = dict.fromkeys(path for node in program.operations for path in _modules_at(node))
         for name in names:
             if name not in known:
                 top = ", ".join(dict.fromkeys(path.partition(".")[0] for path in known if path))
@@ -53,9 +53,10 @@ class AtModules:
 
     def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
         """Keep what arrives at the last node of a module, which is the first one that is met on the way back."""
+        paths = _modules_at(node)
         for name in self._names:
-            if name not in self._found and name in module_paths(node):
-                self._found[name] = relevance
+            if name in paths:
+                self._found.setdefault(name, relevance)
 
     def by_name(self) -> dict[str, Tensor]:
         """Return relevance by module, in the order of the names.
@@ -102,6 +103,11 @@ class AtStages:
     def by_name(self) -> dict[str, Tensor]:
         """Return relevance (N, C, h, w) by the path of the module that ends a stage, from the image ("input") on."""
         return {name: relevance.contiguous() for name, relevance in reversed(self._found.values())}
+
+
+def _modules_at(node: fx.Node) -> tuple[str, ...]:
+    """Return the paths of the modules that ``node`` belongs to, and of the one that it calls."""
+    return (*module_paths(node), layer_path(node))
 
 
 def _alike(resolution: torch.Size, size: torch.Size) -> bool:

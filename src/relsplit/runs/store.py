@@ -158,7 +158,7 @@ class SampleStore:
                 file.writelines(lines)
 
     def _read(self) -> tuple[dict[str, Entry], int]:
-        return _read_entries([self.folder / CURVES, *self._shards(CURVES)])
+        return _read_entries(_text(path) for path in (self.folder / CURVES, *self._shards(CURVES)))
 
     def _skipped_lines(self) -> list[dict[str, Any]]:
         found = []
@@ -236,17 +236,18 @@ def read_curves(folder: Path) -> list[SampleCurves]:
 
 def samples_check(folder: Path) -> str:
     """Return a checksum over all samples of a run folder, for its summary: a line that is gone leaves no trace."""
-    return checksum((folder / CURVES).read_text(encoding="utf-8", errors="backslashreplace"))
+    return checksum(_text(folder / CURVES))
 
 
 def _whole(folder: Path) -> list[Entry]:
-    entries, damaged = _read_entries([folder / CURVES])
+    text = _text(folder / CURVES)
+    entries, damaged = _read_entries([text])
     if damaged or not entries:
         what = f"{damaged} damaged lines in {CURVES}" if damaged else f"no {CURVES}"
         raise InputError(f"{folder} has {what}: {REMEDY}")
     if (folder / SUMMARY).exists():
         expected = read_summary(folder, {}).get(SAMPLES_CHECK)
-        if expected is not None and expected != samples_check(folder):
+        if expected is not None and expected != checksum(text):
             raise InputError(f"{folder}/{CURVES} is not what its {SUMMARY} was made of: {REMEDY}")
     return list(entries.values())
 
@@ -257,11 +258,11 @@ def _table(entries: Sequence[Entry]) -> pd.DataFrame:
     return table
 
 
-def _read_entries(paths: Sequence[Path]) -> tuple[dict[str, Entry], int]:
+def _read_entries(texts: Iterable[str]) -> tuple[dict[str, Entry], int]:
     entries: dict[str, Entry] = {}
     damaged = 0
-    for path in paths:
-        for line in _lines(path):
+    for text in texts:
+        for line in text.split("\n")[:-1]:  # a line that does not end was not written to its end
             entry = _entry(line)
             if entry is None:
                 damaged += 1
@@ -270,11 +271,9 @@ def _read_entries(paths: Sequence[Path]) -> tuple[dict[str, Entry], int]:
     return entries, damaged
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines; bytes that are no text stay visible, so that their line counts as damaged."""
-    if not path.exists():
-        return []
-    return path.read_text(encoding="utf-8", errors="backslashreplace").split("\n")[:-1]
+def _text(path: Path) -> str:
+    """What a file holds, if it is there; bytes that are no text stay visible, so that their line counts as damaged."""
+    return path.read_text(encoding="utf-8", errors="backslashreplace") if path.exists() else ""
 
 
 def _line(entry: Entry) -> str:

@@ -1,4 +1,6 @@
-"""Relevance of a coarse grid, handed to the pixels without losing any."""
+"""Relevance of coarse grids, handed to the pixels without losing any."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +25,11 @@ def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> 
         _weights(cells, pixels, sigma).to(relevance) for cells, pixels in zip(relevance.shape[1:], size, strict=True)
     )
     return down @ relevance @ right.T
+
+
+def mean_on_the_image(stages: Sequence[Tensor], size: tuple[int, int], smoothing: float) -> Tensor:
+    """Return the mean over several grids (N, h, w) of :func:`on_the_image`, (N, H, W)."""
+    return torch.stack([on_the_image(stage, size, smoothing) for stage in stages]).mean(0)
 
 
 def _weights(cells: int, pixels: int, sigma: float) -> Tensor:

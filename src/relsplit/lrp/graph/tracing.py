@@ -120,18 +120,14 @@ def _choose_output(graph: fx.Graph, output: OutputChoice | None) -> None:
 
 
 def module_paths(node: fx.Node) -> tuple[str, ...]:
-    """Return the paths of all modules whose forward holds ``node``, the innermost last; a called module is one."""
+    """Return the paths of all modules whose forward holds ``node``, the innermost last."""
     stack = (node.meta.get("nn_module_stack") or {}).items()
-    paths = tuple(str(entry[0]) if isinstance(entry, tuple) else str(key) for key, entry in stack)
-    return (*paths, str(node.target)) if node.op == "call_module" else paths
+    return tuple(str(entry[0] if isinstance(entry, tuple) else key) for key, entry in stack)
 
 
 def module_path(node: fx.Node) -> str:
     """Return the path of the innermost module whose forward holds ``node`` ("" for the model itself)."""
-    stack = node.meta.get("nn_module_stack") or {}
-    entry = next(reversed(stack.values()), "")
-    path = entry[0] if isinstance(entry, tuple) else str(next(reversed(stack), ""))
-    return str(path)
+    return next(reversed(module_paths(node)), "")
 
 
 def layer_path(node: fx.Node) -> str:
