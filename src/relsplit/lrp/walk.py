@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from relsplit.errors import InputError
 from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
-from relsplit.lrp.operations.operation import Operation, Passed
+from relsplit.lrp.operations.operation import Operation, Passed, plus
 from relsplit.lrp.program import Program
 
 Visit = Callable[[fx.Node, Tensor, Passed], None]
@@ -74,24 +74,24 @@ class ForwardPass:
         What a node kept for the way back is freed when it has been passed.
 
         Args:
-            relevance: of the output.
-            visit: is told at each node what has arrived there and what the node passes on.
+            relevance: of the output; it is not changed.
+            visit: is told at each node what has arrived there and what the node passes on. It may keep the former; the
+                latter will be written over.
         """
         program = self._program
         self._values.clear()
-        arrived: dict[fx.Node, Tensor] = {program.output: relevance}
-        del relevance
+        arrived: dict[fx.Node, Tensor] = {program.output: relevance.clone()}
         while self._tape:
             node, operation, saved = self._tape.pop()
             here = arrived.pop(node, None)
             if here is None:
                 continue
             with _named(node):
-                passed = operation.backward(saved, here)
+                passed = operation.backward(saved, here if visit is None else here.clone())
             if visit is not None:
                 visit(node, here, passed)
             for source, part in passed:
-                arrived[source] = arrived[source] + part if source in arrived else part
+                arrived[source] = plus(arrived[source], part) if source in arrived else part
             del here, saved, passed, part
         result = arrived.pop(program.image)
         if visit is not None:

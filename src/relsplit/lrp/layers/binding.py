@@ -12,7 +12,7 @@ from relsplit.lrp.layers.dense import Dense
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.linear_map import LinearMap
 from relsplit.lrp.layers.padded import Padded
-from relsplit.lrp.layers.weights import WeightParts
+from relsplit.lrp.layers.weights import SharedParts, WeightParts
 
 Bind = Callable[..., LinearLayer]
 """Makes the layer from the arguments that the module or function is called with."""
@@ -22,7 +22,7 @@ _POOL_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", 
 
 def bind_convolution_module(module: Any) -> Bind:
     """Bind ``nn.Conv*d`` and ``nn.ConvTranspose*d``; other paddings than zeros are padded beforehand."""
-    parts = WeightParts()
+    parts = SharedParts()
     stride: list[int] = list(module.stride)
     dilation: list[int] = list(module.dilation)
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
@@ -30,7 +30,10 @@ def bind_convolution_module(module: Any) -> Bind:
         added: list[int] = list(module.output_padding)
 
         def bind_transposed(*args: Any, **kwargs: Any) -> LinearLayer:
-            return Convolution(module.weight, module.bias, stride, cropped, dilation, True, added, module.groups, parts)
+            return Convolution(
+                module.weight, module.bias, stride, cropped, dilation, True, added, module.groups,
+                parts.of(module.weight),
+            )  # fmt: skip
 
         return bind_transposed
 
@@ -41,8 +44,9 @@ def bind_convolution_module(module: Any) -> Bind:
 
     def bind(*args: Any, **kwargs: Any) -> LinearLayer:
         layer: LinearLayer = Convolution(
-            module.weight, module.bias, stride, padding, dilation, False, [0] * len(stride), module.groups, parts
-        )
+            module.weight, module.bias, stride, padding, dilation, False, [0] * len(stride), module.groups,
+            parts.of(module.weight),
+        )  # fmt: skip
         return Padded(layer, lambda x: F.pad(x, before, mode=mode)) if any(before) else layer
 
     return bind
@@ -73,8 +77,8 @@ def bind_convolution_function(name: str) -> Bind:
 
 def bind_dense(module: Any) -> Bind:
     """Bind ``nn.Linear``."""
-    parts = WeightParts()
-    return lambda *args, **kwargs: Dense(module.weight, module.bias, parts)
+    parts = SharedParts()
+    return lambda *args, **kwargs: Dense(module.weight, module.bias, parts.of(module.weight))
 
 
 def bind_dense_function() -> Bind:

@@ -29,11 +29,11 @@ class Convolution:
         self.parts = parts
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        weight = self.parts.get(self.weight, part, h.dtype)
+        weight = self.parts.get(self.weight, part, h)
         return torch.convolution(h, weight, None, *self.geometry, self.groups)
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        weight = self.parts.get(self.weight, part, s.dtype)
+        weight = self.parts.get(self.weight, part, s)
         return self._transpose(s, weight, h, self.groups)
 
     def _transpose(self, s: Tensor, weight: Tensor, h: Tensor, groups: int) -> Tensor:
@@ -53,10 +53,13 @@ class Convolution:
         else:
             available = support.reshape(n, groups, -1, *spatial).sum(2)
         count = torch.convolution(available, box, None, *self.geometry, groups)
-        total = relevance.reshape(n, groups, -1, *relevance.shape[2:]).sum(2)
+        total = relevance
+        if relevance.shape[1] > groups:
+            total = relevance.reshape(n, groups, -1, *relevance.shape[2:]).sum(2)
         like = h.new_empty(()).expand(n, groups, *spatial)
-        share = self._transpose(total / count.clamp(min=1), box, like, groups).unsqueeze(2)
-        result = share.expand(n, groups, h.shape[1] // groups, *spatial).reshape(h.shape)
+        result = self._transpose(total / count.clamp(min=1), box, like, groups)
+        if h.shape[1] > groups:
+            result = result.unsqueeze(2).expand(n, groups, h.shape[1] // groups, *spatial).reshape(h.shape)
         if support is not None:
             result = result * support
         return spread_evenly(result, total * (count < 0.5), support)

@@ -17,10 +17,10 @@ class Dense:
         self.parts = parts
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        return F.linear(h, self.parts.get(self.weight, part, h.dtype))
+        return F.linear(h, self.parts.get(self.weight, part, h))
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        return s @ self.parts.get(self.weight, part, s.dtype)
+        return s @ self.parts.get(self.weight, part, s)
 
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
         total = relevance.sum(-1, keepdim=True)

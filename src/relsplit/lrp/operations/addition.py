@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, supported
+from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, minus, supported
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.splitting.splitting import Splitting
@@ -57,7 +57,7 @@ class Addition:
         if isinstance(share, float) and share == 0:
             return [(self.branch, relevance.sum_to_size(branch_shape))]
         down_skip = relevance * share
-        down_branch = relevance - down_skip
+        down_branch = minus(relevance, down_skip)
         return [(self.skip, down_skip.sum_to_size(skip_shape)), (self.branch, down_branch.sum_to_size(branch_shape))]
 
     def support(self, values: Values) -> Tensor | None:

@@ -1,13 +1,14 @@
 """What is known while a model is compiled: its graph, the facts about it, and the user's options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import fx, nn
 
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.graph.facts import Facts
+from relsplit.lrp.graph.fast_forward import fast_forward
 from relsplit.lrp.graph.functions import function_of
 from relsplit.lrp.graph.tracing import Traced, layer_path
 from relsplit.lrp.leaf_rules import LeafRule
@@ -49,6 +50,10 @@ class Context:
     traced: Traced
     facts: Facts
     options: Options
+    fast: Mapping[fx.Node, Evaluate] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fast", fast_forward(self.traced))
 
     def kind(self, node: fx.Node) -> str:
         """Return the kind of a node, "" if it is unknown."""
@@ -68,7 +73,7 @@ class Context:
 
     def evaluate(self, node: fx.Node) -> Evaluate:
         """Return the function that computes a node's value from its arguments."""
-        return function_of(node, self.traced, untraced=self.kind(node) == "leaf")
+        return self.fast.get(node) or function_of(node, self.traced, untraced=self.kind(node) == "leaf")
 
     def rule(self, node: fx.Node) -> Rule:
         """Return the rule of a layer."""

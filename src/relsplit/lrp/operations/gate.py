@@ -46,8 +46,10 @@ class Gate:
         return (first,) if sizes[0] > sizes[1] else (second,)
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        part = relevance if len(saved) == 1 else relevance / len(saved)
-        return [(signal, part.sum_to_size(shape)) for signal, shape in saved]
+        if len(saved) == 1:
+            ((signal, shape),) = saved
+            return [(signal, relevance.sum_to_size(shape))]
+        return [(signal, (relevance / len(saved)).sum_to_size(shape)) for signal, shape in saved]
 
     def support(self, values: Values) -> Tensor | None:
         shape = values.of(self.node).shape

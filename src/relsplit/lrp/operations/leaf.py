@@ -53,7 +53,7 @@ class Leaf:
                 f"leaves: the rule of '{self.node.target}' returned relevance of shape {tuple(result.shape)} for an "
                 f"input of shape {tuple(h.shape)}: return one value per input entry"
             )
-        return [(self.source, result)]
+        return [(self.source, result.clone())]  # what a user's rule returns may be the user's
 
     def support(self, values: Values) -> Tensor | None:
         return None

@@ -42,7 +42,10 @@ class Operation(Protocol):
         """Return the node's value and what ``backward`` needs of it."""
 
     def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        """Return the relevance of the sources."""
+        """Return the relevance of the sources: tensors that share no entry, and that the walk may write over.
+
+        ``relevance`` is the operation's own, to be written over or passed on.
+        """
 
     def support(self, values: Values) -> Tensor | None:
         """Return where the output depends on the image (zeros and ones like it), or None if it does everywhere.
@@ -50,6 +53,21 @@ class Operation(Protocol):
         Asked only of nodes whose inputs are constant in places (padding, a class token), or that make them so.
         Relevance that constants would receive goes to their partners.
         """
+
+
+def plus(total: Tensor, part: Tensor) -> Tensor:
+    """Return ``total + part``, written over ``total`` where that can hold it: new memory costs more than the sum."""
+    return total.add_(part) if _holds(total, part) else total + part
+
+
+def minus(total: Tensor, part: Tensor) -> Tensor:
+    """Return ``total - part``, likewise."""
+    return total.sub_(part) if _holds(total, part) else total - part
+
+
+def _holds(total: Tensor, part: Tensor) -> bool:
+    dense = total.is_contiguous() or (total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last))
+    return dense and total.shape == part.shape and total.dtype == part.dtype
 
 
 def where_supported(h: Tensor, support: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from relsplit.options import Limits
@@ -24,8 +25,9 @@ def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[
     # Reading z once is far cheaper than masking it; a GPU would have to wait for the answer, so there it is masked.
     if not z.is_cuda and (z.numel() == 0 or bool(z.amin() > floor)):
         return torch.div(relevance, z, out=z), None
-    dead = ~(z > floor)
-    return torch.div(relevance, z, out=z).masked_fill_(dead, 0), relevance * dead
+    F.threshold(z, floor, torch.inf, inplace=True)  # R / inf is 0, and comparing is faster than masking
+    lost = torch.where(z < torch.inf, 0.0, relevance)
+    return torch.div(relevance, z, out=z), lost
 
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
