@@ -1,6 +1,7 @@
 """absLRP against dense matrices, layer type by layer type, and what its two variants keep."""
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from small_networks import seeded_images, small_resnet, small_vgg
@@ -240,6 +241,42 @@ def test_a_vision_transformer(variant: str) -> None:
     assert contrast.sum((1, 2, 3)).abs().max() < 1.0
     alone = AbsLRP(small_vit(), variant).attribute(images[1:])
     torch.testing.assert_close(alone, contrast[1:], rtol=1e-6, atol=1e-9)
+
+
+def small_timm_vit() -> nn.Module:
+    """timm's vision transformer with the weights of :func:`small_vit`."""
+    vit = small_vit()
+    network = timm.models.vision_transformer.VisionTransformer(
+        img_size=vit.image_size, patch_size=vit.patch_size, embed_dim=vit.hidden_dim, depth=len(vit.encoder.layers),
+        num_heads=vit.encoder.layers[0].num_heads, mlp_ratio=vit.mlp_dim / vit.hidden_dim, num_classes=vit.num_classes,
+    ).double().eval()  # fmt: skip
+    names = {
+        "class_token": "cls_token", "conv_proj.": "patch_embed.proj.", "encoder.pos_embedding": "pos_embed",
+        "encoder.ln.": "norm.", "heads.head.": "head.", "encoder.layers.encoder_layer_": "blocks.", "ln_1": "norm1",
+        "ln_2": "norm2", "self_attention.in_proj_": "attn.qkv.", "self_attention.out_proj": "attn.proj",
+        "mlp.0": "mlp.fc1", "mlp.3": "mlp.fc2",
+    }  # fmt: skip
+    state = {}
+    for name, value in vit.state_dict().items():
+        for theirs, timms in names.items():
+            name = name.replace(theirs, timms)
+        state[name] = value
+    network.load_state_dict(state)
+    return network
+
+
+@pytest.mark.parametrize("variant", ["released", "mass"])
+def test_timms_vision_transformer_has_the_maps_of_torchvisions(variant: str) -> None:
+    images = seeded_images(2, 16)
+    torch.testing.assert_close(small_timm_vit()(images), small_vit()(images), rtol=1e-9, atol=1e-12)
+    expected = AbsLRP(small_vit(), variant).attribute(images)
+    torch.testing.assert_close(AbsLRP(small_timm_vit(), variant).attribute(images), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_an_attention_that_does_more_is_named() -> None:
+    network = timm.create_model("vit_tiny_patch16_224", qk_norm=True, depth=1).eval()
+    with pytest.raises(InputError, match=r"abs_lrp: node .*attn.* has no rule"):
+        AbsLRP(network)
 
 
 class Odd(nn.Module):

@@ -12,7 +12,6 @@ from relsplit.errors import InputError
 from relsplit.explainers.shared.abs_lrp_rules import (
     TINY,
     Contributions,
-    Heads,
     of_function,
     of_layer,
     of_layer_norm,
@@ -20,8 +19,8 @@ from relsplit.explainers.shared.abs_lrp_rules import (
     of_softmax,
     of_sum,
     pulled_back,
-    supported_attention,
 )
+from relsplit.explainers.shared.self_attention import SelfAttention, attention_types, is_attention, self_attention
 from relsplit.lrp.graph.kinds import KIND_OF_NAME, function_name, module_kind
 from relsplit.lrp.graph.tracing import Traced, UnsupportedModelError, describe, size_nodes, trace
 from relsplit.lrp.precision import full_precision
@@ -54,7 +53,8 @@ class AbsLRP:
 
     Args:
         model: made of convolutions, linear layers, BatchNorm, LayerNorm, pooling, activations, additions, reshaping and
-            self-attention (``nn.MultiheadAttention``), and traceable by ``torch.fx``.
+            self-attention (``nn.MultiheadAttention``, or that of timm's plain vision transformers), and traceable by
+            ``torch.fx``.
         variant: ``"released"`` normalises what every input of a step gets to a total of 1, so that skip connection and
             residual branch always count the same, and zeroes relevance at negative activations where the released code
             (version of November 2024) does; ``"mass"`` is its earlier version, from the time of the paper's
@@ -114,7 +114,7 @@ class AbsLRP:
             return walk.back((1 + 1 / classes) * hot - 1 / classes)
 
     def _trace(self) -> tuple[tuple[nn.Module, ...], Traced]:
-        traced = trace(self._model, (nn.MultiheadAttention,))
+        traced = trace(self._model, (*attention_types(self._model), nn.LayerNorm))  # timm's is a subclass of it
         _check_steps(traced)
         return tuple(self._model.modules()), traced
 
@@ -159,8 +159,12 @@ class _Walk:
         if node.target is operator.getitem and isinstance(self.values[node.args[0]], tuple):  # type: ignore[index]
             return [(node.args[0], relevance)]  # type: ignore[list-item]  # attention's first output
         sources = self._tensors(node)
-        if isinstance(module, nn.MultiheadAttention):
-            return [(sources[0], self._attention(self.values[sources[0]], module, relevance))]
+        if is_attention(module):
+            attention = _self_attention(node, module)
+            assert attention is not None, "checked before"
+            if self.released and attention.dropout:
+                relevance = relevance * (self.values[node] > 0)
+            return [(sources[0], self._attention(self.values[sources[0]], attention, relevance))]
         parts = self._parts(node, module, sources, relevance)
         return list(zip(sources, parts, strict=True))
 
@@ -231,12 +235,12 @@ class _Walk:
         (inner,) = self.split(affine, relevance)
         return self.split(of_sum([x], -mean), inner)[0]
 
-    def _attention(self, x: Tensor, module: nn.MultiheadAttention, relevance: Tensor) -> Tensor:
-        heads = Heads.of(x, module)
+    def _attention(self, x: Tensor, attention: SelfAttention, relevance: Tensor) -> Tensor:
+        heads = attention.heads(x)
         weights = heads.scores.softmax(-1)
         mixed = (weights @ heads.value).transpose(1, 2).flatten(2)
-        (relevance,) = self.split(of_layer(mixed, module.out_proj), relevance)
-        relevance = relevance.view(*x.shape[:2], module.num_heads, -1).transpose(1, 2)
+        (relevance,) = self.split(of_layer(mixed, attention.output), relevance)
+        relevance = relevance.view(*x.shape[:2], attention.num_heads, -1).transpose(1, 2)
         of_weights, of_value = self.split(of_product(weights, heads.value, torch.matmul), relevance)
         (of_scores,) = self.split(of_softmax(heads.scores, -1), of_weights)
         product = of_product(heads.query, heads.key, lambda q, k: q @ k.transpose(-2, -1))
@@ -244,14 +248,25 @@ class _Walk:
         projected = torch.stack([of_query, of_key, of_value]).permute(1, 3, 0, 2, 4).flatten(2)
         layer = of_function(
             x,
-            lambda v: torch.nn.functional.linear(v, module.in_proj_weight, module.in_proj_bias),
-            lambda v: torch.nn.functional.linear(v, module.in_proj_weight.abs()),
+            lambda v: torch.nn.functional.linear(v, attention.weight, attention.bias),
+            lambda v: torch.nn.functional.linear(v, attention.weight.abs()),
         )
         return self.split(layer, projected)[0]
 
 
 def _has_attention(traced: Traced) -> bool:
-    return any(isinstance(module, nn.MultiheadAttention) for module in traced.modules.values())
+    return any(is_attention(module) for module in traced.modules.values())
+
+
+def _self_attention(node: fx.Node, module: nn.Module | None) -> SelfAttention | None:
+    """The attention that a node calls; the model's own further arguments (a mask) have their defaults."""
+
+    def default(of: fx.Node) -> Any:
+        return of.args[0] if of.op == "placeholder" and of.args else of
+
+    args: Any = fx.node.map_arg(node.args, default)
+    kwargs: Any = fx.node.map_arg(node.kwargs, default)
+    return self_attention(module, args, kwargs)
 
 
 def _each_to_one(contributions: Contributions, relevance: Tensor) -> list[Tensor]:
@@ -304,8 +319,8 @@ def _check_steps(traced: Traced) -> None:
             continue
         module = traced.modules.get(str(node.target)) if node.op == "call_module" else None
         name, kind = _name(node, traced.modules), _kind(node, traced.modules)
-        if isinstance(module, nn.MultiheadAttention):
-            known = supported_attention(module, dict(node.kwargs), node.args)
+        if is_attention(module):
+            known = _self_attention(node, module) is not None
         elif module is not None:
             known = isinstance(module, (*_LAYERS, *_NORMS, nn.LayerNorm, nn.Identity)) or _is_known(name, kind)
         else:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Function = Callable[[Tensor], Tensor]
@@ -94,28 +92,3 @@ def pulled_back(function: Function, x: Tensor, q: Tensor) -> Tensor:
         variable = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(function(variable), variable, q)
     return gradient
-
-
-@dataclass(frozen=True)
-class Heads:
-    """Queries, keys and values of an attention, (N, heads, tokens, width) each, and its scaled scores."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    scores: Tensor
-
-    @staticmethod
-    def of(x: Tensor, module: nn.MultiheadAttention) -> "Heads":
-        """Project the tokens ``x`` (N, L, E) of a self-attention."""
-        projected = F.linear(x, module.in_proj_weight, module.in_proj_bias)
-        size = (*x.shape[:2], 3, module.num_heads, module.head_dim)
-        query, key, value = projected.view(size).permute(2, 0, 3, 1, 4)
-        return Heads(query, key, value, query @ key.transpose(-2, -1) / module.head_dim**0.5)
-
-
-def supported_attention(module: nn.MultiheadAttention, arguments: dict[str, Any], args: tuple[Any, ...]) -> bool:
-    """Say whether an attention is one of a single input without masks and further tokens."""
-    plain = module.bias_k is None and not module.add_zero_attn and module.in_proj_weight is not None
-    masks = [value for name, value in arguments.items() if name in ("key_padding_mask", "attn_mask")]
-    return plain and module.batch_first and args[0] is args[1] is args[2] and all(mask is None for mask in masks)
