@@ -193,3 +193,13 @@ def test_every_model_of_the_configuration(path: Path) -> None:
 
 def test_the_command_that_makes_a_checkpoint() -> None:
     assert training_command(config()) == "python run.py task=train dataset=tiny model=test seed=7"
+
+
+def test_images_of_a_size_that_the_network_does_not_take_are_named() -> None:
+    """torchvision's vision transformers assert it."""
+    transformer = config(
+        _target_="torchvision.models.VisionTransformer", image_size=64, patch_size=16, num_layers=1, num_heads=1,
+        hidden_dim=8, mlp_dim=8, num_classes=None,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"fails on a 32x32 image \(Wrong image height! Expected 64 but got 32!\)"):
+        initial_model(transformer, 12)

@@ -118,7 +118,7 @@ def _check_outputs(network: nn.Module, cfg: DictConfig, num_classes: int) -> Non
     try:
         with torch.no_grad():
             outputs = network.eval()(torch.zeros(1, 3, size, size))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise InputError(
             f"model={cfg.model.name}: fails on a {size}x{size} image ({str(error).splitlines()[0]}); "
             "check dataset.image_size and the model.* arguments"
