@@ -2,6 +2,7 @@
 
     python benchmarks/explainer_cost.py              # ResNet50 at 224x224, batch 4; half an hour on a CPU, Score-CAM's
     python benchmarks/explainer_cost.py --quick      # the demo network at 64x64, batch 2
+    python benchmarks/explainer_cost.py --model vit_b_16 --batch 1
 
 Every method of conf/explainer, with the options that stand there, runs once in a process of its own, so that its peak
 memory is its own: resident memory above that of the loaded network, on a GPU the allocated memory. The forward pass is
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from relsplit.errors import InputError
 from relsplit.models.build import initial_model
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
@@ -36,7 +39,7 @@ LONG = 10.0  # seconds
 class Setting:
     """What is explained, and where."""
 
-    demo: bool
+    model: str
     size: int
     batch: int
     device: str
@@ -55,16 +58,18 @@ class Cost:
 
 def main() -> None:
     args = parse_arguments()
-    setting = Setting(args.quick, args.size, args.batch, args.device, args.threads or torch.get_num_threads())
+    setting = Setting(args.model, args.size, args.batch, args.device, args.threads or torch.get_num_threads())
     names = args.explainers or sorted(p.stem for p in (CONF / "explainer").glob("*.yaml"))
-    network = "the demo network" if setting.demo else "ResNet50"
     where = f"{setting.device}, {setting.threads} threads"
-    print(f"{network} at {setting.size}x{setting.size}, batch {setting.batch}, {where}")
+    print(f"model={setting.model} at {setting.size}x{setting.size}, batch {setting.batch}, {where}")
     print(f"{'':24}{'s / image':>11}{'of a forward':>14}{'declared':>10}{'peak MiB':>10}")
     context = multiprocessing.get_context("spawn")
     for name in names:
         with context.Pool(1) as pool:
             cost = pool.apply(measure, (setting, configuration(name)))
+        if isinstance(cost, InputError):
+            print(f"{name:24}{cost}", flush=True)
+            continue
         print(
             f"{name:24}{cost.seconds / setting.batch:11.3f}{cost.seconds / cost.forward:14.1f}{cost.declared:10.0f}"
             f"{cost.memory / 2**20:10.0f}",
@@ -75,6 +80,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all")
+    parser.add_argument("--model", default="resnet50", help="name in conf/model")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
@@ -82,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the demo network at 64x64, batch 2")
     args = parser.parse_args()
     if args.quick:
-        args.size, args.batch = 64, 2
+        args.model, args.size, args.batch = "demo", 64, 2
     return args
 
 
@@ -91,10 +97,18 @@ def configuration(name: str) -> dict[str, Any]:
         return resolved(compose("config", overrides=[f"explainer={name}"]))
 
 
-def measure(setting: Setting, config: dict[str, Any]) -> Cost:
+def measure(setting: Setting, config: dict[str, Any]) -> Cost | InputError:
+    """Return the cost, or why the method cannot explain the network."""
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
-    network = build_network(setting.demo).eval().to(setting.device)
+    network = build_network(setting.model, setting.size).eval().to(setting.device)
+    try:
+        return _cost(setting, config, network)
+    except InputError as error:
+        return InputError(" ".join(str(error).split())[:90])
+
+
+def _cost(setting: Setting, config: dict[str, Any], network: nn.Module) -> Cost:
     images = torch.randn(setting.batch, 3, setting.size, setting.size, device=setting.device)
     target = torch.zeros(setting.batch, dtype=torch.int64, device=setting.device)
     explainer = ConfiguredExplainer(config, network).explainer
@@ -108,11 +122,14 @@ def measure(setting: Setting, config: dict[str, Any]) -> Cost:
     return Cost(forward, seconds, explainer.forward_equivalents, memory)
 
 
-def build_network(demo: bool) -> nn.Module:
+def build_network(model: str, size: int) -> nn.Module:
     """As conf/model says, with random parameters."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"model={'demo' if demo else 'resnet50'}", "model.weights=null"])
-    return initial_model(config, NUM_CLASSES)
+        config = compose("config", overrides=[f"model={model}", f"dataset.image_size={size}", "model.weights=null"])
+    network = initial_model(config, NUM_CLASSES)
+    if isinstance(network, torchvision.models.VisionTransformer):
+        nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
+    return network
 
 
 def timed(function: Any, *arguments: Any) -> float:

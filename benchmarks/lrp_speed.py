@@ -33,7 +33,14 @@ from relsplit.explainers.lrp_epsilon import LRPEpsilon
 
 FORWARD = "forward"
 RESNET_ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
-TRANSFORMER_ROWS = (FORWARD, "forward + input gradient", "relsplit", "relsplit attn_lrp", "LXT")
+TRANSFORMER_ROWS = (
+    FORWARD,
+    "forward + input gradient",
+    "relsplit",
+    "relsplit proportional",
+    "relsplit attn_lrp",
+    "LXT",
+)
 Run = Callable[[Tensor], Tensor]
 
 
@@ -54,7 +61,9 @@ def main() -> None:
     print(f"{args.model} at {args.size}x{args.size}, {where}, {args.repeats} rounds")
     torch.set_num_threads(setting.threads)
     network = build(setting)
-    rows = TRANSFORMER_ROWS if args.model.startswith("vit") else RESNET_ROWS
+    rows: tuple[str, ...] = TRANSFORMER_ROWS if args.model.startswith("vit") else RESNET_ROWS
+    if "LXT" in rows and not can_import_lxt():
+        rows = tuple(row for row in rows if row != "LXT")
     runs = {row: runner(row, network) for row in rows}
     for batch in args.batches:
         images = batch_of(batch, setting)
@@ -108,6 +117,8 @@ def runner(row: str, network: nn.Module) -> Run:
         return lambda images: input_gradient(network, images)
     if row == "relsplit":
         return LRP(network).attribute
+    if row == "relsplit proportional":
+        return LRP(network, split="proportional").attribute
     if row == "relsplit attn_lrp":
         return ATTN_LRP(network).attribute
     if row == "LXT":
@@ -121,6 +132,15 @@ def runner(row: str, network: nn.Module) -> Run:
 ATTN_LRP = functools.partial(
     LRP, split="proportional", rule="epsilon", input_rule="epsilon", attention="attn_lrp", stabilizer=1e-6
 )
+
+
+def can_import_lxt() -> bool:
+    try:
+        import lxt.efficient  # noqa: F401
+    except ImportError as error:
+        print(f"without LXT: {str(error).splitlines()[0]}")
+        return False
+    return True
 
 
 def lxt_relevance(network: nn.Module, images: Tensor) -> Tensor:
