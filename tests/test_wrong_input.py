@@ -167,6 +167,8 @@ EVALUATE: list[Row] = [
     ("task.batch_size=100000000000", 2, "task.batch_size"),
     ("task.forward_batch_size=0", 2, "task.forward_batch_size must be"),
     ("task.forward_batch_size=100000000000", 2, "task.forward_batch_size"),
+    ("task.precision=fp64", 2, "task.precision must be one of fp32, bf16, fp16"),
+    ("task.precision=fp16 device=cpu", 2, "task.precision=fp16 is for GPUs"),
     ("task.pictures=-1", 2, "task.pictures must be a whole number of at least 0"),
     ("task.pictures=100000", 2, "at most 10,000"),
     ("task.scored_class=lable", 2, "task.scored_class must be one of label, predicted"),

@@ -16,6 +16,7 @@ from PIL import Image
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.runs.maps import read_maps
 from relsplit.runs.store import SampleStore, read_curves, read_samples
+from relsplit.runs.summary import read_summary
 from relsplit.tasks.evaluate import measure as evaluate
 from relsplit.tasks.evaluate import run
 from relsplit.tasks.setup.prepare import prepare
@@ -85,6 +86,20 @@ def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
         evaluate(configured(photographs, "explainer=random"))
     folder = evaluate(configured(photographs, "explainer=center", "task.forward_batch_size=5"))
     assert len(read_samples(folder)) == 9
+
+
+def test_masked_images_are_read_in_half_precision_and_the_run_says_so(photographs: Path) -> None:
+    whole = evaluate(configured(photographs, f"output_dir={photographs / 'fp32'}"))
+    half = evaluate(configured(photographs, f"output_dir={photographs / 'bf16'}", "task.precision=bf16"))
+    assert (read_summary(whole, {})["precision"], read_summary(half, {})["precision"]) == ("fp32", "bf16")
+    first, second = read_samples(whole), read_samples(half)
+    difference = (first.id_score - second.id_score).abs()
+    assert 0 < difference.mean() <= 0.01  # 8 significant bits of weights and activations
+    pd.testing.assert_series_equal(first.relevance_sum, second.relevance_sum)  # maps are made in full precision
+    with pytest.raises(InputError, match=r"task\.precision was 'bf16', now 'fp32'"):
+        evaluate(configured(photographs, f"output_dir={photographs / 'bf16'}"))
+    with pytest.raises(InputError, match=r"task\.precision=fp16 is for GPUs"):
+        evaluate(configured(photographs, f"output_dir={photographs / 'fp16'}", "task.precision=fp16", "device=cpu"))
 
 
 def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -> None:

@@ -98,8 +98,8 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
     """Go on with a run, or begin it; what belongs to the whole run is written by the first process.
 
     Raises:
-        InputError: the folder belongs to another run, its rows were measured by other code or on other images, or an
-            image cannot be read.
+        InputError: the folder belongs to another run, its rows were measured by other code or on other images, an
+            image cannot be read, or the device does not compute in ``task.precision``.
     """
     config, samples = prepared.config, prepared.samples
     check_folder(folder, config)
@@ -113,6 +113,8 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
     say(f"{len(done)} of {len(samples)} samples done, {folder}", title=f"{prepared.title}, {protocols}")
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
+    if left and config["task"]["precision"] == "fp16" and trainer.strategy.root_device.type == "cpu":
+        raise InputError("task.precision=fp16 is for GPUs, a CPU is slower with it than with fp32: choose bf16 or fp32")
     module = EvaluationModule(prepared.network, config, prepared.dataset, left, store)
     if not first_process():
         if left:
@@ -179,6 +181,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
         "protocol": next(iter(config["protocol"])),
         "protocols": list(config["protocol"]),
         "seed": config["seed"],
+        "precision": config["task"]["precision"],
         "forward_equivalents": cost,
         "skipped": [asdict(sample) for sample in store.skipped()],
         "config_hash": config_hash(config),

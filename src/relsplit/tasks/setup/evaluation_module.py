@@ -77,7 +77,7 @@ class EvaluationModule(pl.LightningModule):
             build(options, f"metric.{name}") for name, options in self.config["metric"].items()
         ]
         # Most of the forward passes are the curves'.
-        self.scored_network = inference_copy(self.network)
+        self.scored_network = inference_copy(self.network, self.config["task"]["precision"])
         pixels = self.config["dataset"]["image_size"] ** 2
         self.batch_size = BatchSize(images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels))
         self.done = set(self.store.entries())

@@ -51,6 +51,7 @@ class Evaluate(Group):
     scored_class: Literal["label", "predicted"]
     batch_size: BatchSize
     forward_batch_size: BatchSize | None
+    precision: Literal["fp32", "bf16", "fp16"]
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     on_change: Literal["refuse", "anew", "accept"]
 
