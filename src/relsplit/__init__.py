@@ -1,6 +1,5 @@
 """Layer-wise relevance propagation with relevance splitting: maps whose relevance sums to what is explained."""
 
-from relsplit.attribution import heat_quantization
-from relsplit.lrp import LRP
+from relsplit.lazy_exports import lazy_exports
 
-__all__ = ["LRP", "heat_quantization"]
+__getattr__, __all__ = lazy_exports(__name__)
