@@ -70,7 +70,7 @@ def start() -> None:
     from omegaconf import DictConfig
 
     from relsplit.tasks.setup.memory import keep_freed_memory
-    from relsplit.tasks.setup.settings import check_settings
+    from relsplit.tasks.setup.settings import check_groups
 
     keep_freed_memory()
     stop_if_asked()
@@ -79,7 +79,7 @@ def start() -> None:
     def compose_and_run(config: DictConfig) -> None:
         """Run one job. In a sweep, a job that fails does not stop the others."""
         try:
-            check_settings(config)
+            check_groups(config)  # what the configuration names is checked by the task, which imports it
             task = hydra.utils.get_method(config.task._target_)
             stop_if_asked()
             task(config)

@@ -22,7 +22,8 @@ from PIL import Image
 from relsplit.errors import InputError
 from relsplit.models.checkpoint import read_checkpoint
 from relsplit.runs.summary import TRAINING, read_summary
-from relsplit.tasks.setup.explained_network import explained_network, labelled_as_learned
+from relsplit.tasks.setup.catalogue import labelled_as_learned
+from relsplit.tasks.setup.explained_network import explained_network
 from relsplit.tasks.setup.training import train as run
 from small_runs import TINY_NETWORK
 

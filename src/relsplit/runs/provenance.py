@@ -1,6 +1,8 @@
 """What a number was made with: versions and hardware."""
 
+import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 from relsplit.runs.identity import sha256
 
+HOME = Path(__file__).parents[1]
 PACKAGES = ("relsplit", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "captum", "grad-cam", "numpy")
 
 
@@ -23,23 +26,29 @@ def made_with(targets: Iterable[str]) -> dict[str, str]:
     """Return digests of all that computes a number beside the configuration.
 
     Args:
-        targets: import paths that the configuration names, imported already.
+        targets: import paths that the configuration names; none of an installed package is imported.
 
     Returns:
         ``package``: this package's source; ``own``: the source files of targets outside of installed packages;
         ``libraries``: the versions of :func:`versions`.
     """
-    home = Path(__file__).parents[1]
-    package = hashlib.sha256()
-    for path in sorted(home.rglob("*.py")):
-        package.update(path.relative_to(home).as_posix().encode() + path.read_bytes())
     own = hashlib.sha256()
-    for path in sorted(Path(file) for file in {_source(target) for target in targets} if file is not None):
-        if home not in path.parents and not {"site-packages", "dist-packages"} & set(path.parts):
-            own.update(path.read_bytes())
-    libraries = hashlib.sha256(repr(sorted(versions().items())).encode())
-    digests = {"package": package, "own": own, "libraries": libraries}
-    return {name: digest.hexdigest()[:12] for name, digest in digests.items()}
+    for path in sorted({path for target in targets if (path := _own_source(target)) is not None}):
+        own.update(path.read_bytes())
+    return {"package": _package(), "own": own.hexdigest()[:12], "libraries": _libraries()}
+
+
+@functools.cache
+def _package() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(HOME.rglob("*.py")):
+        digest.update(path.relative_to(HOME).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _libraries() -> str:
+    return hashlib.sha256(repr(sorted(versions().items())).encode()).hexdigest()[:12]
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -56,14 +65,29 @@ def is_changed(path: Path, before: Mapping[str, Any]) -> bool:
     return bool(state.st_size != before["bytes"] or sha256(path) != before["sha256"])
 
 
-def _source(target: str) -> str | None:
-    """The file of an imported target's module, None where it has none."""
+def _own_source(target: str) -> Path | None:
+    """The file of a target's module where it is the user's own, None where it is of an installed package or of this."""
+    found = None
     steps = target.split(".")
-    for count in range(len(steps) - 1, 0, -1):
-        module = sys.modules.get(".".join(steps[:count]))
-        if module is not None:
-            return getattr(module, "__file__", None)
-    return None
+    for count in range(1, len(steps)):
+        file = _file(".".join(steps[:count]))
+        if file is None:  # a folder without __init__.py, or no module any more
+            continue
+        found = Path(file)
+        if HOME in found.parents or {"site-packages", "dist-packages"} & set(found.parts):
+            return None
+    return found
+
+
+def _file(module: str) -> str | None:
+    """A module's file, of one that is not imported yet by importing no more than the packages around it."""
+    if module in sys.modules:
+        return getattr(sys.modules[module], "__file__", None)
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:  # the package around it is the user's and fails, or is none: whoever imports it says so
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def _version(name: str) -> str:

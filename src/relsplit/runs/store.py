@@ -70,6 +70,17 @@ class SampleStore:
         """Return how many whole lines cannot be read."""
         return self._read()[1]
 
+    def whole_entries(self, order: Sequence[str]) -> dict[str, Entry] | None:
+        """Return what was measured where these are the samples, undamaged, and :meth:`merge` would change no file.
+
+        Args:
+            order: sample ids in the order of the rows.
+        """
+        entries, damaged = self._read()
+        if damaged or list(entries) != list(order) or self._shards(CURVES) or (self.folder / SKIPPED).exists():
+            return None
+        return entries if self._is_table_of(list(entries.values())) else None
+
     def merge(self, order: Sequence[str], leave_out: Iterable[str] = ()) -> None:
         """Bring the files of all processes together, each sample once.
 
@@ -83,12 +94,11 @@ class SampleStore:
         skipped = {line["sample_id"]: line for line in self._skipped_lines()}
         self._replace(CURVES, [_line(entry) for entry in kept])
         self._replace(SKIPPED, [json.dumps(line) for name, line in skipped.items() if name not in done])
-        text = "".join(_csv_lines([entry.row for entry in kept], header=True))
         path = self.folder / SAMPLES
-        if not text:
+        if not kept:
             path.unlink(missing_ok=True)
-        elif not path.exists() or path.read_bytes() != text.encode("utf-8", "surrogateescape"):
-            write_text(path, text)
+        elif not self._is_table_of(kept):
+            write_text(path, _csv_text(kept))
         for name in (CURVES, SKIPPED):
             for shard in self._shards(name):
                 shard.unlink()
@@ -156,6 +166,10 @@ class SampleStore:
             lines = _csv_lines([entry.row for entry in entries], header=not path.exists())
             with path.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.writelines(lines)
+
+    def _is_table_of(self, entries: Sequence[Entry]) -> bool:
+        path = self.folder / SAMPLES
+        return path.exists() and path.read_bytes() == _csv_text(entries).encode("utf-8", "surrogateescape")
 
     def _read(self) -> tuple[dict[str, Entry], int]:
         return _read_entries(_text(path) for path in (self.folder / CURVES, *self._shards(CURVES)))
@@ -295,6 +309,10 @@ def _entry(line: str) -> Entry | None:
     row = {key: math.nan if value is None else value for key, value in content["row"].items()}
     curves = [SampleCurves(str(row["sample_id"]), **curve) for curve in content["curves"]]
     return Entry(row, curves, content["made_with"], content["image"])
+
+
+def _csv_text(entries: Sequence[Entry]) -> str:
+    return "".join(_csv_lines([entry.row for entry in entries], header=True))
 
 
 def _csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> list[str]:

@@ -14,12 +14,14 @@ from relsplit.runs.maps import Maps, read_maps, write_maps
 from relsplit.runs.pictures import write_pictures
 from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import run_folder
-from relsplit.tasks.setup.explained_network import explained_network, is_to_be_trained
+from relsplit.tasks.setup.explained_network import explained_network
 from relsplit.tasks.setup.photographs import without_dataset
-from relsplit.tasks.setup.prepare import Prepared, choose_samples, prepare
+from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
+from relsplit.tasks.setup.samples import choose_samples
 from relsplit.tasks.setup.settings import check_settings
 from relsplit.tasks.setup.terminal import say
+from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 
 def run(cfg: DictConfig) -> None:

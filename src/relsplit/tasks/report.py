@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from relsplit.errors import InputError
 from relsplit.reports.html import write_report
-from relsplit.tasks.setup.settings import check_settings
+from relsplit.tasks.setup.settings import check_groups
 from relsplit.tasks.setup.terminal import say
 
 
@@ -16,7 +16,7 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: there is nothing to report, or the page cannot be written.
     """
-    check_settings(cfg)
+    check_groups(cfg)
     root = Path(cfg.task.root)
     page = Path(cfg.output_dir or root) / "report.html"
     try:

@@ -11,12 +11,13 @@ All rows of an experiment (of all experiments, where it names others) are compos
 measured: a misspelt option does not show after an hour.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from relsplit.errors import IncompleteRun
 from relsplit.reports.html import write_report
@@ -26,13 +27,14 @@ from relsplit.reports.product_dashboard import product_dashboard, show_product, 
 from relsplit.reports.text_table import print_table
 from relsplit.runs.dashboard import Dashboard, opened
 from relsplit.runs.folder import holding
+from relsplit.runs.maps import Maps
 from relsplit.runs.store import SAMPLES
 from relsplit.runs.summary import EVALUATION, read_summary
+from relsplit.tasks.setup.catalogue import datasets_kept
 from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.lightning import first_process
-from relsplit.tasks.setup.plan import Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
-from relsplit.tasks.setup.sample_maps import maps_of_run
-from relsplit.tasks.setup.settings import check_settings
+from relsplit.tasks.setup.plan import Composed, Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
+from relsplit.tasks.setup.processes import first_process
+from relsplit.tasks.setup.settings import check_groups
 from relsplit.tasks.setup.terminal import say
 
 
@@ -43,8 +45,13 @@ def run(cfg: DictConfig) -> None:
         InputError: a row cannot be composed or measured, or the rows do not fit together.
         IncompleteRun: unreadable images were skipped; what they belong to is made of the others.
     """
-    check_settings(cfg)
-    name = experiment_name()
+    check_groups(cfg)
+    with datasets_kept():
+        carry_out_all(cfg, experiment_name())
+
+
+def carry_out_all(cfg: DictConfig, name: str) -> None:
+    """Carry out the experiment ``name``, or those that it names; see :func:`run`."""
     if not cfg.reproduce.experiments:
         alone = plan(cfg, name, typed_overrides())
         with opened(dashboard_of(alone)) as dashboard:
@@ -52,7 +59,8 @@ def run(cfg: DictConfig) -> None:
         return
     home = name.rpartition("/")[0]
     paths = [f"{home}/{each}" if home else str(each) for each in cfg.reproduce.experiments]
-    plans = [plan_experiment(path, cfg.output_dir) for path in paths]
+    composed: Composed = {}
+    plans = [plan_experiment(path, cfg.output_dir, composed) for path in paths]
     incomplete = []
     measured: dict[str, Path] = {}
     with opened(dashboard_of(plans[0])) as dashboard:
@@ -108,7 +116,7 @@ def measured_rows(plan: Plan, measured: dict[str, Path]) -> list[Measured]:
     measure: Callable[[DictConfig], Path] = get_method(f"relsplit.tasks.{reproduce.row_task}.measure")
     rows = []
     for position, row in enumerate(plan.rows, start=1):
-        keys = [OmegaConf.to_yaml(config) for config in row.configs]
+        keys = [json.dumps(resolved(config)) for config in row.configs]
         if not measured.keys() >= set(keys):
             say(row.label, title=f"{reproduce.name} {position}/{len(plan.rows)}")
         for key, config in zip(keys, row.configs, strict=True):
@@ -124,7 +132,7 @@ def make_product(plan: Plan, rows: list[Measured], folder: Path, dashboard: Dash
     cfg = plan.config
     reproduce = cfg.reproduce
     make: ProductMaker = instantiate(reproduce.product)
-    product = make(rows, Brief(folder, cfg.dataset.name, plan.paper, maps_of_run))
+    product = make(rows, Brief(folder, cfg.dataset.name, plan.paper, explained_again))
     description = {
         "name": reproduce.name,
         "title": reproduce.title,
@@ -140,6 +148,14 @@ def make_product(plan: Plan, rows: list[Measured], folder: Path, dashboard: Dash
     for note in product.notes:
         say(note)
     say(f"{folder}\n", title=reproduce.title)
+
+
+def explained_again(run: Path, sample_ids: Sequence[str]) -> Maps:
+    """Explain samples of a finished evaluation once more (:data:`relsplit.reports.product.ExplainSamples`)."""
+    # Here and not above: most products need no network.
+    from relsplit.tasks.setup.sample_maps import maps_of_run
+
+    return maps_of_run(run, sample_ids)
 
 
 def products_folder(plan: Plan) -> Path:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from relsplit.tasks.setup.training import train, training_folder
+from relsplit.tasks.setup.training import train
+from relsplit.tasks.setup.training_folder import training_folder
 
 
 def run(cfg: DictConfig) -> None:

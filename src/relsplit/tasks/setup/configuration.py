@@ -50,6 +50,11 @@ def explainer_title(config: dict[str, Any]) -> str:
     return f"{config['explainer']['name']}-{split}" if split else str(config["explainer"]["name"])
 
 
+def run_title(config: dict[str, Any]) -> str:
+    """Return what is explained by what, in words: "ours-ratio on demo"."""
+    return f"{explainer_title(config)} on {config['dataset']['name']}"
+
+
 def split_name(config: dict[str, Any]) -> str | None:
     """Return the name of the splitting that the explainer uses, None where it has none."""
     split = config["explainer"].get("split")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
@@ -43,25 +42,6 @@ def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
         raise InputError(
             f"device={cfg.device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
         ) from error
-
-
-def chosen_device(device: str) -> torch.device:
-    """The torch device that ``device`` stands for: auto takes a GPU where there is one.
-
-    Raises:
-        InputError: the device is unknown or not to be had on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device={device}: {str(error).splitlines()[0]}; use device=cpu or device=auto") from error
-
-
-def first_process() -> bool:
-    """Whether this is the process that writes what belongs to the whole run (srun and torchrun start several)."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def chosen_strategy(cfg: DictConfig) -> str:

@@ -1,6 +1,7 @@
 """An experiment's rows, composed and checked before the first one is measured."""
 
 import copy
+import json
 import re
 import shlex
 import typing
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -19,8 +21,10 @@ from relsplit.errors import InputError
 from relsplit.reports.product import OfRow
 from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
+from relsplit.runs.folder import FAST_LOADER
 from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.settings import check_settings
+from relsplit.tasks.setup.resumption import is_evaluated
+from relsplit.tasks.setup.settings import check_groups, check_target, check_targets
 
 _OWN = ("output_dir", "reproduce", "experiment", "hydra")
 """Keys of what the user typed that concern the product and not its rows."""
@@ -60,31 +64,37 @@ def experiment_name() -> str:
     return str(name)
 
 
-def plan_experiment(name: str, output_dir: str | None) -> Plan:
+Composed = dict[tuple[Any, ...], tuple[DictConfig, ...]]
+"""Rows that are composed and checked, by all that they follow from."""
+
+
+def plan_experiment(name: str, output_dir: str | None, composed: Composed) -> Plan:
     """Plan another experiment than the command line names, with everything else that was typed.
 
     Args:
         name: of its file in ``conf/experiment/``.
         output_dir: where its product goes.
+        composed: rows of other experiments, which need not be composed again; those of this one are added.
     """
     typed = typed_overrides()
     config = _compose([f"experiment={name}", *typed])
     config.output_dir = output_dir
-    return plan(config, name, typed)
+    return plan(config, name, typed, composed)
 
 
-def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
+def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | None = None) -> Plan:
     """Compose and check every row of an experiment.
 
     Args:
         cfg: the experiment's configuration.
         name: of its file in ``conf/experiment/``.
         typed: what the user overrides in every row.
+        composed: see :func:`plan_experiment`.
 
     Raises:
         InputError: a row cannot be composed.
     """
-    reproduce, paper = cfg.reproduce, paper_of(cfg, name)
+    reproduce, paper, composed = cfg.reproduce, paper_of(cfg, name), {} if composed is None else composed
     if reproduce.rows is None:
         raise InputError(f"experiment={name} has no rows: give it reproduce.rows, or reproduce.experiments=[NAME,...]")
     if reproduce.get("name") is None or reproduce.get("product") is None:
@@ -101,21 +111,24 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str]) -> Plan:
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
     group = dashboard_group(paper.name if paper else None, cfg.dataset.name)
+    product = resolved(reproduce.product)
+    check_target(product, "reproduce.product")
+    rest = _beside_reproduce(name)
     rows = []
-    composed: dict[tuple[str, ...], tuple[DictConfig, ...]] = {}  # rows of an audit repeat, and composing takes a while
     for entry in [*listed, *controls]:
         overrides = [f"task={reproduce.row_task}", *typed, *entry["overrides"]]
-        if tuple(overrides) not in composed:
+        key = (rest, group, *seeds, *overrides)
+        if key not in composed:  # composing takes a while, and tables share rows
             try:
-                composed[tuple(overrides)] = _row_configs([f"experiment={name}", *overrides], seeds, group)
+                composed[key] = _row_configs([f"experiment={name}", *overrides], seeds, group)
             except (HydraException, InputError) as error:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
         each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
         alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
-        rows.append(_row(entry, composed[tuple(overrides)], alone))
-    check_labels(resolved(reproduce.product), [row.label for row in rows])
+        rows.append(_row(entry, composed[key], alone))
+    check_labels(product, [row.label for row in rows])
     return Plan(cfg, paper, command, tuple(rows))
 
 
@@ -145,14 +158,32 @@ def paper_of(cfg: DictConfig, name: str) -> Paper | None:
         return None
     settings: dict[str, Any] = OmegaConf.to_container(cfg.reproduce.paper, resolve=True)  # type: ignore[assignment]
     home = Path("experiment", name).parent
-    folders = [
-        Path(source.path) / home for source in HydraConfig.get().runtime.config_sources if source.schema == "file"
-    ]
+    folders = [source / home for source in _sources()]
     folder = next((each for each in folders if each.is_dir()), folders[0])
     try:
         return Paper(name=home.name, folder=folder, **settings)
     except TypeError as error:
         raise InputError(f"{folder / 'paper.yaml'}: reproduce.paper cannot be used ({error})") from error
+
+
+def _beside_reproduce(name: str) -> str:
+    """What an experiment's file says beside ``reproduce``, and where it lies.
+
+    Experiments that agree in it have equal rows for equal overrides: ``reproduce`` is no part of a row.
+    """
+    path = Path("experiment", f"{name}.yaml")
+    file = next((source / path for source in _sources() if (source / path).is_file()), None)
+    if file is None:
+        return name
+    text = file.read_text(encoding="utf-8")
+    content = yaml.load(text, Loader=FAST_LOADER)
+    header = [line for line in text.splitlines() if line.startswith("# @package")]
+    return json.dumps([str(file.parent), header, {key: content[key] for key in content if key != "reproduce"}])
+
+
+def _sources() -> list[Path]:
+    """Folders of configuration files."""
+    return [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
 
 
 def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str]) -> list[int]:
@@ -199,7 +230,9 @@ def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tupl
         config = copy.deepcopy(composed)
         config.seed = seed
         OmegaConf.resolve(config)
-        check_settings(config)
+        check_groups(config)
+        if not is_evaluated(config):  # else it was checked then
+            check_targets(config)
         configs.append(config)
     return tuple(configs)
 

@@ -1,56 +1,114 @@
 """Going on with an evaluation: what of an earlier start still holds."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+from omegaconf import DictConfig
+
+from relsplit.data.catalogue import Sample
 from relsplit.data.readable import check_readable
 from relsplit.errors import InputError
-from relsplit.runs.folder import CONFIG
+from relsplit.runs.folder import CONFIG, check_folder, holding
+from relsplit.runs.identity import identified
 from relsplit.runs.provenance import is_changed, made_with
 from relsplit.runs.store import CURVES, Entry, SampleStore
 from relsplit.runs.summary import EVALUATION, read_summary
-from relsplit.tasks.setup.configuration import targets
-from relsplit.tasks.setup.prepare import Prepared
+from relsplit.tasks.setup.configuration import resolved, run_folder, run_title, targets
+from relsplit.tasks.setup.processes import first_process
+from relsplit.tasks.setup.samples import chosen_samples
 from relsplit.tasks.setup.terminal import say
 
+EVALUATE = "relsplit.tasks.evaluate.run"
 
-def begin(store: SampleStore, prepared: Prepared, order: Sequence[str]) -> None:
+
+def finished_folder(cfg: DictConfig) -> Path | None:
+    """Return the folder of an evaluation that has nothing left to do; None where something is left, or may be wrong.
+
+    Nothing that the configuration names is imported for that, no network is built and nothing is written: the folder is
+    of this very configuration, all of its samples are there, whole, and neither their images nor the user's own code
+    has changed since they were measured.
+
+    Raises:
+        InputError: another process works in the folder, or the data cannot be used.
+    """
+    config = identified(resolved(cfg))
+    folder = run_folder("evaluate", config)
+    if not was_carried_out(folder, config):
+        return None
+    _, samples = chosen_samples(cfg)
+    with holding(folder) if first_process() else nullcontext():
+        entries = SampleStore(folder, config).whole_entries([sample.sample_id for sample in samples])
+        if entries is None or not is_summarised(folder, len(entries)):
+            return None
+        if config["task"]["on_change"] != "accept" and changed_since(entries, samples, config):
+            return None
+    say_done(config, folder, len(entries), len(samples))
+    return folder
+
+
+def is_evaluated(cfg: DictConfig) -> bool:
+    """Say whether an evaluation of this configuration came to its end once; what it left may be damaged since."""
+    config = identified(resolved(cfg))
+    return cfg.task["_target_"] == EVALUATE and was_carried_out(run_folder("evaluate", config), config)
+
+
+def was_carried_out(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Say whether a folder holds an evaluation of this configuration that came to its end once.
+
+    Args:
+        folder: of the run.
+        config: with what identifies the run.
+    """
+    try:
+        check_folder(folder, config)
+        return bool(read_summary(folder, EVALUATION))
+    except (InputError, OSError):  # whoever goes on with the folder says what is wrong with it
+        return False
+
+
+def begin(store: SampleStore, samples: Sequence[Sample], config: Mapping[str, Any]) -> None:
     """Bring what an earlier start has left into order, and check that this one may go on with it.
+
+    Args:
+        store: of the run.
+        samples: of the run, in order.
+        config: of the run.
 
     Raises:
         InputError: rows were measured by other code or on other images and ``task.on_change`` is "refuse", or, before
             the first start, an image cannot be read.
     """
-    dataset, folder = prepared.config["dataset"], store.folder
+    folder, on_change = store.folder, config["task"]["on_change"]
     if not (folder / CONFIG).exists():
-        if dataset["on_bad_image"] == "error":  # one bad image shall show before hours of work
-            check_readable(prepared.samples, dataset["num_workers"])
+        if config["dataset"]["on_bad_image"] == "error":  # one bad image shall show before hours of work
+            check_readable(samples, config["dataset"]["num_workers"])
         return
     if damaged := store.damaged():
         say(f"warning: {damaged} lines of {folder / CURVES} are damaged: their samples are measured again")
-    changed = changed_since(store.entries(), prepared)
-    if changed and prepared.config["task"]["on_change"] == "refuse":
+    changed = changed_since(store.entries(), samples, config)
+    if changed and on_change == "refuse":
         reasons = "; ".join(sorted(set(changed.values())))
         raise InputError(
             f"{folder} holds {len(changed)} samples that would be measured differently now ({reasons}): say "
             "task.on_change=anew to measure them again, task.on_change=accept to keep them, or another output_dir"
         )
-    store.merge(order, changed if prepared.config["task"]["on_change"] == "anew" else ())
+    store.merge([sample.sample_id for sample in samples], changed if on_change == "anew" else ())
 
 
-def changed_since(entries: Mapping[str, Entry], prepared: Prepared) -> dict[str, str]:
+def changed_since(entries: Mapping[str, Entry], samples: Sequence[Sample], config: Mapping[str, Any]) -> dict[str, str]:
     """Return the samples that would be measured differently now, and why.
 
     Another version of this package or of a library counts only where samples are left to be measured: a finished run
     keeps its numbers (``results_version`` says when they must not be kept), but none is of two kinds.
     """
-    now = made_with(targets(prepared.config))
-    finished = all(sample.sample_id in entries for sample in prepared.samples)
+    now = made_with(targets(config))
     counted = {"own": "the code that the configuration names has changed"}
-    if not finished:
+    if any(sample.sample_id not in entries for sample in samples):
         counted |= {"package": "relsplit's code has changed", "libraries": "versions of libraries have changed"}
     found = {}
-    for sample in prepared.samples:
+    for sample in samples:
         entry = entries.get(sample.sample_id)
         if entry is None:
             continue
@@ -60,6 +118,12 @@ def changed_since(entries: Mapping[str, Entry], prepared: Prepared) -> dict[str,
         if is_changed(sample.path, entry.image):
             found[sample.sample_id] = f"the image {sample.path} has changed"
     return found
+
+
+def say_done(config: dict[str, Any], folder: Path, done: int, count: int) -> None:
+    """Say how many of the samples of a run are measured."""
+    protocols = ", ".join(config["protocol"])
+    say(f"{done} of {count} samples done, {folder}", title=f"{run_title(config)}, {protocols}")
 
 
 def is_summarised(folder: Path, done: int) -> bool:

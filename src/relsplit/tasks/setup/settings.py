@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException
 from hydra.utils import get_object
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 Name = Annotated[
     str,
@@ -206,14 +207,17 @@ class Settings(Group):
     reproduce: Reproduce | None = None
 
 
+REPRODUCE = "relsplit.tasks.reproduce.run"
 TASKS: dict[str, type[Group]] = {
     "relsplit.tasks.evaluate.run": Evaluate,
     "relsplit.tasks.explain.run": Explain,
     "relsplit.tasks.conservation.run": Conservation,
     "relsplit.tasks.train.run": Train,
     "relsplit.tasks.report.run": Report,
-    "relsplit.tasks.reproduce.run": Evaluate,
+    REPRODUCE: Evaluate,
 }
+WITHOUT_TRAINER = ("relsplit.tasks.explain.run", "relsplit.tasks.conservation.run")
+"""Tasks that use Lightning's Trainer only where they train a network first."""
 NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience", "module")
 """Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
 _NO_ARGUMENTS = ("_target_", "_partial_", "_convert_", "_recursive_")
@@ -225,7 +229,19 @@ def check_settings(cfg: DictConfig) -> None:
     Raises:
         InputError: a key does not exist, is missing, or has a value that cannot be used; the first one is named.
     """
+    check_groups(cfg)
+    check_targets(cfg)
+
+
+def check_groups(cfg: DictConfig) -> None:
+    """Check the names, types and ranges of the settings, without importing what the configuration names.
+
+    Raises:
+        InputError: as :func:`check_settings`.
+    """
     config = resolved(cfg)
+    if OmegaConf.select(cfg, "task._target_") != REPRODUCE:  # a row of an experiment alone: nothing is laid out
+        config.pop("reproduce", None)
     _check_finite(config, "")
     _check(Settings, config, "")
     if not config["protocol"]:
@@ -237,6 +253,17 @@ def check_settings(cfg: DictConfig) -> None:
     _check(kind, task, "task.")
     if config["logger"]:
         _check(Logger, config["logger"], "logger.")
+    if config.get("reproduce") and isinstance(config["reproduce"]["rows"], list):
+        check_rows(config["reproduce"]["rows"])
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Check the arguments of everything that the configuration names and the task uses, which is imported for that.
+
+    Raises:
+        InputError: as :func:`check_settings`.
+    """
+    config = resolved(cfg)
     check_target(config["explainer"], "explainer", without=("name", "target"))
     check_target(config["map"], "map")
     for group in ("protocol", "metric"):
@@ -245,22 +272,9 @@ def check_settings(cfg: DictConfig) -> None:
     dataset = config["dataset"]
     check_target(dataset["catalogue"], "dataset.catalogue")
     check_target(dataset["transform"], "dataset.transform")
-    if config.get("reproduce") and isinstance(config["reproduce"]["rows"], list):
-        check_rows(config["reproduce"]["rows"])
-    if config.get("reproduce") and config["reproduce"].get("product"):
-        check_target(config["reproduce"]["product"], "reproduce.product")
-    if dataset.get("datamodule"):
-        check_target(dataset["datamodule"], "dataset.datamodule")
-        _check_augmentation(dataset["datamodule"].get("augmentation") or {})
-    trainer = config["trainer"]
-    extra = {key: value for key, value in trainer.items() if key not in NOT_TRAINER}
-    check_options(_importable("pytorch_lightning.Trainer", "trainer"), extra, "trainer.")
-    check_target(trainer["optimizer"], "trainer.optimizer")
-    if trainer["lr_scheduler"]:
-        check_target(trainer["lr_scheduler"]["scheduler"], "trainer.lr_scheduler.scheduler")
-    if trainer.get("module"):
-        check_target(trainer["module"], "trainer.module")
     _importable(config["model"]["_target_"], "model._target_")
+    if config["task"]["_target_"] not in WITHOUT_TRAINER or is_to_be_trained(cfg):
+        _check_training(config)
 
 
 def check_rows(rows: Sequence[Any]) -> None:
@@ -305,6 +319,20 @@ def _check_finite(content: Any, where: str) -> None:
             _check_finite(value, f"{where}[{index}]")
     elif isinstance(content, float) and not math.isfinite(content):
         raise InputError(f"{where} must be a finite number, not {content}")
+
+
+def _check_training(config: Mapping[str, Any]) -> None:
+    dataset, trainer = config["dataset"], config["trainer"]
+    if dataset.get("datamodule"):
+        check_target(dataset["datamodule"], "dataset.datamodule")
+        _check_augmentation(dataset["datamodule"].get("augmentation") or {})
+    extra = {key: value for key, value in trainer.items() if key not in NOT_TRAINER}
+    check_options(_importable("pytorch_lightning.Trainer", "trainer"), extra, "trainer.")
+    check_target(trainer["optimizer"], "trainer.optimizer")
+    if trainer["lr_scheduler"]:
+        check_target(trainer["lr_scheduler"]["scheduler"], "trainer.lr_scheduler.scheduler")
+    if trainer.get("module"):
+        check_target(trainer["module"], "trainer.module")
 
 
 def _check_augmentation(options: Mapping[str, Any]) -> None:

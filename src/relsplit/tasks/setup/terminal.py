@@ -1,11 +1,11 @@
 """What a task says on the terminal."""
 
-from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.text import Text
 
+from relsplit.tasks.setup.processes import first_process
 
-@rank_zero_only
+
 def say(text: str, title: str = "") -> None:
     """Print one line, which a narrow terminal wraps, in the first of several processes.
 
@@ -13,5 +13,6 @@ def say(text: str, title: str = "") -> None:
         text: as it is: brackets in a file's name are no markup.
         title: printed in bold before it.
     """
-    line = Text.assemble((title, "bold"), ": ", text) if title else Text(text)
-    Console().print(line, highlight=False, soft_wrap=True)
+    if first_process():
+        line = Text.assemble((title, "bold"), ": ", text) if title else Text(text)
+        Console().print(line, highlight=False, soft_wrap=True)

@@ -34,17 +34,11 @@ from relsplit.runs.summary import SUMMARY, TRAINING, read_summary, write_summary
 from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.lightning import (
-    accelerator_name,
-    chosen_strategy,
-    first_process,
-    interruptible,
-    quiet_lightning,
-)
+from relsplit.tasks.setup.lightning import accelerator_name, chosen_strategy, interruptible, quiet_lightning
+from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.settings import NOT_TRAINER, check_settings
 from relsplit.tasks.setup.terminal import say
-
-BEST, LAST, METRICS = "best.ckpt", "last.ckpt", "metrics.csv"
+from relsplit.tasks.setup.training_folder import BEST, LAST, METRICS, training_folder
 
 _DATASET = ("name", "catalogue", "datamodule")
 _ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy")
@@ -130,13 +124,6 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     also = "" if precision is None else f", mean average precision {precision:.3f}"
     say(f"trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %{also}")
     return summary
-
-
-def training_folder(cfg: DictConfig) -> Path:
-    """Return ``output_dir`` of a training task, else ``outputs/train/<dataset>/<model>/seed<seed>``."""
-    if cfg.output_dir is not None and cfg.task["_target_"] == "relsplit.tasks.train.run":
-        return Path(cfg.output_dir)
-    return Path("outputs", "train", cfg.dataset.name, cfg.model.name, f"seed{cfg.seed}")
 
 
 def training_config(cfg: DictConfig) -> dict[str, Any]:
