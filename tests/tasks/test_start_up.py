@@ -57,6 +57,12 @@ def test_help_and_wrong_settings_need_no_torch(tmp_path: Path, typed: list[str],
     assert not imported & HEAVY
 
 
+def test_an_unknown_option_needs_no_more_than_what_takes_it(photographs: Path) -> None:
+    ended, imported = started(photographs, *overrides(photographs, "+explainer.colour=blue"))
+    assert ended == 2
+    assert not imported & HEAVY - {"torch"}
+
+
 def test_a_finished_evaluation_imports_nothing_that_computes(photographs: Path) -> None:
     more = ("explainer=integrated_gradients", "explainer.steps=2", "num_samples=3", "task.pictures=0")
     folder = evaluate(configured(photographs, *more))

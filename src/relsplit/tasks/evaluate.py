@@ -11,7 +11,7 @@ from relsplit.runs.records import SCORES
 from relsplit.runs.summary import EVALUATION, further_metrics, read_summary, score_column
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.resumption import finished_folder
-from relsplit.tasks.setup.settings import check_groups
+from relsplit.tasks.setup.settings import check_groups, check_targets
 from relsplit.tasks.setup.terminal import say
 
 
@@ -60,6 +60,7 @@ def measure(cfg: DictConfig) -> Path:
     check_groups(cfg)
     folder = finished_folder(cfg)
     if folder is None:
+        check_targets(cfg)
         # Here and not above: a finished evaluation answers before Lightning and the explainers' libraries are imported.
         from relsplit.tasks.setup.evaluation import evaluate
 

@@ -26,11 +26,13 @@ from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.resumption import begin, is_summarised, say_done
 from relsplit.tasks.setup.sample_maps import sample_maps
-from relsplit.tasks.setup.settings import check_targets
 
 
 def evaluate(cfg: DictConfig) -> Path:
-    """Check the configuration and evaluate what is not evaluated yet.
+    """Evaluate what is not evaluated yet.
+
+    Args:
+        cfg: a configuration whose settings are checked.
 
     Returns:
         The run folder.
@@ -38,7 +40,6 @@ def evaluate(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration or the data cannot be used; nothing was written.
     """
-    check_targets(cfg)
     prepared = prepare(cfg)
     prepared.explainer  # noqa: B018  # wrong options of it show here
     check_batches(prepared.config, len(prepared.samples))
