@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.manifest import read_manifest, write_manifest
-from relsplit.data.sampling import class_balanced
+from relsplit.data.sampling import SamplingStyle, candidates, class_balanced, most_balanced
 from relsplit.data.validation_split import with_validation
 from relsplit.errors import InputError
 
@@ -57,6 +57,31 @@ def test_classes_are_equal_up_to_one_and_nothing_comes_twice(
     per_class = [sum(sample.label == label for sample in chosen) for label in range(len(counts))]
     assert max(per_class) - min(per_class) <= 1
     assert chosen == class_balanced(pool, wanted, seed, style)  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=7), seed=st.integers(0, 10_000))
+def test_the_two_halves_share_nothing_and_are_everything(counts: list[int], seed: int) -> None:
+    pool = samples(counts)
+    development, confirmation = (candidates(pool, seed, style) for style in ("development", "confirmation"))
+    assert not set(development) & set(confirmation)
+    assert set(development) | set(confirmation) == set(pool)
+    for label, count in enumerate(counts):
+        found = sorted(sum(sample.label == label for sample in half) for half in (development, confirmation))
+        assert found == [count // 2, count - count // 2]
+
+
+def test_a_choice_of_a_half_lies_in_it() -> None:
+    pool = samples([6, 7, 8])
+    halves: tuple[SamplingStyle, ...] = ("development", "confirmation")
+    for style in halves:
+        half = candidates(pool, 42, style)
+        chosen = class_balanced(pool, 9, style=style)
+        assert set(chosen) <= set(half)
+        assert Counter(sample.label for sample in chosen) == {0: 3, 1: 3, 2: 3}
+        assert most_balanced(half) == 9
+    with pytest.raises(InputError, match=r"num_samples=12, but there are only 11"):
+        class_balanced(pool, 12, style="confirmation")
 
 
 def test_every_leading_part_of_a_stratified_choice_is_balanced() -> None:

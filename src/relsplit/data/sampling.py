@@ -12,7 +12,8 @@ from relsplit.data.catalogue import Sample
 from relsplit.errors import InputError
 from relsplit.options import Count, Seed, checked_options
 
-SamplingStyle = Literal["first_in_shuffle", "stratified"]
+SamplingStyle = Literal["first_in_shuffle", "stratified", "development", "confirmation"]
+_HALVES = ("development", "confirmation")
 
 
 @checked_options
@@ -40,10 +41,27 @@ def class_balanced(
     Raises:
         InputError: there are fewer samples in all, or in a class, than asked for.
     """
+    samples = candidates(samples, seed, style)
     if num_samples > len(samples):
         raise InputError(f"num_samples={num_samples}, but there are only {len(samples)} samples: ask for fewer")
     quota = _quota([sample.label for sample in samples], num_samples, seed, class_names)
     return _first_in_shuffle(samples, quota, seed) if style == "first_in_shuffle" else _stratified(samples, quota, seed)
+
+
+def candidates(samples: Sequence[Sample], seed: int, style: SamplingStyle) -> tuple[Sample, ...]:
+    """Return the samples that a style chooses from: all, or one half of them.
+
+    A half has half of every class, up to one sample; classes with an odd number give that one to the halves in turns.
+    """
+    if style not in _HALVES:
+        return tuple(samples)
+    turn = {label: first % 2 for first, label in enumerate(sorted({sample.label for sample in samples}))}
+    halves: tuple[list[Sample], list[Sample]] = ([], [])
+    for place in torch.randperm(len(samples), generator=_generator(seed)).tolist():
+        sample = samples[place]
+        halves[turn[sample.label]].append(sample)
+        turn[sample.label] = 1 - turn[sample.label]
+    return tuple(halves[_HALVES.index(style)])
 
 
 def most_balanced(samples: Sequence[Sample]) -> int:
@@ -57,7 +75,7 @@ def _quota(labels: Sequence[int], num_samples: int, seed: int, class_names: Sequ
     available = Counter(labels)
     present = sorted(available)
     each, remainder = divmod(num_samples, len(present))
-    order = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = torch.randperm(len(present), generator=_generator(seed)).tolist()
     with_one_more = {present[place] for place in order[:remainder]}
     quota = {label: each + (label in with_one_more) for label in present}
     for label, wanted in quota.items():
@@ -83,7 +101,7 @@ def _first_in_shuffle(samples: Sequence[Sample], quota: dict[int, int], seed: in
 
 def _loader_order(length: int, seed: int) -> list[int]:
     """The order of a shuffling ``DataLoader``, which draws from the generator once before it permutes."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed)
     loader: DataLoader[Tensor] = DataLoader(
         torch.arange(length),  # type: ignore[arg-type]  # a tensor has the two methods that a map-style dataset needs
         batch_size=max(length, 1),
@@ -93,8 +111,12 @@ def _loader_order(length: int, seed: int) -> list[int]:
     return [int(index) for batch in loader for index in batch]
 
 
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def _stratified(samples: Sequence[Sample], quota: dict[int, int], seed: int) -> tuple[Sample, ...]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed)
     by_label: dict[int, list[Sample]] = {label: [] for label in quota}
     for sample in samples:
         by_label[sample.label].append(sample)

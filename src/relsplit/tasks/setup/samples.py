@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.manifest import read_manifest
-from relsplit.data.sampling import class_balanced, most_balanced
+from relsplit.data.sampling import candidates, class_balanced, most_balanced
 from relsplit.errors import InputError
 from relsplit.tasks.setup.catalogue import labelled_as_learned, read_catalogue
 from relsplit.tasks.setup.terminal import say
@@ -22,16 +22,18 @@ def choose_samples(cfg: DictConfig, catalogue: Catalogue) -> Sequence[Sample]:
     Raises:
         InputError: the manifest cannot be used, or there are no samples.
     """
-    candidates = catalogue.split("test")
+    images = catalogue.split("test")
     if cfg.dataset.manifest is not None:
-        return read_manifest(Path(cfg.dataset.manifest), candidates, catalogue)
-    if not candidates:
+        return read_manifest(Path(cfg.dataset.manifest), images, catalogue)
+    sampling = cfg.dataset.sampling
+    possible = candidates(images, sampling.seed, sampling.style)
+    if not possible:
         raise InputError(f"dataset={cfg.dataset.name} has no test images: an evaluation explains these")
-    sampling, most = cfg.dataset.sampling, most_balanced(candidates)
+    most = most_balanced(possible)
     if cfg.num_samples > most:
         say(f"num_samples={cfg.num_samples}: {most} of the test images are taken, equally many of every class")
     number = min(cfg.num_samples, most)
-    return class_balanced(candidates, number, sampling.seed, sampling.style, catalogue.class_names)
+    return class_balanced(images, number, sampling.seed, sampling.style, catalogue.class_names)
 
 
 def chosen_samples(cfg: DictConfig, choose: Choose = choose_samples) -> tuple[Catalogue, tuple[Sample, ...]]:

@@ -16,6 +16,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from relsplit.data.sampling import SamplingStyle
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
 from relsplit.tasks.setup.configuration import resolved
@@ -85,7 +86,7 @@ class Report(Group):
 class Sampling(Group):
     """Which samples an evaluation uses."""
 
-    style: Literal["first_in_shuffle", "stratified"]
+    style: SamplingStyle
     seed: Seed
 
 
