@@ -85,6 +85,8 @@ def test_randomisation_goes_from_the_output_down_and_leaves_the_network() -> Non
     given = batch()
     before = [parameter.clone() for parameter in given.network.parameters()]
     columns = Randomisation().columns(given)
-    assert list(columns) == ["rank_correlation_3", "rank_correlation_0"]
+    assert list(columns) == ["rank_correlation_3", "rank_correlation_0", "rank_correlation"]
+    stages = (columns["rank_correlation_3"] + columns["rank_correlation_0"]) / 2
+    assert torch.allclose(columns["rank_correlation"], stages)
     assert all((values.abs() < 0.99).all() for values in columns.values())
     assert all(torch.equal(a, b) for a, b in zip(before, given.network.parameters(), strict=True))

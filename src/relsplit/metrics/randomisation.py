@@ -87,8 +87,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 class Randomisation:
     """Columns ``rank_correlation_<stage>``: how alike the map stays to that of the randomised network.
 
-    See :func:`randomisation_correlation`; each sample is explained once more per stage. A map that stays near 1 does
-    not depend on the weights (an edge detector, a control).
+    See :func:`randomisation_correlation`; each sample is explained once more per stage. ``rank_correlation`` is
+    their mean. A map that stays near 1 does not depend on the weights (an edge detector, a control).
 
     Args:
         seed: of the random weights.
@@ -98,11 +98,12 @@ class Randomisation:
         self.seed = seed
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
-        """Return the correlations of every sample, one column per stage."""
+        """Return the correlations of every sample, one column per stage and one for the mean over the stages."""
         found = randomisation_correlation(
             batch.network, batch.explain_with, batch.images, batch.targets, self.seed, original=batch.maps
         )
-        return {f"rank_correlation_{stage}": values for stage, values in found.items()}
+        columns = {f"rank_correlation_{stage}": values for stage, values in found.items()}
+        return columns | {"rank_correlation": torch.stack(list(found.values())).mean(0)}
 
 
 def _centred_ranks(maps: Tensor) -> Tensor:
