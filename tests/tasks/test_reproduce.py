@@ -119,6 +119,23 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
 
 
 @pytest.mark.usefixtures("hydra_job")
+def test_what_is_chosen_is_confirmed_on_other_images_and_measured_once_for_all_tables() -> None:
+    def hashes(name: str) -> dict[str, str]:
+        rows = plan(compose("config", [f"experiment=method/{name}"]), f"method/{name}", []).rows
+        styles = {row.configs[0].dataset.sampling.style for row in rows}
+        assert styles == {"development" if name == "choice" else "confirmation"}
+        return {row.label: config_hash(resolved(row.configs[0])) for row in rows}
+
+    tables = [hashes(name) for name in ("versus_grad_cam", "versus_score_cam", "quality")]
+    assert tables[0] == tables[1] == tables[2]
+    assert {"random", "center", "edges", "one pixel", "Grad-CAM", "Score-CAM", "Relevance pyramid"} <= set(tables[0])
+    chosen = hashes("choice")
+    assert chosen.keys() == tables[0].keys()
+    assert not set(chosen.values()) & set(tables[0].values())
+    assert hashes("robustness").keys() == chosen.keys()
+
+
+@pytest.mark.usefixtures("hydra_job")
 @pytest.mark.parametrize("typed", ["++model.checkpoint=best.pt", "seed=42", "model.weights=w.pt"])
 def test_one_network_is_not_counted_five_times(typed: str) -> None:
     overrides = ["dataset=cub", typed, *(["model.checkpoint=null"] if "weights" in typed else [])]
@@ -242,6 +259,23 @@ def test_a_table_is_measured_once_and_reported(run: Run, tmp_path: Path, capsys:
     assert re.search("Table 1 · image_folder", page)
     assert re.search("Again · image_folder", page)
     assert page.count("data-run=") >= 3
+
+
+def test_the_confirmation_has_no_image_of_the_development(run: Run, tmp_path: Path) -> None:
+    rows = (
+        "reproduce.rows=[{label: Grad-CAM, overrides: ['explainer=center']},"
+        "{label: Pyramid, overrides: ['explainer=relevance_pyramid']}]"
+    )
+    images = {}
+    for name in ("choice", "versus_grad_cam"):
+        assert run(f"experiment=method/{name}", rows, "reproduce.controls=[]", "metric=[]", "num_samples=2") == 0
+        folder = tmp_path / "outputs/reproduce/method/image_folder" / name
+        versus = pd.read_csv(folder / "table.csv").set_index(["protocol", "method"])["versus_reference_low"]
+        assert np.isfinite(versus["strict", "Pyramid"])
+        measured = json.loads((folder / "product.json").read_text())["rows"][1]["folders"][0]
+        images[name] = set(pd.read_csv(folder / measured / "samples.csv")["sample_id"])
+    assert all(len(each) == 2 for each in images.values())
+    assert not images["choice"] & images["versus_grad_cam"]
 
 
 def test_rows_of_one_configuration_are_measured_once(
