@@ -173,6 +173,7 @@ EVALUATE: list[Row] = [
     ("task.pictures=100000", 2, "at most 10,000"),
     ("task.scored_class=lable", 2, "task.scored_class must be one of label, predicted"),
     ("task.on_change=ignore", 2, "task.on_change must be one of refuse, anew, accept"),
+    ("dataset.mean=[0.1,0.2]", 2, "dataset.mean must be a list of 3 values, each a finite number, not [0.1, 0.2]"),
     ("dataset.on_bad_image=ignore", 2, "dataset.on_bad_image must be one of error, skip"),
     ("dataset.sampling.style=mixed", 2, "dataset.sampling.style must be one of"),
     ("dataset.sampling.seed=-1", 2, "dataset.sampling.seed must be"),

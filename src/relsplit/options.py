@@ -229,13 +229,16 @@ def words(annotation: Any) -> str:
     """Say what an annotation allows: "a whole number of at least 1 or null"."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
+        length = next((each for each in arguments[1:] if isinstance(each, Length)), None)
+        if length is not None:
+            return f"a list {length} values, each {words(typing.get_args(arguments[0])[0])}"
         return " ".join([words(arguments[0]), *(str(each) for each in arguments[1:] if isinstance(each, Constraint))])
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(words(each) for each in arguments))
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else repr(arguments[0])
     if origin in (Sequence, list):
-        return f"a list, each of it {words(arguments[0])}"
+        return f"a list of values, each {words(arguments[0])}"
     if annotation is Any:
         return "anything"
     if origin is Callable:
