@@ -16,7 +16,6 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from relsplit.data.sampling import SamplingStyle
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
 from relsplit.tasks.setup.configuration import resolved
@@ -86,7 +85,7 @@ class Report(Group):
 class Sampling(Group):
     """Which samples an evaluation uses."""
 
-    style: SamplingStyle
+    style: Literal["first_in_shuffle", "stratified", "development", "confirmation"]
     seed: Seed
 
 
