@@ -125,3 +125,13 @@ def test_the_chosen_map_has_the_greatest_area_between_its_curves() -> None:
 def test_options_that_cannot_be(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         MeasuredPyramid(resnet18(num_classes=5), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("cells", "pixels", "smoothing"), [(7, 224, 16.0), (8, 64, 4.5), (32, 32, 2.3)])
+def test_an_even_map_stays_even_up_to_the_border(cells: int, pixels: int, smoothing: float) -> None:
+    """Relevance is neither lost beyond the border nor heaped up before it."""
+    even = torch.ones(1, cells, cells)
+    spread = on_the_image(even, (pixels, pixels), smoothing)
+    torch.testing.assert_close(spread.sum(), even.sum(), rtol=1e-6, atol=0)
+    assert float(spread.min() / spread.mean()) > 0.97
+    assert float(spread.max() / spread.mean()) < 1.03

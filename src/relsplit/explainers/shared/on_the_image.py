@@ -9,8 +9,9 @@ from torch import Tensor
 def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> Tensor:
     """Distribute every cell's relevance over the pixels around it, so that each map keeps its sum.
 
-    A cell gives to the pixels as bilinear interpolation reads from it, blurred by a Gaussian; at the border, where both
-    would reach beyond the image, the weights are scaled so that what a cell gives still adds up to what it has.
+    A cell gives to the pixels as bilinear interpolation reads from it, blurred by a Gaussian that is reflected at the
+    border: it leaves an even map even, where cutting it off would heap relevance up there. What a cell gives adds up to
+    what it has.
 
     Args:
         relevance: (N, h, w).
@@ -39,5 +40,13 @@ def _weights(cells: int, pixels: int, sigma: float) -> Tensor:
     centers = (torch.arange(cells, dtype=torch.float64) + 0.5) * cell - 0.5
     weights = (1 - (place[:, None] - centers).abs() / cell).clamp(min=0)
     if sigma > 0:
-        weights = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2) @ weights
+        weights = _reflected_gaussian(place, sigma) @ weights
     return weights / weights.sum(0)
+
+
+def _reflected_gaussian(place: Tensor, sigma: float) -> Tensor:
+    """(pixels, pixels): what each pixel gives to each, with what falls beyond the border reflected; sigma <= pixels."""
+    period = 2 * len(place)
+    mirrored = torch.cat([place, -1 - place])
+    copies = torch.stack([mirrored + period * turn for turn in range(-2, 3)]).reshape(5, 2, 1, -1)
+    return torch.exp(-0.5 * ((place[:, None] - copies) / sigma) ** 2).sum((0, 1))
