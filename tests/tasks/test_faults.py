@@ -18,6 +18,7 @@ from small_runs import ROOT, TINY_NETWORK, command_line
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 EVALUATION = ("explainer=edges", "metric=[sparsity]", "num_samples=12", "task.batch_size=1", "task.pictures=1")
+ENDLESS = ("trainer.max_epochs=200", "trainer.patience=null")
 
 
 def mount(folder: Path, *options: str) -> bool:
@@ -147,7 +148,7 @@ def test_a_full_disk_leaves_the_checkpoints_of_a_training_whole(
         shutil.copy(folder / "0.png", folder / "1.png")
     disk = small_disk("180m")
     folder = disk / "run"
-    process = started(training(photographs, folder, "trainer.batch_size=5", "trainer.max_epochs=200"), photographs)
+    process = started(training(photographs, folder, "trainer.batch_size=5", *ENDLESS), photographs)
     wait_for(lambda: (folder / "last.ckpt").exists(), process)
     (disk / "ballast").write_bytes(b"")
     with (disk / "ballast").open("wb") as file:
