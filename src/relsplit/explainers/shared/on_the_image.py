@@ -10,8 +10,7 @@ def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> 
     """Distribute every cell's relevance over the pixels around it, so that each map keeps its sum.
 
     A cell gives to the pixels as bilinear interpolation reads from it, blurred by a Gaussian that is reflected at the
-    border: it leaves an even map even, where cutting it off would heap relevance up there. What a cell gives adds up to
-    what it has.
+    border, as if the image went on as its own mirror image. What a cell gives adds up to what it has.
 
     Args:
         relevance: (N, h, w).
