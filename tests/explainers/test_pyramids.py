@@ -131,5 +131,5 @@ def test_smoothing_is_that_of_an_image_that_goes_on_as_its_own_mirror_image() ->
     relevance = torch.rand(2, 24, 20, generator=torch.Generator().manual_seed(0))
     wide = torch.cat([relevance.flip(2), relevance, relevance.flip(2)], 2)
     tiled = torch.cat([wide.flip(1), wide, wide.flip(1)], 1)
-    inside = on_the_image(tiled, (72, 60), 2.5)[:, 24:48, 20:40]
-    torch.testing.assert_close(on_the_image(relevance, (24, 20), 2.5), inside, rtol=1e-5, atol=0)
+    inside = on_the_image(tiled, (72, 60), 0.1 / 3)[:, 24:48, 20:40]
+    torch.testing.assert_close(on_the_image(relevance, (24, 20), 0.1), inside, rtol=1e-5, atol=0)
