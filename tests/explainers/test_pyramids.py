@@ -133,3 +133,23 @@ def test_smoothing_is_that_of_an_image_that_goes_on_as_its_own_mirror_image() ->
     tiled = torch.cat([wide.flip(1), wide, wide.flip(1)], 1)
     inside = on_the_image(tiled, (72, 60), 0.1 / 3)[:, 24:48, 20:40]
     torch.testing.assert_close(on_the_image(relevance, (24, 20), 0.1), inside, rtol=1e-5, atol=0)
+
+
+def test_one_stage_or_some_by_the_path_of_their_module() -> None:
+    torch.manual_seed(0)
+    model = resnet18(num_classes=5).eval()
+    images = seeded_images(2, 64).float()
+    probability = model(images).softmax(1).amax(1).detach()
+    alone = RelevancePyramid(model, at="layer3", smoothing=0.0).attribute(images)
+    inside = LRP(model, rule="gamma_top").attribute(images, at="layer3")
+    torch.testing.assert_close(alone, on_the_image(inside.sum(1), (64, 64), 0.0))
+    torch.testing.assert_close(alone.sum((1, 2)), probability, rtol=1e-5, atol=0)
+    other = RelevancePyramid(model, at="layer2", smoothing=0.0).attribute(images)
+    both = RelevancePyramid(model, at=["layer2", "layer3"], smoothing=0.0).attribute(images)
+    torch.testing.assert_close(both, (alone + other) / 2)
+
+
+@pytest.mark.parametrize(("at", "words"), [("layer9", "layer9"), ("fc", "no feature map"), (["layer3", "fc"], "fc")])
+def test_a_place_without_a_feature_map_is_named(at: str | list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        RelevancePyramid(resnet18(num_classes=5).eval(), at=at).attribute(seeded_images(1, 64).float())

@@ -1,13 +1,16 @@
 """Relevance of every resolution of a network, put together on the image."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from relsplit.errors import InputError
 from relsplit.explainers.shared.on_the_image import mean_on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
+from relsplit.lrp.stages import ALL, is_feature_map
 from relsplit.lrp.start import Start
 from relsplit.options import Limits, checked_options
 
@@ -28,6 +31,8 @@ class RelevancePyramid:
         split: see :class:`relsplit.LRP`.
         start: see :class:`relsplit.LRP`.
         smoothing: of every map; 0 for none.
+        at: "all" resolutions, the path of one module, for the relevance of its output alone ("layer3"), or several;
+            where a skip connection leads around a module, its relevance is a part of the whole.
 
     Raises:
         InputError: an option that does not exist.
@@ -44,16 +49,23 @@ class RelevancePyramid:
         split: str | Splitting = "ratio",
         start: Start = "probability",
         smoothing: Smoothing = 0.07,
+        at: str | Sequence[str] = "all",
     ) -> None:
         self._lrp = LRP(model, split, rule=rule, start=start)
         self._smoothing = smoothing
+        self._at = [at] if isinstance(at, str) and at != ALL else at
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W), each of the sum that its explanation started from.
 
         Raises:
-            InputError: see :class:`relsplit.explainers.explainer.Explainer`.
+            InputError: see :class:`relsplit.explainers.explainer.Explainer`; or a module of ``at`` does not exist, or
+                returns no feature map (N, C, h, w).
         """
         size = (images.shape[-2], images.shape[-1])
-        stages = self._lrp.attribute(images, target, at="all")
+        stages: dict[str, Tensor] = self._lrp.attribute(images, target, at=self._at)
+        for name, stage in stages.items():
+            if not is_feature_map(stage, images):
+                shape = tuple(stage.shape)
+                raise InputError(f"at: {name!r} returns {shape}, no feature map of images {tuple(images.shape)}")
         return mean_on_the_image([stage.sum(1) for stage in stages.values()], size, self._smoothing)

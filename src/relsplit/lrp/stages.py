@@ -110,6 +110,11 @@ def _modules_at(node: fx.Node) -> tuple[str, ...]:
     return (*module_paths(node), layer_path(node))
 
 
+def is_feature_map(relevance: Tensor, images: Tensor) -> bool:
+    """Say whether relevance is that of a feature map (N, C, h, w) with about the proportions of ``images``."""
+    return relevance.dim() == 4 and _alike(relevance.shape[2:], images.shape[2:])
+
+
 def _alike(resolution: torch.Size, size: torch.Size) -> bool:
     """Say whether a feature map has the proportions of the images, up to rounding of its sides."""
     (height, width), (full_height, full_width) = resolution, size
