@@ -1,6 +1,7 @@
 """The forward pass in fewer steps computes the model's own values, sees changed weights, and writes over nobody's."""
 
 import gc
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -155,3 +156,22 @@ def test_what_a_users_rule_and_splitting_keep_is_not_written_over() -> None:
     assert bool((Half.kept == 0.25).all())
     assert torch.equal(first, lrp.attribute(images))
     assert len({float(tensor.sum()) for tensor in returned}) == 1
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.BatchNorm2d, nn.ReLU])
+def test_a_users_rule_sees_the_function_and_the_input_of_its_own_module(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(192, 3)]
+    network = randomised(nn.Sequential(*layers))
+    images = torch.randn(4, 3, 8, 8)
+    inputs = {nn.Conv2d: images, nn.BatchNorm2d: network[0](images), nn.ReLU: network[1](network[0](images))}
+    seen = []
+
+    def leaf(function: Callable[[Tensor], Tensor], h: Tensor, relevance: Tensor) -> Tensor:
+        seen.append((h.clone(), function(h.clone())))
+        return relevance
+
+    LRP(network, leaves={kind: leaf}).attribute(images)
+    module = next(module for module in network if type(module) is kind)
+    torch.testing.assert_close(seen[0][0], inputs[kind])
+    torch.testing.assert_close(seen[0][1], module(inputs[kind]))

@@ -5,7 +5,7 @@ The graph stays as it is, and so does every value that somebody reads later.
 
 import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -24,15 +24,18 @@ _ACTIVATION_FUNCTIONS: dict[Any, Function] = {torch.relu: torch.relu_, F.relu: t
 _ADDITIONS = (operator.add, torch.add)
 
 
-def fast_forward(traced: Traced) -> dict[fx.Node, Function]:
+def fast_forward(traced: Traced, leaves: Collection[fx.Node]) -> dict[fx.Node, Function]:
     """Return the functions of the nodes that are better computed otherwise than the graph says.
 
     Args:
         traced: the model; subclasses of PyTorch's own modules are left alone, for they may do something else.
+        leaves: nodes that have a user's rule: it looks at their own function, and at what they read.
     """
     functions: dict[fx.Node, Function] = {}
     fresh: set[fx.Node] = set()  # values that one node alone reads, and whose memory nobody else has
     for node in traced.graph.nodes:
+        if node in leaves:
+            continue
         module: Any = _module(node, traced)
         source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
         own = source in fresh
@@ -40,7 +43,8 @@ def fast_forward(traced: Traced) -> dict[fx.Node, Function]:
             fresh.add(node)
         elif type(module) in _NORMALISATIONS and source is not None:
             convolution = _module(source, traced)
-            if type(convolution) in _CONVOLUTIONS and len(source.users) == 1 and module.running_mean is not None:
+            alone = source not in leaves and len(source.users) == 1
+            if alone and type(convolution) in _CONVOLUTIONS and module.running_mean is not None:
                 functions[source] = NormalisedConvolution(convolution, module)
                 functions[node] = _unchanged
             fresh.add(node)

@@ -53,7 +53,8 @@ class Context:
     fast: Mapping[fx.Node, Evaluate] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fast", fast_forward(self.traced))
+        leaves = {node for node in self.traced.graph.nodes if self.kind(node) == "leaf"}
+        object.__setattr__(self, "fast", fast_forward(self.traced, leaves))
 
     def kind(self, node: fx.Node) -> str:
         """Return the kind of a node, "" if it is unknown."""
