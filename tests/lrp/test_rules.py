@@ -12,6 +12,9 @@ RULES = {"z_plus": ZPlus(), "epsilon": Epsilon(0.0), "alpha2_beta1": AlphaBeta()
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 4, 3, bias=False),
     "stride and padding": lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+    "first layer": lambda: nn.Conv2d(3, 4, 7, stride=2, padding=3, bias=False),
+    "windows that do not reach the border": lambda: nn.Conv2d(3, 4, 2, stride=2, bias=False),
+    "pixels between the windows": lambda: nn.Conv2d(1, 4, 1, stride=3, bias=False),
     "dilation": lambda: nn.Conv2d(3, 4, 3, padding=2, dilation=2, bias=False),
     "groups": lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2, bias=False),
     "depthwise": lambda: nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4, bias=False),

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import spread_evenly
-from relsplit.lrp.layers.weights import WeightPart, WeightParts
+from relsplit.lrp.layers.phases import has_few_inputs, phases, transpose_by_phases
+from relsplit.lrp.layers.weights import WeightPart, WeightParts, in_format, memory_format
 
 
 class Convolution:
@@ -32,7 +33,14 @@ class Convolution:
         weight = self.parts.get(self.weight, part, h)
         return torch.convolution(h, weight, None, *self.geometry, self.groups)
 
+    @property
+    def side_by_side(self) -> int | None:
+        return 1 if self.groups == 1 and not self.geometry[3] else None
+
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
+        if not s.is_cuda and has_few_inputs(self.weight, *self.geometry, self.groups):
+            stride, padding = self.geometry[:2]
+            return transpose_by_phases(s, self.parts.get(self.weight, phases(part, stride), s), stride, padding, h)
         weight = self.parts.get(self.weight, part, s)
         return self._transpose(s, weight, h, self.groups)
 
@@ -47,19 +55,21 @@ class Convolution:
         # Every channel of a group receives the same, so one box filter per group does it.
         n, spatial = h.shape[0], h.shape[2:]
         groups = self.groups
-        box = relevance.new_ones(groups, 1, *self.weight.shape[2:])
-        if support is None:
-            available = relevance.new_full((1, groups, *spatial), h.shape[1] / groups)
+        box = in_format(relevance.new_ones(groups, 1, *self.weight.shape[2:]), memory_format(relevance))
+        if support is None:  # the same for all groups and images
+            available = relevance.new_full((1, 1, *spatial), h.shape[1] / groups)
+            count = torch.convolution(available, box[:1], None, *self.geometry, 1)
         else:
             available = support.reshape(n, groups, -1, *spatial).sum(2)
-        count = torch.convolution(available, box, None, *self.geometry, groups)
+            count = torch.convolution(available, box, None, *self.geometry, groups)
         total = relevance
         if relevance.shape[1] > groups:
             total = relevance.reshape(n, groups, -1, *relevance.shape[2:]).sum(2)
-        like = h.new_empty(()).expand(n, groups, *spatial)
+        like = h if h.shape[1] == groups else h[:, :groups]
         result = self._transpose(total / count.clamp(min=1), box, like, groups)
         if h.shape[1] > groups:
-            result = result.unsqueeze(2).expand(n, groups, h.shape[1] // groups, *spatial).reshape(h.shape)
+            result = result.unsqueeze(2).expand(n, groups, h.shape[1] // groups, *spatial)
+            result = result[:, 0].expand(h.shape) if groups == 1 else result.reshape(h.shape)
         if support is not None:
             result = result * support
         return spread_evenly(result, total * (count < 0.5), support)

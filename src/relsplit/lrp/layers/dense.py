@@ -16,6 +16,10 @@ class Dense:
         self.bias = None if bias is None else bias.detach()
         self.parts = parts
 
+    @property
+    def side_by_side(self) -> int | None:
+        return -1
+
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         return F.linear(h, self.parts.get(self.weight, part, h))
 

@@ -20,6 +20,10 @@ class LinearLayer(Protocol):
     def bias(self) -> Tensor | None:
         """The layer's bias, shaped to be added to its output."""
 
+    @property
+    def side_by_side(self) -> int | None:
+        """The dimension along which inputs can stand side by side if the weights do along their second; None: none."""
+
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         """Return ``part(W) h`` without bias, as a new tensor."""
 
@@ -27,7 +31,7 @@ class LinearLayer(Protocol):
         """Return ``part(W)^T s`` as a new tensor of the shape of ``h``."""
 
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
-        """Distribute each output's relevance evenly over the inputs in its receptive field, as a new tensor like ``h``.
+        """Distribute each output's relevance evenly over the inputs in its receptive field; for reading, of h's shape.
 
         ``support`` (shape of ``h``) is zero at inputs that do not depend on the image and must not receive any; None:
         all may.

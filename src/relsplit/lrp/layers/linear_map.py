@@ -16,6 +16,10 @@ class LinearMap:
         self.function = function
         self.bias: Tensor | None = None
 
+    @property
+    def side_by_side(self) -> int | None:
+        return None
+
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         # Its weights are a non-negative matrix times 1, so a part of W is that part of 1.
         factor = float(part.of(torch.ones(())))

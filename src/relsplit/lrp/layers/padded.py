@@ -17,6 +17,10 @@ class Padded:
         self.pad = pad
         self.bias = layer.bias
 
+    @property
+    def side_by_side(self) -> int | None:
+        return None
+
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         return self.layer.apply(self.pad(h), part)
 

@@ -22,6 +22,10 @@ class Product:
         self.weights = weights
         self.bias: Tensor | None = None
 
+    @property
+    def side_by_side(self) -> int | None:
+        return None
+
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         return self.function(part.of(self.weights.to(h.dtype)), h)
 

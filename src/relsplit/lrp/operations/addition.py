@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, minus, supported
+from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, minus, supported, times
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.promise import promises_conservation
 from relsplit.lrp.splitting.splitting import Splitting
@@ -56,7 +56,7 @@ class Addition:
         share, skip_shape, branch_shape = saved
         if isinstance(share, float) and share == 0:
             return [(self.branch, relevance.sum_to_size(branch_shape))]
-        down_skip = relevance * share
+        down_skip = times(share, relevance) if getattr(self.splitting, "returns_new", False) else relevance * share
         down_branch = minus(relevance, down_skip)
         return [(self.skip, down_skip.sum_to_size(skip_shape)), (self.branch, down_branch.sum_to_size(branch_shape))]
 

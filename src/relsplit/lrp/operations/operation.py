@@ -65,6 +65,13 @@ def minus(total: Tensor, part: Tensor) -> Tensor:
     return total.sub_(part) if _holds(total, part) else total - part
 
 
+def times(share: Tensor | float, relevance: Tensor) -> Tensor:
+    """Return ``share * relevance``, written over the share where that can hold it."""
+    if isinstance(share, Tensor) and _holds(share, relevance):
+        return share.mul_(relevance)
+    return relevance * share
+
+
 def _holds(total: Tensor, part: Tensor) -> bool:
     dense = total.is_contiguous() or (total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last))
     return dense and total.shape == part.shape and total.dtype == part.dtype

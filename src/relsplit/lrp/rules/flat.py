@@ -15,7 +15,7 @@ class Flat:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        return layer.spread(relevance, support, h)
+        return layer.spread(relevance, support, h).clone()
 
 
 @RULES.register("flat")

@@ -26,10 +26,11 @@ class Ones:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        ones = torch.ones_like(h) if support is None else support
-        z = layer.apply(ones[:1] if support is None else ones, POSITIVE).expand(relevance.shape).contiguous()
-        s, lost = positive_quotient(relevance, z, self.stabilizer)
-        result = layer.transpose(s, POSITIVE, h).mul_(ones)
+        ones = torch.ones_like(h[:1]) if support is None else support
+        s, lost = positive_quotient(relevance, layer.apply(ones, POSITIVE), self.stabilizer)
+        result = layer.transpose(s, POSITIVE, h)
+        if support is not None:
+            result.mul_(support)
         return result if lost is None else result.add_(layer.spread(lost, support, h))
 
 

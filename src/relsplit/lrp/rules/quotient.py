@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relsplit.lrp.pieces import in_pieces
 from relsplit.options import Limits
 
 Stabilizer = Annotated[float, Limits(minimum=0)]
@@ -16,18 +17,27 @@ def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[
     """Return ``R / (z + stabilizer)`` for z >= 0, and the relevance that z = 0 leaves without a receiver.
 
     ``z`` is overwritten. With a stabiliser the second is None: such relevance vanishes, as in the released code.
-    Without one it is a tensor of the shape of z, or None where no z is zero; the caller spreads it.
+    Without one it is a tensor of the shape of z, or None where none is left over; the caller spreads it. One ``z`` for
+    all images, (1, ...) for R of (N, ...), will do.
     """
+    result = z if z.shape == relevance.shape else None
     if stabilizer:
-        return torch.div(relevance, z.add_(stabilizer), out=z), None
+        return torch.div(relevance, z.add_(stabilizer), out=result), None
     # Quotients of subnormal numbers overflow; what small z could have passed on counts as nothing.
     floor = torch.finfo(z.dtype).tiny ** 0.75
     # Reading z once is far cheaper than masking it; a GPU would have to wait for the answer, so there it is masked.
     if not z.is_cuda and (z.numel() == 0 or bool(z.amin() > floor)):
-        return torch.div(relevance, z, out=z), None
+        return torch.div(relevance, z, out=result), None
     F.threshold(z, floor, torch.inf, inplace=True)  # R / inf is 0, and comparing is faster than masking
-    lost = torch.where(z < torch.inf, 0.0, relevance)
-    return torch.div(relevance, z, out=z), lost
+    # Most units that nothing contributes to are switched off, and received nothing.
+    lost = torch.where(z < torch.inf, 0.0, relevance) if z.is_cuda or _left_over(relevance, z) else None
+    return torch.div(relevance, z, out=result), lost
+
+
+def _left_over(relevance: Tensor, z: Tensor) -> bool:
+    """Say whether any relevance lies where z is infinite."""
+    pieces = in_pieces(*torch.broadcast_tensors(relevance, z))
+    return any(bool(((here != 0) & (below == torch.inf)).any()) for here, below in pieces)
 
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:

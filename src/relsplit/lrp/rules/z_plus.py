@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from relsplit.lrp.layers.both_signs import both_signs
 from relsplit.lrp.layers.linear_layer import LinearLayer
-from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
+from relsplit.lrp.layers.weights import POSITIVE
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.bias import add_bias
 from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
@@ -37,11 +38,10 @@ class ZPlus:
             s, lost = positive_quotient(relevance, z, self.stabilizer)
             result = layer.transpose(s, POSITIVE, h).mul_(h)
         else:
-            above, below = h.clamp(min=0), h.clamp(max=0)
-            z = layer.apply(above, POSITIVE).add_(layer.apply(below, NEGATIVE))
-            s, lost = positive_quotient(relevance, add_bias(z, layer, POSITIVE, self.bias), self.stabilizer)
-            result = layer.transpose(s, POSITIVE, h).mul_(above)
-            result.addcmul_(layer.transpose(s, NEGATIVE, h), below)
+            signed = both_signs(layer, h)
+            z = add_bias(signed.apply(), layer, POSITIVE, self.bias)
+            s, lost = positive_quotient(relevance, z, self.stabilizer)
+            result = signed.shares(s)
         return result if lost is None else result.add_(layer.spread(lost, support, h))
 
 

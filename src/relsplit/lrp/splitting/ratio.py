@@ -1,7 +1,9 @@
 """Ratio-based splitting, paper Eq. 5."""
 
+import torch
 from torch import Tensor
 
+from relsplit.lrp.pieces import in_pieces
 from relsplit.lrp.splitting import SPLITTINGS
 
 
@@ -10,12 +12,21 @@ class Ratio:
     """``R_s = R |h_s| / (|h_s| + |h_m|)`` elementwise; an even split where both are zero."""
 
     conserves = True
+    returns_new = True
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, elementwise in [0, 1]."""
-        skip = skip.abs()
-        total = branch.abs().add_(skip)
-        # Reading the total once is cheaper than masking it; a GPU would have to wait for the answer.
-        if not total.is_cuda and (total.numel() == 0 or bool(total.amin() > 0)):
-            return skip.div_(total)
-        return skip.div_(total).masked_fill_(total == 0, 0.5)
+        share = torch.empty_like(skip)
+        for part, *summands in in_pieces(share, skip, branch):
+            _write_share(part, *summands)
+        return share
+
+
+def _write_share(share: Tensor, skip: Tensor, branch: Tensor) -> None:
+    torch.abs(skip, out=share)
+    total = branch.abs().add_(share)
+    # Reading the total once is cheaper than masking it; a GPU would have to wait for the answer.
+    if not total.is_cuda and (total.numel() == 0 or bool(total.amin() > 0)):
+        share.div_(total)
+    else:
+        share.div_(total).masked_fill_(total == 0, 0.5)

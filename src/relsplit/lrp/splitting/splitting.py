@@ -13,4 +13,7 @@ class Splitting(Protocol):
 
         ``skip`` and ``branch`` are the two summands (h_s and h_m of the paper, equal shapes). The share is a number or
         a tensor of their shape; what it is, the two parts always add up to the whole.
+
+        A class whose tensors are new at each call says so with an attribute ``returns_new = True``: they are then
+        written over.
         """

@@ -1,0 +1,64 @@
+"""The positive contributions of an input of both signs: ``W+ h+ + W- h-``."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE, WeightPart, memory_format
+
+_SIDE_BY_SIDE = WeightPart("positive beside negative", lambda w: torch.cat((w.clamp(min=0), w.clamp(max=0)), 1))
+
+
+class BothSigns(Protocol):
+    """A layer as seen by its input's positive and negative entries."""
+
+    def apply(self) -> Tensor:
+        """Return ``W+ h+ + W- h-``, as a new tensor."""
+
+    def shares(self, s: Tensor) -> Tensor:
+        """Return ``h+ W+^T s + h- W-^T s``, as a new tensor of the shape of h."""
+
+
+def both_signs(layer: LinearLayer, h: Tensor) -> BothSigns:
+    """Return how ``layer`` sees its input ``h``."""
+    dim = layer.side_by_side
+    if dim is None:
+        return _OneByOne(layer, h.clamp(min=0), h.clamp(max=0))
+    shape = list(h.shape)
+    shape[dim] *= 2
+    joined = torch.empty(shape, dtype=h.dtype, device=h.device, memory_format=memory_format(h))
+    above, below = joined.chunk(2, dim)
+    torch.clamp(h, min=0, out=above)
+    torch.clamp(h, max=0, out=below)
+    return _SideBySide(layer, joined, dim)
+
+
+class _OneByOne:
+    """A product for each sign."""
+
+    def __init__(self, layer: LinearLayer, above: Tensor, below: Tensor) -> None:
+        self._layer, self._above, self._below = layer, above, below
+
+    def apply(self) -> Tensor:
+        return self._layer.apply(self._above, POSITIVE).add_(self._layer.apply(self._below, NEGATIVE))
+
+    def shares(self, s: Tensor) -> Tensor:
+        result = self._layer.transpose(s, POSITIVE, self._above).mul_(self._above)
+        return result.addcmul_(self._layer.transpose(s, NEGATIVE, self._below), self._below)
+
+
+class _SideBySide:
+    """One product for both: the output, often larger than the input, is written and read once instead of twice."""
+
+    def __init__(self, layer: LinearLayer, joined: Tensor, dim: int) -> None:
+        self._layer, self._joined, self._dim = layer, joined, dim
+
+    def apply(self) -> Tensor:
+        return self._layer.apply(self._joined, _SIDE_BY_SIDE)
+
+    def shares(self, s: Tensor) -> Tensor:
+        passed = self._layer.transpose(s, _SIDE_BY_SIDE, self._joined).mul_(self._joined)
+        above, below = passed.chunk(2, self._dim)
+        return above + below
