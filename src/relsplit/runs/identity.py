@@ -28,6 +28,9 @@ EXECUTION_KEYS = (
 between two starts of the same run. (``reproduce`` lays out a table of which the run may be a row; ``split`` counts
 where an explainer takes it.)"""
 
+UNSET_KEYS = ("task.curve_tolerance",)
+"""Keys that are not counted where they are null: a run is then what it was before there was such a key."""
+
 FILE_KEYS = ("checkpoint", "weights", "manifest")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
@@ -92,6 +95,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in flat.items()
         if not any(key == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
         and flat.get(f"{key}{_DIGEST}") is None  # a file counts by its digest
+        and not (key in UNSET_KEYS and value is None)
     }
     # Their order is that of the columns, and the first protocol's columns bear no suffix.
     return found | {f"order of {name}": list(config[name]) for name in ("protocol", "metric") if name in config}

@@ -68,8 +68,9 @@ def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figur
 
 def _draw_curves(axis: Axes, curves: Sequence[SampleCurves]) -> None:
     for curve, style in zip(curves, ("-", "--", ":", "-."), strict=False):
-        axis.plot(curve.fraction, curve.insertion, style, color="tab:green", label=f"insertion, {curve.protocol}")
-        axis.plot(curve.fraction, curve.deletion, style, color="tab:red", label=f"deletion, {curve.protocol}")
+        insertion, deletion = curve.evaluated("insertion"), curve.evaluated("deletion")
+        axis.plot(*insertion, style, color="tab:green", label=f"insertion, {curve.protocol}")
+        axis.plot(*deletion, style, color="tab:red", label=f"deletion, {curve.protocol}")
     axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axis.tick_params(labelsize=7)
     axis.set_ylabel("probability of the class", fontsize=7)

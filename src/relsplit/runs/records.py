@@ -1,6 +1,7 @@
 """What one evaluated sample leaves behind: one row of ``samples.csv`` and its curves."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 SCORES = ("insertion", "deletion", "id_score")
 """Columns of the primary protocol; another protocol's have its name as a suffix."""
@@ -8,6 +9,7 @@ CONSERVATION = "conservation.csv"
 """What task ``conservation`` leaves: sample_id, probability, then the relevance sum at each of three places."""
 COLUMNS = ("sample_id", "path", "label", "predicted", "probability", *SCORES, "relevance_sum", "seconds")
 """Columns that every ``samples.csv`` begins with; ``SampleRecord.more`` adds the rest."""
+CurveName = Literal["insertion", "deletion"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,25 @@ class SampleCurves:
         sample_id: identifier within the dataset.
         protocol: name of the protocol.
         fraction: position on the horizontal axis, in [0, 1].
-        insertion: probability of the scored class with that fraction inserted, in [0, 1].
-        deletion: probability of the scored class with that fraction deleted, in [0, 1].
+        insertion: probability of the scored class with that fraction inserted, in [0, 1]; None where a refined curve
+            was not evaluated.
+        deletion: probability of the scored class with that fraction deleted, in [0, 1]; None as in ``insertion``.
+        checks: of refined curves, by the curve's name, weight and residual of every gap (see
+            :class:`relsplit.metrics.insertion_deletion.refinement.Checks`); None where every point was evaluated.
     """
 
     sample_id: str
     protocol: str
     fraction: list[float]
-    insertion: list[float]
-    deletion: list[float]
+    insertion: list[float | None]
+    deletion: list[float | None]
+    checks: dict[CurveName, list[list[float]]] | None = None
+
+    def evaluated(self, curve: CurveName) -> tuple[list[float], list[float]]:
+        """Return positions and probabilities of the points of a curve that were evaluated."""
+        points = zip(self.fraction, getattr(self, curve), strict=True)
+        found = [(position, probability) for position, probability in points if probability is not None]
+        return [position for position, _ in found], [probability for _, probability in found]
 
 
 @dataclass(frozen=True)

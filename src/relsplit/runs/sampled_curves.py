@@ -24,6 +24,6 @@ def sampled_curves(folder: Path, protocol: str, order: Sequence[str] | None = No
     """
     by_sample = {curve.sample_id: curve for curve in read_curves(folder) if curve.protocol == protocol}
     chosen = [by_sample[name] for name in (order if order is not None else by_sample)]
-    insertion = np.array([np.interp(POSITIONS, curve.fraction, curve.insertion) for curve in chosen])
-    deletion = np.array([np.interp(POSITIONS, curve.fraction, curve.deletion) for curve in chosen])
+    insertion = np.array([np.interp(POSITIONS, *curve.evaluated("insertion")) for curve in chosen])
+    deletion = np.array([np.interp(POSITIONS, *curve.evaluated("deletion")) for curve in chosen])
     return insertion, deletion

@@ -294,6 +294,7 @@ def _line(entry: Entry) -> str:
     row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in entry.row.items()}
     curves = [
         {"protocol": c.protocol, "fraction": c.fraction, "insertion": c.insertion, "deletion": c.deletion}
+        | ({} if c.checks is None else {"checks": c.checks})
         for c in entry.curves
     ]
     text = json.dumps({"row": row, "curves": curves, "made_with": entry.made_with, "image": entry.image})

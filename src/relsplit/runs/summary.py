@@ -16,6 +16,8 @@ from relsplit.runs.statistics import standard_error
 SUMMARY = "summary.json"
 CHECK, SAMPLES_CHECK = "check", "samples_check"
 FLAT = "flat_map"
+ERROR_BOUND, EVALUATED_POINTS = "error_bound", "evaluated_points"
+"""What a summary says of refined curves, see :func:`relsplit.tasks.setup.refined_curves.refined_summary`."""
 REMEDY = "delete it and start its run again, which goes on where it ended"
 EVALUATION = {
     "explainer": str,

@@ -8,7 +8,14 @@ from omegaconf import DictConfig
 
 from relsplit.errors import IncompleteRun
 from relsplit.runs.records import SCORES
-from relsplit.runs.summary import EVALUATION, further_metrics, read_summary, score_column
+from relsplit.runs.summary import (
+    ERROR_BOUND,
+    EVALUATED_POINTS,
+    EVALUATION,
+    further_metrics,
+    read_summary,
+    score_column,
+)
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.resumption import finished_folder
 from relsplit.tasks.setup.settings import check_groups, check_targets
@@ -28,6 +35,8 @@ def run(cfg: DictConfig) -> None:
     summary = read_summary(folder, EVALUATION)
     for protocol in summary["protocols"]:
         say(scores_line(summary, [score_column(name, protocol, summary["protocols"]) for name in SCORES], protocol))
+        if line := refinement_line(summary, protocol):
+            say(line)
     if further := further_metrics(summary):
         say(scores_line(summary, further, "further metrics"))
     if summary["flat_maps"]:
@@ -46,6 +55,15 @@ def scores_line(summary: dict[str, Any], columns: Sequence[str], name: str) -> s
     known = [column for column in columns if summary[column] is not None]
     values = [f"{column} {summary[column]:.3f} ± {summary[f'{column}_stderr'] or 0:.3f}" for column in known]
     return f"{name}: {', '.join(values)}"
+
+
+def refinement_line(summary: dict[str, Any], protocol: str) -> str | None:
+    """Return how much of a protocol's curves was evaluated, and the bound on its mean ID score; None where all was."""
+    points = summary.get(score_column(EVALUATED_POINTS, protocol, summary["protocols"]))
+    if points is None:
+        return None
+    bound = summary[score_column(f"id_score_{ERROR_BOUND}", protocol, summary["protocols"])]
+    return f"{protocol}: {points:.0%} of the points evaluated, mean id_score within {bound:.4f} of all points' (95 %)"
 
 
 def measure(cfg: DictConfig) -> Path:

@@ -1,6 +1,7 @@
 """Insertion and deletion curves of a batch of samples, under several protocols at once, in one stream of forwards."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.errors import InputError
+from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Substrate
-from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
+from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, Protocol, is_always_whole
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
 from relsplit.metrics.insertion_deletion.replacement import baseline_image
 from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
-from relsplit.options import Positive, checked_options
+from relsplit.options import Positive, Seed, checked_options
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,8 +30,8 @@ class Curve(NamedTuple):
 
     Attributes:
         fraction: (P,) float64, position on the x axis, in [0, 1].
-        insertion: (P,) float64, the class's probability, in [0, 1].
-        deletion: (P,) float64, the class's probability, in [0, 1].
+        insertion: (P,) float64, the class's probability, in [0, 1]; NaN where a refined curve was not evaluated.
+        deletion: (P,) float64, the class's probability, in [0, 1]; NaN where a refined curve was not evaluated.
     """
 
     fraction: npt.NDArray[np.float64]
@@ -41,14 +44,17 @@ class CurveScores:
     """One protocol's scores of N samples.
 
     Attributes:
-        insertion: (N,) float64 on the CPU, area under the insertion curve, in [0, 1].
-        deletion: (N,) float64 on the CPU, area under the deletion curve, in [0, 1].
+        insertion: (N,) float64 on the CPU, area under the insertion curve, in [0, 1]; of a refined curve an estimate.
+        deletion: (N,) float64 on the CPU, area under the deletion curve, in [0, 1]; of a refined curve an estimate.
         curves: N curves that the areas were taken from.
+        checks: N samples' checks, from which :func:`relsplit.metrics.insertion_deletion.refinement.error_bound` bounds
+            the error of the mean estimate; None where every point was evaluated.
     """
 
     insertion: Tensor
     deletion: Tensor
     curves: list[Curve]
+    checks: list[Checks] | None = None
 
     @property
     def id_score(self) -> Tensor:
@@ -67,6 +73,8 @@ def score_curves(
     batch_size: int | BatchSize = 32,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[Positive] = IMAGENET_STD,
+    tolerance: Tolerance | None = None,
+    seed: Seed = 42,
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 
@@ -84,6 +92,10 @@ def score_curves(
             call to call, that it was halved.
         mean: what the images were normalised with.
         std: what the images were normalised with.
+        tolerance: evaluate the curves where they change and estimate the rest, as
+            :class:`relsplit.metrics.insertion_deletion.refinement.RefinedCurve` says, unless the protocol is
+            ``always_whole``; None evaluates every point.
+        seed: of the points that ``tolerance`` lets be drawn at random; they follow from it and the image's content.
 
     Returns:
         The scores of each protocol.
@@ -113,16 +125,52 @@ def score_curves(
         for sample in range(len(images))
         for deletion in (0, 1)
     ]
-    requests = np.concatenate([_requests(*block) for block in blocks])
-    with evaluation_mode(model):
-        scores = _class_probabilities(model, MaskedImages(images, substrates, requests), requests[:, 1], targets, sizes)
-    _check_finite(scores, requests[:, 1])
-
-    curves = iter(np.split(scores, np.cumsum([len(lengths) for *_, lengths in blocks])[:-1]))
-    return {
-        name: _areas([Curve(point.fraction.numpy(), next(curves), next(curves)) for point in points[name]])
+    tolerances = {name: None if is_always_whole(protocol) else tolerance for name, protocol in protocols.items()}
+    curves = [
+        curve
         for name in protocols
-    }
+        for image, point in zip(images, points[name], strict=True)
+        for curve in _both_curves(image, point, tolerances[name], seed)
+    ]
+
+    def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        masked = MaskedImages(images, substrates, requests)
+        scores = _class_probabilities(model, masked, requests[:, 1], targets, sizes)
+        _check_finite(scores, requests[:, 1])
+        return scores
+
+    with evaluation_mode(model):
+        _evaluate(curves, blocks, probabilities)
+    done = iter(curves)
+    return {name: _scores([(next(done), next(done)) for _ in images], tolerances[name]) for name in protocols}
+
+
+def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
+    """The insertion and the deletion curve of one sample, not evaluated yet."""
+    fraction = points.fraction.numpy()
+    if tolerance is None:
+        return [RefinedCurve(fraction, fraction, None) for _ in range(2)]  # nothing is drawn
+    draws = torch.rand(2, len(fraction), dtype=torch.float64, generator=image_generator(image, seed))
+    return [RefinedCurve(fraction, row, tolerance) for row in draws.numpy()]
+
+
+def _evaluate(
+    curves: Sequence[RefinedCurve],
+    blocks: Sequence[tuple[int, int, int, Tensor]],
+    probabilities: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+) -> None:
+    """Evaluate all curves in rounds, whose requests share forward passes; no masked image passes the model twice."""
+    known: dict[tuple[int, ...], float] = {}
+    while waiting := [(curve, block) for curve, block in zip(curves, blocks, strict=True) if len(curve.wanted)]:
+        wanted = [_requests(*block[:3], block[3][torch.from_numpy(curve.wanted)]) for curve, block in waiting]
+        requests = np.concatenate(wanted)
+        keys = [tuple(row) for row in requests.tolist()]
+        new = np.array([key not in known for key in keys])
+        if new.any():
+            known.update(zip(itertools.compress(keys, new), probabilities(requests[new]).tolist(), strict=True))
+        found = iter(np.split([known[key] for key in keys], np.cumsum([len(rows) for rows in wanted])[:-1]))
+        for curve, _ in waiting:
+            curve.take(next(found))
 
 
 def _requests(substrate: int, sample: int, deletion: int, lengths: Tensor) -> npt.NDArray[np.int64]:
@@ -161,14 +209,12 @@ def _check_finite(scores: npt.NDArray[np.float64], sample: npt.NDArray[np.int64]
         )
 
 
-def _areas(curves: list[Curve]) -> CurveScores:
-    """Trapezoid areas over the x axis."""
-    insertion = [_trapezoid(curve.insertion, curve.fraction) for curve in curves]
-    deletion = [_trapezoid(curve.deletion, curve.fraction) for curve in curves]
+def _scores(curves: Sequence[tuple[RefinedCurve, RefinedCurve]], tolerance: float | None) -> CurveScores:
+    """Areas of the samples' insertion and deletion curves."""
+    insertion, deletion = ([pair[which].area() for pair in curves] for which in (0, 1))
     return CurveScores(
-        torch.tensor(insertion, dtype=torch.float64), torch.tensor(deletion, dtype=torch.float64), curves
+        torch.tensor(insertion, dtype=torch.float64),
+        torch.tensor(deletion, dtype=torch.float64),
+        [Curve(first.fraction, first.probability, second.probability) for first, second in curves],
+        None if tolerance is None else [Checks(first.checks(), second.checks()) for first, second in curves],
     )
-
-
-def _trapezoid(y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> float:
-    return float(torch.trapezoid(torch.from_numpy(y), torch.from_numpy(x)))

@@ -24,6 +24,7 @@ from relsplit.tasks.setup.evaluation_module import EvaluationModule
 from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, run_test
 from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.processes import first_process
+from relsplit.tasks.setup.refined_curves import refined_summary
 from relsplit.tasks.setup.resumption import begin, is_summarised, say_done
 from relsplit.tasks.setup.sample_maps import sample_maps
 
@@ -88,6 +89,7 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
         illustrate(store, prepared.on_device())
         cost = prepared.explainer.explainer.forward_equivalents
         summary = summarise(store.samples(), describe(config, cost, trainer, store))
+        summary |= refined_summary(store.curves(), summary["protocols"])
         write_summary(folder, summary)
         publish(dashboard, folder, summary)
 
@@ -139,6 +141,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
         "protocols": list(config["protocol"]),
         "seed": config["seed"],
         "precision": config["task"]["precision"],
+        "curve_tolerance": config["task"]["curve_tolerance"],
         "forward_equivalents": cost,
         "skipped": [asdict(sample) for sample in store.skipped()],
         "config_hash": config_hash(config),

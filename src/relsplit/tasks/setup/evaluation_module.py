@@ -1,5 +1,6 @@
 """The evaluation as a Lightning module, so that Lightning's strategies spread it over processes, GPUs and nodes."""
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from relsplit.metrics.insertion_deletion.curves import CurveScores, score_curves
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 from relsplit.runs.provenance import fingerprint, made_with
-from relsplit.runs.records import SCORES, SampleCurves, SampleRecord, SkippedSample
+from relsplit.runs.records import SCORES, CurveName, SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import score_column
 from relsplit.tasks.setup.build import build
@@ -103,6 +104,8 @@ class EvaluationModule(pl.LightningModule):
                 batch_size=self.batch_size,
                 mean=self.config["dataset"]["mean"],
                 std=self.config["dataset"]["std"],
+                tolerance=self.config["task"]["curve_tolerance"],
+                seed=self.config["seed"],
             )
             seconds = (time.perf_counter() - start) / len(batch.indices)
             records = self._records(batch, explanation, scores, self._further(batch, explanation), seconds)
@@ -184,9 +187,7 @@ class EvaluationModule(pl.LightningModule):
 
     def _curves(self, batch: EvaluationBatch, scores: dict[str, CurveScores]) -> list[SampleCurves]:
         return [
-            SampleCurves(
-                self.dataset.samples[index].sample_id, protocol, *(values.tolist() for values in curve.curves[row])
-            )
+            sample_curves(self.dataset.samples[index].sample_id, protocol, curve, row)
             for row, index in enumerate(batch.indices)
             for protocol, curve in scores.items()
         ]
@@ -194,3 +195,25 @@ class EvaluationModule(pl.LightningModule):
     def _skipped(self, index: int, reason: str) -> SkippedSample:
         sample = self.dataset.samples[index]
         return SkippedSample(sample.sample_id, str(sample.path), reason)
+
+
+def sample_curves(sample_id: str, protocol: str, scores: CurveScores, row: int) -> SampleCurves:
+    """Return what is recorded of a sample's curves.
+
+    Args:
+        sample_id: of the sample.
+        protocol: name of the protocol.
+        scores: of a batch under that protocol.
+        row: of the sample in the batch.
+    """
+    fraction, insertion, deletion = (values.tolist() for values in scores.curves[row])
+    if scores.checks is None:
+        return SampleCurves(sample_id, protocol, fraction, insertion, deletion)
+    insertion, deletion = (
+        [None if math.isnan(probability) else probability for probability in curve] for curve in (insertion, deletion)
+    )
+    checks: dict[CurveName, Any] = {
+        "insertion": scores.checks[row].insertion.tolist(),
+        "deletion": scores.checks[row].deletion.tolist(),
+    }
+    return SampleCurves(sample_id, protocol, fraction, insertion, deletion, checks)

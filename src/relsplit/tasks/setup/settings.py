@@ -53,6 +53,7 @@ class Evaluate(Group):
     batch_size: BatchSize
     forward_batch_size: BatchSize | None
     precision: Literal["fp32", "bf16", "fp16"]
+    curve_tolerance: Annotated[float, Limits(above=0, below=1)] | None
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     on_change: Literal["refuse", "anew", "accept"]
 

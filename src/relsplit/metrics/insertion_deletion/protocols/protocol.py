@@ -24,7 +24,11 @@ class CurvePoints(NamedTuple):
 
 
 class Protocol(typing.Protocol):
-    """Turns a ranking of pixels into curve points; the score is the trapezoid area over ``fraction``."""
+    """Turns a ranking of pixels into curve points; the score is the trapezoid area over ``fraction``.
+
+    A protocol whose numbers stand beside published ones says ``always_whole = True``: all of its points are evaluated,
+    whatever tolerance the curves have otherwise.
+    """
 
     @property
     def baseline(self) -> Baseline:
@@ -36,3 +40,8 @@ class Protocol(typing.Protocol):
 
     def points(self, values: Tensor) -> CurvePoints:
         """Return the curve points of one sample from its attribution values (U,), sorted descending, on the CPU."""
+
+
+def is_always_whole(protocol: Protocol) -> bool:
+    """Say whether every point of the protocol's curves is to be evaluated, whatever their tolerance."""
+    return bool(getattr(protocol, "always_whole", False))

@@ -1,6 +1,7 @@
 """The released code's protocol, for comparison with the paper."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,6 +30,8 @@ class Published:
     Raises:
         InputError: an option that cannot be used.
     """
+
+    always_whole: ClassVar[bool] = True
 
     step: Count | None = None
     ties: Ties = "together"
