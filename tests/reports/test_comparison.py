@@ -14,6 +14,7 @@ from relsplit.reports.comparison import compare, comparison, lay_out
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Product, write_product
 from relsplit.reports.text_table import Cell, TextTable, number, to_latex, to_markdown, to_rich
+from relsplit.runs.summary import read_summary, write_summary
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Measured]:
         row("Ours", "6", insertion=0.6, deletion=0.02, strict=(0.4, 0.2), noise=0.02, seed=1),
         row("one pixel", None, True, insertion=0.8, deletion=0.02, strict=(0.25, 0.24)),
     ]
+
+
+def test_refined_curves_have_their_bound_below_the_table(tmp_path: Path) -> None:
+    scores = {"insertion": 0.5, "deletion": 0.1, "strict": (0.5, 0.1), "noise": 0.02}
+    folders = [write_run(tmp_path / name, name, **scores) for name in ("whole", "refined")]  # type: ignore[arg-type]
+    write_summary(folders[1], {**read_summary(folders[1], {}), "id_score_error_bound_strict": 0.00123})
+    whole, refined = (Measured(folder.name, (folder,)) for folder in folders)
+    published, strict = (table.notes for table in lay_out(compare([whole, refined], "demo"), "Two", "demo"))
+    assert not any("Refined" in note for note in published)
+    assert strict[-1] == "Refined curves; with 95% confidence the ID score of all points is within: refined 0.0012."
 
 
 def test_numbers_differences_and_best(rows: list[Measured]) -> None:

@@ -49,6 +49,14 @@ def test_weights_of_an_explainer_count_by_what_they_hold(photographs: Path) -> N
     assert names[2] == names[3]
 
 
+def test_a_setting_that_is_off_leaves_a_run_its_name(photographs: Path) -> None:
+    off = identified(resolved(configured(photographs)))
+    before = {**off, "task": {key: value for key, value in off["task"].items() if key != "curve_tolerance"}}
+    on = identified(resolved(configured(photographs, "task.curve_tolerance=0.02")))
+    assert before["task"] != off["task"]
+    assert config_hash(before) == config_hash(off) != config_hash(on)
+
+
 def test_numbers_belong_to_a_version(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = resolved(configured(photographs))
     before = config_hash(identified(config))

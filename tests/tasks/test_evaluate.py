@@ -15,6 +15,7 @@ from PIL import Image
 
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.runs.maps import read_maps
+from relsplit.runs.sampled_curves import sampled_curves
 from relsplit.runs.store import SampleStore, read_curves, read_samples
 from relsplit.runs.summary import read_summary
 from relsplit.tasks.evaluate import measure as evaluate
@@ -100,6 +101,43 @@ def test_masked_images_are_read_in_half_precision_and_the_run_says_so(photograph
         evaluate(configured(photographs, f"output_dir={photographs / 'bf16'}"))
     with pytest.raises(InputError, match=r"task\.precision=fp16 is for GPUs"):
         evaluate(configured(photographs, f"output_dir={photographs / 'fp16'}", "task.precision=fp16", "device=cpu"))
+
+
+def test_refined_curves_say_how_far_they_may_be_off(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    protocols = "protocol=[strict,published]"
+    whole = evaluate(configured(photographs, f"output_dir={photographs / 'whole'}", protocols))
+    refining = (protocols, "task.curve_tolerance=0.02")
+    folder = evaluate(configured(photographs, *refining))
+    summary, expected = read_summary(folder, {}), read_summary(whole, {})
+    assert (summary["curve_tolerance"], expected["curve_tolerance"]) == (0.02, None)
+    for score in ("insertion", "deletion", "id_score"):
+        assert 0 < abs(summary[score] - expected[score]) <= summary[f"{score}_error_bound"]
+        assert summary[f"{score}_published"] == expected[f"{score}_published"]
+        assert f"{score}_error_bound_published" not in summary
+        assert f"{score}_error_bound" not in expected
+    assert 0.1 < summary["evaluated_points"] < 0.7
+    # What was evaluated is what whole curves are at these points, and pictures and reports draw a line through it.
+    found, everything = ([curve for curve in read_curves(run) if curve.protocol == "strict"] for run in (folder, whole))
+    for refined, curve in zip(found, everything, strict=True):
+        for name in ("insertion", "deletion"):
+            positions, probabilities = refined.evaluated(name)
+            assert probabilities == pytest.approx(np.interp(positions, *curve.evaluated(name)), abs=1e-6)
+            assert len(positions) < len(curve.fraction) == len(curve.evaluated(name)[0])
+    drawn, true = (sampled_curves(run, "strict") for run in (folder, whole))
+    assert np.abs(np.array(drawn) - np.array(true)).mean() < 0.05
+    # An interrupted run goes on with the same points.
+    lines = (folder / "curves.jsonl").read_text().splitlines(keepends=True)
+    rows = read_samples(folder)
+    (folder / "curves.jsonl").write_text("".join(lines[:3]))
+    (folder / "summary.json").unlink()
+    evaluate(configured(photographs, *refining))
+    again = read_samples(folder)
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), rows.drop(columns="seconds"), check_exact=True)
+    assert [curve for curve in read_curves(folder) if curve.protocol == "strict"] == found
+    with pytest.raises(InputError, match=r"task\.curve_tolerance was 0\.02, now None"):
+        evaluate(configured(photographs, protocols))
+    run(configured(photographs, *refining))
+    assert f"mean id_score within {summary['id_score_error_bound']:.4f}" in capsys.readouterr().out
 
 
 def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -> None:

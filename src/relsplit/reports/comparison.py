@@ -38,11 +38,12 @@ def compare(
 
     Returns:
         One line per protocol and row: ``protocol, method, control, num_samples, num_checkpoints, flat_maps`` (how many
-        maps are constant, over all checkpoints); for each score its mean, ``_error`` (standard error over samples, or
-        standard deviation over checkpoints), ``_best``, ``_paper``, ``_paper_std``, ``_paper_best`` and ``_difference``
-        (measured - paper; empty when the paper measured another data set); ``versus_reference`` with ``_low`` and
-        ``_high`` (95% paired bootstrap of the ID score); ``beaten_by`` and ``clearly_beaten_by``: controls with a
-        higher mean ID score, and those whose 95% interval lies above zero.
+        maps are constant, over all checkpoints), ``id_score_error_bound`` (of refined curves, see
+        :meth:`relsplit.reports.measured.Measured.error_bound`); for each score its mean, ``_error`` (standard error
+        over samples, or standard deviation over checkpoints), ``_best``, ``_paper``, ``_paper_std``, ``_paper_best``
+        and ``_difference`` (measured - paper; empty when the paper measured another data set); ``versus_reference``
+        with ``_low`` and ``_high`` (95% paired bootstrap of the ID score); ``beaten_by`` and ``clearly_beaten_by``:
+        controls with a higher mean ID score, and those whose 95% interval lies above zero.
 
     Raises:
         InputError: rows on different samples, no common protocol, or an unknown reference.
@@ -120,6 +121,7 @@ def _line(row: Measured, protocol: str, rows: Sequence[Measured], reference: Mea
         "num_samples": len(row.samples[0]),
         "num_checkpoints": len(row.folders),
         "flat_maps": row.flat_maps,
+        "id_score_error_bound": row.error_bound("id_score", protocol),
     }
     for score in SCORES:
         line[score] = row.mean(score, protocol)
@@ -209,6 +211,11 @@ def _notes(block: pd.DataFrame, dataset: str, published: PublishedTable | None) 
     if len(flat := block[block["flat_maps"] > 0]):
         counts = ", ".join(f"{line['method']} {line['flat_maps']}" for line in flat.to_dict("records"))
         notes.append(f"§ some maps are constant, so that their scores mean nothing: {counts}.")
+    if len(refined := block[block["id_score_error_bound"].notna()]):
+        bounds = ", ".join(
+            f"{line['method']} {line['id_score_error_bound']:.4f}" for line in refined.to_dict("records")
+        )
+        notes.append(f"Refined curves; with 95% confidence the ID score of all points is within: {bounds}.")
     return notes
 
 

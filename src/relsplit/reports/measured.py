@@ -12,7 +12,7 @@ import pandas as pd
 from relsplit.errors import InputError
 from relsplit.runs.statistics import Values, standard_deviation, standard_error
 from relsplit.runs.store import read_samples
-from relsplit.runs.summary import EVALUATION, FLAT, read_summary, score_column
+from relsplit.runs.summary import ERROR_BOUND, EVALUATION, FLAT, read_summary, score_column
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,14 @@ class Measured:
         if len(self.samples) > 1:
             return standard_deviation(np.array([frame[column].mean() for frame in self.samples]))
         return standard_error(self.samples[0][column].to_numpy(dtype=float))
+
+    def error_bound(self, score: str, protocol: str) -> float | None:
+        """Return by what the mean may differ from that over whole curves, the largest of the checkpoints'.
+
+        None where all curves are whole; see :func:`relsplit.tasks.setup.refined_curves.refined_summary`.
+        """
+        column = self._column(f"{score}_{ERROR_BOUND}", protocol)
+        return max((summary[column] for summary in self.summaries if column in summary), default=None)
 
     def _column(self, score: str, protocol: str) -> str:
         if protocol not in self.protocols:
