@@ -1,6 +1,7 @@
 """Grad-CAM, Score-CAM and RISE against pytorch-grad-cam by hand and against their definitions."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -169,6 +170,19 @@ def test_rise_masks_show_each_pixel_as_often_as_expected() -> None:
     assert masks.min() >= 0
     assert masks.max() <= 1 + 1e-12
     assert (masks.mean(dim=0) - 0.3).abs().max() < 0.06
+
+
+@pytest.mark.parametrize(
+    "make", [ScoreCAM, lambda net, **o: ScoreCAM(net, variant="channel_softmax", **o), partial(RISE, samples=200)]
+)
+def test_half_precision_gives_the_same_picture(make: Any) -> None:
+    network, images = small_resnet(), seeded_images()
+    whole, half = (make(network, precision=name).attribute(images, TARGET) for name in ("fp32", "bf16"))
+    assert half.dtype == torch.float32
+    for a, b in zip(whole, half, strict=True):
+        assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.999
+    with pytest.raises(InputError, match="fp16 is for GPUs"):
+        make(network, precision="fp16").attribute(images, TARGET)
 
 
 @pytest.mark.parametrize(

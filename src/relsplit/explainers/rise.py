@@ -1,6 +1,7 @@
 """RISE (Petsiuk et al., BMVC 2018)."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
 from relsplit.networks.batches import images_per_pass
-from relsplit.networks.inference_copy import inference_copy
+from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, Limits, Seed, checked_options
 
@@ -28,7 +29,7 @@ class RISE:
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
         seed: another seed draws other masks; every image has its own.
-        mixed_precision: half precision for the masked images on a GPU; without effect on a CPU.
+        precision: of the network that reads the masked images; fp16 is for GPUs.
 
     Raises:
         InputError: fewer than one sample, cell or image per pass, or ``keep`` not between 0 and 1.
@@ -42,16 +43,16 @@ class RISE:
         keep: Annotated[float, Limits(above=0, below=1)] = 0.5,
         batch_size: Count | None = None,
         seed: Seed = 42,
-        mixed_precision: bool = True,
+        precision: Precision = "fp32",
     ) -> None:
         self._shared = SharedNetwork(model)
-        self._inference = SharedNetwork(model, inference_copy)
+        self._inference = SharedNetwork(model, partial(inference_copy, precision=precision))
         self._samples = samples
         self._cells = cells
         self._keep = keep
         self._batch_size = batch_size
         self._seed = seed
-        self._mixed_precision = mixed_precision
+        self._precision: Precision = precision
 
     @property
     def forward_equivalents(self) -> float:
@@ -62,17 +63,15 @@ class RISE:
         """Maps (N, H, W), in units of the probability: about the mean probability where the pixel is visible."""
         with torch.inference_mode(False), torch.no_grad():
             _, images, classes = self._shared.prepare(images, target)
+            check_precision(self._precision, images.device)
             return torch.stack([self._explain(image, int(c)) for image, c in zip(images, classes, strict=True)])
 
     def _explain(self, image: Tensor, target: int) -> Tensor:
         network = self._inference.network
-        half = self._mixed_precision and image.device.type == "cuda"
         total = torch.zeros_like(image[0])
         for masks in self._masks(image):
             masked = (image * masks[:, None]).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cuda", torch.float16, enabled=half):
-                logits = network(masked)
-            probabilities = logits.to(image.dtype).softmax(dim=1)[:, target]
+            probabilities = network(masked).softmax(dim=1)[:, target]
             total += (probabilities[:, None, None] * masks).sum(dim=0)
         return total / (self._samples * self._keep)
 
@@ -85,7 +84,7 @@ class RISE:
         # In float64, so that images in float32 and float64 get the same masks.
         visible = torch.rand(self._samples, self._cells, self._cells, generator=generator, dtype=torch.float64)
         grids = (visible < self._keep).to(image)
-        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel())
+        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel(), self._precision)
         offsets = torch.stack([torch.randint(side, (self._samples,), generator=generator) for side in cell], dim=1)
         for grid, offset in zip(grids.split(per_pass), offsets.split(per_pass), strict=True):
             masks = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

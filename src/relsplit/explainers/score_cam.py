@@ -1,6 +1,7 @@
 """Score-CAM (Wang et al., 2020): its own batched computation, in the released and in pytorch-grad-cam's variant."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relsplit.networks.batches import images_per_pass
-from relsplit.networks.inference_copy import inference_copy
+from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
 from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, checked_options
@@ -47,7 +48,7 @@ class ScoreCAM:
             softmax of the logits over the channels.
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
-        mixed_precision: half precision for the masked images on a GPU; without effect on a CPU.
+        precision: of the network that reads the masked images; fp16 is for GPUs.
 
     Raises:
         InputError: the network has no such layer, or an option has an unknown value.
@@ -59,14 +60,14 @@ class ScoreCAM:
         target_layer: str = "layer4[-1]",
         variant: Literal["probability", "channel_softmax"] = "probability",
         batch_size: Count | None = None,
-        mixed_precision: bool = True,
+        precision: Precision = "fp32",
     ) -> None:
         self._shared = SharedNetwork(model)
-        self._inference = SharedNetwork(model, inference_copy)
+        self._inference = SharedNetwork(model, partial(inference_copy, precision=precision))
         self._variant = variant
         self._target_layer = target_layer
         self._batch_size = batch_size
-        self._mixed_precision = mixed_precision
+        self._precision: Precision = precision
         last = list(model.modules())[-1]
         self._channels = channel_count(model, last if target_layer == "auto" else find_layer(model, target_layer))
 
@@ -79,6 +80,7 @@ class ScoreCAM:
         """Maps (N, H, W) in [0, 1], at image size."""
         with torch.inference_mode(False), torch.no_grad():
             network, images, classes = self._shared.prepare(images, target)
+            check_precision(self._precision, images.device)
             auto = self._target_layer == "auto"
             layer = last_spatial_layer(network, images[:1]) if auto else find_layer(network, self._target_layer)
             activation = layer_output(network, layer, images)
@@ -91,9 +93,8 @@ class ScoreCAM:
     def _masked_scores(self, images: Tensor, masks: Masks, classes: Tensor) -> Tensor:
         """Of every masked image the score of its class: the probability, or the logit."""
         network = self._inference.network
-        half = self._mixed_precision and images.device.type == "cuda"
         aligned = self._variant == "channel_softmax"
-        size = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
+        size = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel(), self._precision)
         # One tensor for all: thousands of small ones between the large ones of the network would fragment the heap.
         scores = images.new_empty(len(masks.patterns))
         for start in range(0, len(scores), size):
@@ -102,8 +103,7 @@ class ScoreCAM:
             low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
             mask = (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)
             masked = (images[image] * mask).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cuda", torch.float16, enabled=half):
-                logits = network(masked).to(images.dtype)
+            logits = network(masked)
             if not aligned:
                 logits = logits.softmax(dim=1)
             scores[start : start + size] = logits.gather(1, classes[image][:, None])[:, 0]

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.networks.inference_copy import Precision
 from relsplit.options import Count, checked_options
 
 
-def images_per_pass(batch_size: int | None, device: torch.device, pixels: int) -> int:
+def images_per_pass(batch_size: int | None, device: torch.device, pixels: int, precision: Precision = "fp32") -> int:
     """Return ``batch_size``; for None, what suits the device: 64 on a GPU, on a CPU 4 images of 224x224 ``pixels``.
 
-    On a CPU the pixels are kept constant: allocations of more than 32 MiB are slow.
+    On a CPU the memory is kept constant, allocations of more than 32 MiB are slow: in half precision twice the images.
     """
     if batch_size is not None:
         return batch_size
-    return 64 if device.type == "cuda" else max(1, 4 * 224**2 // pixels)
+    return 64 if device.type == "cuda" else max(1, (4 if precision == "fp32" else 8) * 224**2 // pixels)
 
 
 @checked_options

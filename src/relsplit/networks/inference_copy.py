@@ -1,18 +1,16 @@
 """A copy of a network for many forward passes without gradients."""
 
-import operator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
+from relsplit.errors import InputError
+from relsplit.networks.fused_convolutions import ADDITIONS, can_be_fused, fuse_convolutions
 from relsplit.networks.views import shared_copy
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
-ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
-"""Ways to write an addition of two tensors in a traced network."""
-
 Precision = Literal["fp32", "bf16", "fp16"]
 """What a network computes in: fp32 leaves it in the precision that it has."""
 
@@ -25,18 +23,42 @@ def inference_copy(network: nn.Module, precision: Precision = "fp32") -> nn.Modu
     Args:
         network: in eval mode; it is not changed. What ``torch.fx`` cannot trace stays as it is, but for the memory
             format. The convolutions' weights are copied, scaled.
-        precision: bf16 or fp16 round weights and activations to 8 and 11 significant bits. The copy still takes images
-            in the network's precision, and returns its output in it.
+        precision: bf16 or fp16 round weights and activations to 8 and 11 significant bits. The copy takes images in
+            the network's precision or in its own, and returns its output in theirs.
+
+    Returns:
+        The copy. On a CPU it can be neither moved to another device nor converted.
     """
     folded: nn.Module
     try:
         folded = fuse(network)
     except Exception:  # fx runs the network's own code: anything can come out of it
         folded = shared_copy(network)
-    if isinstance(folded, fx.GraphModule):
-        _activate_in_place(folded)
     folded = folded.to(memory_format=torch.channels_last)
+    if precision != "fp32":
+        folded = folded.to(_HALF[precision])
+    if isinstance(folded, fx.GraphModule):
+        if can_be_fused(folded):
+            fuse_convolutions(folded)
+        _activate_in_place(folded)
     return folded if precision == "fp32" else _InHalf(folded, _HALF[precision])
+
+
+def check_precision(precision: Precision, device: torch.device, where: str = "") -> None:
+    """Check that half precision is worth it on a device; ``where`` is the group of the setting, such as ``task.``.
+
+    Raises:
+        InputError: fp16 on a CPU.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError(
+            f"{where}precision=fp16 is for GPUs, a CPU is slower with it than with fp32: choose bf16 or fp32"
+        )
+
+
+def half_precision(network: nn.Module) -> torch.dtype | None:
+    """Return the half precision in which an inference copy computes, None for other networks."""
+    return network.dtype if isinstance(network, _InHalf) else None
 
 
 class _InHalf(nn.Module):
@@ -44,11 +66,11 @@ class _InHalf(nn.Module):
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self._network = network.to(dtype)
-        self._dtype = dtype
+        self._network = network
+        self.dtype = dtype
 
     def forward(self, images: Tensor) -> Tensor:
-        output: Tensor = self._network(images.to(self._dtype, memory_format=torch.channels_last))
+        output: Tensor = self._network(images.to(self.dtype, memory_format=torch.channels_last))
         return output.to(images.dtype)
 
 

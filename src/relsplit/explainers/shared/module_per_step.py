@@ -14,7 +14,7 @@ from captum.attr._utils.custom_modules import Addition_Module
 from torch import fx, nn
 
 from relsplit.errors import InputError
-from relsplit.networks.inference_copy import ADDITIONS
+from relsplit.networks.fused_convolutions import ADDITIONS
 from relsplit.networks.views import shared_copy
 
 RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")

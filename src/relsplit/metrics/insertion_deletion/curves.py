@@ -19,6 +19,7 @@ from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
 from relsplit.metrics.insertion_deletion.replacement import baseline_image
 from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.networks.inference_copy import half_precision
 from relsplit.options import Positive, Seed, checked_options
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -133,8 +134,10 @@ def score_curves(
         for curve in _both_curves(image, point, tolerances[name], seed)
     ]
 
+    half = half_precision(model)
+
     def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        masked = MaskedImages(images, substrates, requests)
+        masked = MaskedImages(images, substrates, requests, half)
         scores = _class_probabilities(model, masked, requests[:, 1], targets, sizes)
         _check_finite(scores, requests[:, 1])
         return scores

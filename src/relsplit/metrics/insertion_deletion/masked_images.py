@@ -34,9 +34,18 @@ class MaskedImages:
         images: (N, C, H, W).
         substrates: of the kinds of masks.
         requests: (R, 4) rows (substrate, sample, deletion, k).
+        half: None builds in the images' precision; torch.bfloat16 or torch.float16 builds what rounding that would
+            give, channels last in memory: a pixel is the image's or the baseline's, so both are rounded once. Which
+            of the two it is stays exact.
     """
 
-    def __init__(self, images: Tensor, substrates: list[Substrate], requests: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        substrates: list[Substrate],
+        requests: npt.NDArray[np.int64],
+        half: torch.dtype | None = None,
+    ) -> None:
         substrate, _, deletion, k = requests.T
         units = np.array([s.units for s in substrates])[substrate]
         one_colour = np.array([s.baseline.shape[-1] == 1 for s in substrates])[substrate]
@@ -54,9 +63,18 @@ class MaskedImages:
         ranks = torch.stack([s.rank for s in substrates])
         baselines = torch.stack(torch.broadcast_tensors(*[s.baseline for s in substrates]))
         per_substrate = baselines.shape[1]  # 1, or one for each sample
-        self._images = images
-        self._ranks = ranks.flatten(0, 1)
-        self._baselines = baselines.flatten(0, 1)
+        self._shape = images.shape[1:]
+        self._half = half
+        if half is None:
+            self._images = images
+            self._ranks = ranks.flatten(0, 1)
+            self._baselines = baselines.flatten(0, 1)
+        else:
+            hidden = _bits(baselines.expand(-1, -1, *self._shape), half)
+            repeated = ranks.unsqueeze(-1).expand(*ranks.shape, images.shape[1])
+            self._ranks = repeated.flatten(2).flatten(0, 1)
+            self._changes = (_bits(images, half) ^ hidden).flatten(0, 1)
+            self._baselines = hidden.flatten(0, 1)
         self._sample = sample.to(images.device)
         self._rank = (substrate * len(images) + sample).to(images.device)
         self._baseline = (substrate * per_substrate + sample % per_substrate).to(images.device)
@@ -69,7 +87,23 @@ class MaskedImages:
     def build(self, start: int, stop: int) -> Tensor:
         """Return items ``start`` to ``stop`` as images (stop - start, C, H, W)."""
         here = slice(start, stop)
+        if self._half is not None:
+            return self._build_half(here, self._half)
         images = self._images.index_select(0, self._sample[here])
         kept = (self._ranks.index_select(0, self._rank[here]) < self._k[here]) != self._deletion[here]
         # lerp is exact at weights 0 and 1 and, on the CPU, several times as fast as torch.where
         return torch.lerp(self._baselines[self._baseline[here]], images, kept.unsqueeze(1).to(images.dtype))
+
+    def _build_half(self, here: slice, half: torch.dtype) -> Tensor:
+        """As bits, on one contiguous axis: on the CPU several times as fast as arithmetic in half precision."""
+        deletion, k = self._deletion[here].flatten(1), self._k[here].flatten(1)
+        kept = (self._ranks.index_select(0, self._rank[here]) < k) != deletion
+        bits = self._changes.index_select(0, self._rank[here]).mul_(kept.view(torch.uint8))
+        baselines = self._baselines if len(self._baselines) == 1 else self._baselines[self._baseline[here]]
+        channels, height, width = self._shape
+        return bits.bitwise_xor_(baselines).view(half).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _bits(images: Tensor, half: torch.dtype) -> Tensor:
+    """Images (..., C, H, W) in half precision as int16 (..., H W C)."""
+    return images.to(half).movedim(-3, -1).contiguous().view(torch.int16).flatten(-3)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from relsplit.data.manifest import write_manifest
 from relsplit.errors import InputError
+from relsplit.networks.inference_copy import check_precision
 from relsplit.runs.dashboard import opened
 from relsplit.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.runs.folder import check_folder, holding
@@ -71,8 +72,9 @@ def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> 
     say_done(config, folder, len(done), len(samples))
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
     left = [batch for batch in batches if any(order[index] not in done for index in batch)]
-    if left and config["task"]["precision"] == "fp16" and trainer.strategy.root_device.type == "cpu":
-        raise InputError("task.precision=fp16 is for GPUs, a CPU is slower with it than with fp32: choose bf16 or fp32")
+    if left:
+        for group in ("task", "explainer"):
+            check_precision(config[group].get("precision", "fp32"), trainer.strategy.root_device, f"{group}.")
     module = EvaluationModule(prepared.network, config, prepared.dataset, left, store)
     if not first_process():
         if left:

@@ -78,9 +78,12 @@ class EvaluationModule(pl.LightningModule):
             build(options, f"metric.{name}") for name, options in self.config["metric"].items()
         ]
         # Most of the forward passes are the curves'.
-        self.scored_network = inference_copy(self.network, self.config["task"]["precision"])
+        precision = self.config["task"]["precision"]
+        self.scored_network = inference_copy(self.network, precision)
         pixels = self.config["dataset"]["image_size"] ** 2
-        self.batch_size = BatchSize(images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels))
+        self.batch_size = BatchSize(
+            images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels, precision)
+        )
         self.done = set(self.store.entries())
         self.made_with = made_with(targets(self.config))
 
