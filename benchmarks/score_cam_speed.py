@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytorch_grad_cam
 import torch
@@ -42,13 +43,13 @@ def main() -> None:
         targets = model(images).argmax(dim=1)
 
     ours = ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax")
-    exact = ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax", mixed_precision=False)
+    halves = {name: ScoreCAM(model, f"{LAYER}[-1]", "channel_softmax", precision=name) for name in args.precisions}
     runs: dict[str, Callable[[], Tensor]] = {
         LIBRARY: lambda: library(model, images, targets),
         "relsplit": lambda: ours.attribute(images, targets),
     }
-    if device.type == "cuda":
-        runs["relsplit, float32"] = lambda: exact.attribute(images, targets)
+    for name, half in halves.items():
+        runs[f"relsplit, {name}"] = partial(half.attribute, images, targets)
     seconds, cpu_seconds, maps, memory = measure(runs, args.repeats, device)
 
     print(
@@ -76,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--precisions", nargs="*", choices=("bf16", "fp16"), default=["bf16"], help="beside fp32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="resnet18 at 112x112")
     args = parser.parse_args()

@@ -78,12 +78,12 @@ def compared(
     precision: Any,
 ) -> str:
     """Return a row of the table for batches of images, maps and labels."""
-    copies = {"fp32": inference_copy(network), precision: inference_copy(network, precision)}
+    copies: dict[Any, nn.Module] = {name: inference_copy(network, name) for name in ("fp32", precision)}
     scores: dict[str, list[Tensor]] = {name: [] for name in copies}
     rates: dict[str, list[float]] = {name: [] for name in copies}
     for images, maps, labels in batches:
-        size = images_per_pass(None, images.device, images.shape[-2:].numel())
         for name, copy in copies.items():
+            size = images_per_pass(None, images.device, images.shape[-2:].numel(), name)
             for _ in range(2 if not rates[name] else 1):  # the first time warms up
                 begin = time.perf_counter()
                 curves = score_curves(copy, images, maps, labels, {"": Strict()}, batch_size=size, mean=mean, std=std)[
