@@ -1,6 +1,7 @@
 """Convolutions that add and rectify while their output is still in the processor's registers (oneDNN, on CPUs)."""
 
 import operator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def can_be_fused(network: nn.Module) -> bool:
     known = {("cpu", torch.float32)}, {("cpu", torch.bfloat16)}
     if kinds not in known or (kinds == known[1] and not torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False
-    return all(bool(p.isfinite().all()) for p in network.parameters())
+    return all(bool(tensor.isfinite().all()) for tensor in chain(network.parameters(), network.buffers()))
 
 
 def fuse_convolutions(network: fx.GraphModule) -> None:
@@ -48,7 +49,7 @@ def fuse_convolutions(network: fx.GraphModule) -> None:
             continue
         last, inputs = node, [node.args[0]]
         # In bfloat16 oneDNN adds nothing to the output of a grouped convolution.
-        summand = _summand(node) if convolution.groups == 1 else None
+        summand = _summand(network, node) if convolution.groups == 1 else None
         if summand is not None:
             last, inputs = next(iter(last.users)), [node.args[0], summand]
         rectifier = None
@@ -57,7 +58,7 @@ def fuse_convolutions(network: fx.GraphModule) -> None:
             rectifier = _RECTIFIERS.get(type(_module(network, reader)) if reader.op == "call_module" else reader.target)
             last = last if rectifier is None else reader
         name = f"fused_{node.name}"
-        network.add_module(name, _FusedConvolution(convolution, rectifier))
+        network.add_module(name, FusedConvolution(convolution, rectifier))
         with network.graph.inserting_after(last):
             last.replace_all_uses_with(fused := network.graph.call_module(name))
         fused.args = tuple(inputs)
@@ -74,20 +75,28 @@ def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _summand(node: fx.Node) -> fx.Node | None:
-    """What is added to the node's output, where nothing else reads that output and the other stays as it is."""
+def _summand(network: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """What is added to the node's output, where nothing else reads that output and the other stays as it is.
+
+    The convolution then runs where the addition did: what lies between must not write over what it reads.
+    """
     if len(node.users) != 1:
         return None
     reader = next(iter(node.users))
     if reader.op == "call_module" or reader.target not in ADDITIONS or len(reader.args) != 2 or reader.kwargs:
         return None
+    between = node.next
+    while between is not reader:
+        if not isinstance(_module(network, between), (nn.Conv2d, nn.AvgPool2d, FusedConvolution)):
+            return None
+        between = between.next
     first, second = reader.args
     if first is node and second is not node and isinstance(second, fx.Node):
         return second
     return first if second is node and isinstance(first, fx.Node) and reader.target not in _IN_PLACE else None
 
 
-class _FusedConvolution(nn.Module):
+class FusedConvolution(nn.Module):
     """A convolution, then perhaps the addition of another tensor, then perhaps a ReLU."""
 
     def __init__(self, convolution: nn.Conv2d, rectifier: tuple[str, list[float]] | None) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from relsplit.errors import InputError
-from relsplit.networks.fused_convolutions import ADDITIONS, can_be_fused, fuse_convolutions
+from relsplit.networks.fused_convolutions import ADDITIONS, FusedConvolution, can_be_fused, fuse_convolutions
 from relsplit.networks.views import shared_copy
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
@@ -89,6 +89,6 @@ def _is_read_once(network: fx.GraphModule, source: fx.Node) -> bool:
     if len(source.users) != 1:
         return False
     if source.op == "call_module":
-        return isinstance(network.get_submodule(str(source.target)), nn.Conv2d)
+        return isinstance(network.get_submodule(str(source.target)), (nn.Conv2d, FusedConvolution))
     # An addition in place is another name of its first summand.
     return source.target in ADDITIONS and all(isinstance(a, fx.Node) and len(a.users) == 1 for a in source.args[:1])
