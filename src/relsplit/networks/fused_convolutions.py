@@ -108,6 +108,7 @@ class FusedConvolution(nn.Module):
         self._laid_out: tuple[torch.Size | None, Tensor] = (None, self.weight)
 
     def forward(self, images: Tensor, summand: Tensor | None = None) -> Tensor:
+        """Convolve images (N, C, H, W), add the summand, rectify."""
         images = images.contiguous(memory_format=torch.channels_last)
         convolution = torch.ops.mkldnn._convolution_pointwise
         tensors = (self._weight_for(images), self.bias, *self._geometry)
