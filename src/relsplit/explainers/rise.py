@@ -70,7 +70,9 @@ class RISE:
         network = self._inference.network
         total = torch.zeros_like(image[0])
         for masks in self._masks(image):
-            masked = (image * masks[:, None]).contiguous(memory_format=torch.channels_last)
+            masked = image * masks[:, None]
+            if self._precision == "fp32":  # otherwise the copy does it as it rounds
+                masked = masked.contiguous(memory_format=torch.channels_last)
             probabilities = network(masked).softmax(dim=1)[:, target]
             total += (probabilities[:, None, None] * masks).sum(dim=0)
         return total / (self._samples * self._keep)

@@ -102,7 +102,9 @@ class ScoreCAM:
             mask = F.interpolate(patterns[:, None], size=images.shape[-2:], mode="bilinear", align_corners=aligned)
             low, high = mask.amin(dim=(2, 3), keepdim=True), mask.amax(dim=(2, 3), keepdim=True)
             mask = (mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)
-            masked = (images[image] * mask).contiguous(memory_format=torch.channels_last)
+            masked = images[image] * mask
+            if self._precision == "fp32":  # otherwise the copy does it as it rounds
+                masked = masked.contiguous(memory_format=torch.channels_last)
             logits = network(masked)
             if not aligned:
                 logits = logits.softmax(dim=1)
