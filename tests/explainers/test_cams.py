@@ -176,7 +176,7 @@ def test_rise_masks_show_each_pixel_as_often_as_expected() -> None:
     "make", [ScoreCAM, lambda net, **o: ScoreCAM(net, variant="channel_softmax", **o), partial(RISE, samples=200)]
 )
 def test_half_precision_gives_the_same_picture(make: Any) -> None:
-    network, images = small_resnet(), seeded_images()
+    network, images = small_resnet().float(), seeded_images().float()
     whole, half = (make(network, precision=name).attribute(images, TARGET) for name in ("fp32", "bf16"))
     assert half.dtype == torch.float32
     for a, b in zip(whole, half, strict=True):
