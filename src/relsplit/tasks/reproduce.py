@@ -31,6 +31,7 @@ from relsplit.runs.maps import Maps
 from relsplit.runs.store import SAMPLES
 from relsplit.runs.summary import EVALUATION, read_summary
 from relsplit.tasks.setup.catalogue import datasets_kept
+from relsplit.tasks.setup.composition import files_read_once
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Composed, Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.processes import first_process
@@ -53,14 +54,16 @@ def run(cfg: DictConfig) -> None:
 def carry_out_all(cfg: DictConfig, name: str) -> None:
     """Carry out the experiment ``name``, or those that it names; see :func:`run`."""
     if not cfg.reproduce.experiments:
-        alone = plan(cfg, name, typed_overrides())
+        with files_read_once():
+            alone = plan(cfg, name, typed_overrides())
         with opened(dashboard_of(alone)) as dashboard:
             carry_out(alone, {}, dashboard)
         return
     home = name.rpartition("/")[0]
     paths = [f"{home}/{each}" if home else str(each) for each in cfg.reproduce.experiments]
     composed: Composed = {}
-    plans = [plan_experiment(path, cfg.output_dir, composed) for path in paths]
+    with files_read_once():
+        plans = [plan_experiment(path, cfg.output_dir, composed) for path in paths]
     incomplete = []
     measured: dict[str, Path] = {}
     with opened(dashboard_of(plans[0])) as dashboard:
