@@ -25,6 +25,7 @@ from torchvision.models.resnet import BasicBlock
 
 from relsplit.runs.identity import config_hash
 from relsplit.tasks.reproduce import plan
+from relsplit.tasks.setup.composition import files_read_once
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Row
 from small_runs import TINY_NETWORK
@@ -41,8 +42,8 @@ EXPERIMENTS = sorted(
 
 @pytest.fixture
 def hydra_job() -> Iterator[None]:
-    """What hydra.main sets up before a task runs."""
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+    """What hydra.main and the task set up before an experiment is planned."""
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"), files_read_once():
         HydraConfig.instance().set_config(compose("config", return_hydra_config=True))
         yield
 

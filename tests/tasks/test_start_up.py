@@ -16,6 +16,7 @@ from relsplit.data.catalogue import Catalogue
 from relsplit.runs.provenance import made_with
 from relsplit.tasks.evaluate import measure as evaluate
 from relsplit.tasks.setup.catalogue import datasets_kept, read_catalogue
+from relsplit.tasks.setup.composition import files_read_once
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Composed, plan
 from relsplit.tasks.setup.processes import first_process
@@ -80,7 +81,7 @@ def test_a_finished_evaluation_imports_nothing_that_computes(photographs: Path) 
 
 @pytest.fixture
 def hydra_job() -> Iterator[None]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"), files_read_once():
         HydraConfig.instance().set_config(compose("config", return_hydra_config=True))
         yield
 

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,16 +48,18 @@ def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figur
     margins = {"left": 0.15 / width, "right": 1 - 0.15 / width, "bottom": 0.4 / height, "top": 1 - 0.65 / height}
     grid = {"width_ratios": [1, 1, 1, 1.6][:columns], "wspace": 0.25, "hspace": 0.35, **margins}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
+    # At the height that matplotlib would choose, if it first measured ticks that are not drawn.
+    label: dict[str, Any] = {"fontsize": 7, "y": 1}
     figure.suptitle(title, fontsize=10, y=1 - 0.1 / height, va="top")
     for index, row in enumerate(axes):
         image, attribution = maps.image[index], maps.map[index]
         row[0].imshow(image, interpolation="nearest")
         name = textwrap.fill(str(maps.class_name[index]).replace("_", " "), 30)
-        row[0].set_title(f"{name}\nexplained with p = {maps.probability[index]:.3f}", fontsize=7)
+        row[0].set_title(f"{name}\nexplained with p = {maps.probability[index]:.3f}", **label)
         row[1].imshow(overlay(image, attribution), interpolation="nearest")
-        row[1].set_title("map over image", fontsize=7)
+        row[1].set_title("map over image", **label)
         row[2].imshow(attribution, cmap="viridis", interpolation="nearest")
-        row[2].set_title(f"map, {attribution.min():.2g} to {attribution.max():.2g}", fontsize=7)
+        row[2].set_title(f"map, {attribution.min():.2g} to {attribution.max():.2g}", **label)
         for axis in row[:3]:
             axis.set_axis_off()
         if curves:
