@@ -15,11 +15,13 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from relsplit.data.catalogue import Catalogue
 from relsplit.runs.provenance import made_with
 from relsplit.tasks.evaluate import measure as evaluate
+from relsplit.tasks.explain import measure as explain
 from relsplit.tasks.setup.catalogue import datasets_kept, read_catalogue
 from relsplit.tasks.setup.composition import files_read_once
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Composed, plan
 from relsplit.tasks.setup.processes import first_process
+from relsplit.tasks.setup.resumption import was_measured
 from relsplit.tasks.setup.settings import check_groups
 from small_runs import ROOT, configured, overrides
 
@@ -77,6 +79,27 @@ def test_a_finished_evaluation_imports_nothing_that_computes(photographs: Path) 
     assert ended == 0
     assert "pytorch_lightning" in imported  # what is not whole is looked at by all that could mend it
     assert (folder / "samples.csv").read_text().startswith("sample_id,")
+
+
+def test_maps_that_are_there_need_no_explainer(photographs: Path) -> None:
+    more = ("task=explain", "explainer=integrated_gradients", "explainer.steps=2", "task.pictures=1")
+    folder = explain(configured(photographs, *more))
+    before = (folder / "maps.npz").stat().st_mtime_ns
+    ended, imported = started(photographs, *overrides(photographs, *more))
+    assert ended == 0
+    assert not imported & {"captum", "pytorch_lightning"}
+    assert (folder / "maps.npz").stat().st_mtime_ns == before
+
+
+def test_only_what_was_carried_out_needs_no_further_check(photographs: Path) -> None:
+    more = ("explainer=edges", "num_samples=3", "task.pictures=1")
+    for task, measure in (("evaluate", evaluate), ("explain", explain)):
+        cfg = configured(photographs, f"task={task}", *more, f"output_dir={photographs / task}")
+        assert not was_measured(cfg)
+        measure(cfg)
+        assert was_measured(cfg)
+        other = configured(photographs, f"task={task}", *more, "map=magnitude", f"output_dir={photographs / task}")
+        assert not was_measured(other)
 
 
 @pytest.fixture

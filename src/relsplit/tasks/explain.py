@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from relsplit.data.catalogue import Sample
+from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.errors import InputError
 from relsplit.runs.folder import check_folder, claim_folder, holding
-from relsplit.runs.maps import Maps, read_maps, write_maps
+from relsplit.runs.identity import identified
+from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
 from relsplit.runs.pictures import write_pictures
 from relsplit.tasks.setup.catalogue import read_catalogue
-from relsplit.tasks.setup.configuration import run_folder
+from relsplit.tasks.setup.configuration import resolved, run_folder
 from relsplit.tasks.setup.explained_network import explained_network
 from relsplit.tasks.setup.photographs import without_dataset
 from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
-from relsplit.tasks.setup.samples import choose_samples
-from relsplit.tasks.setup.settings import check_settings
+from relsplit.tasks.setup.samples import choose_samples, chosen_samples
+from relsplit.tasks.setup.settings import check_groups, check_targets
 from relsplit.tasks.setup.terminal import say
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
@@ -38,34 +39,57 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
     """
-    check_settings(cfg)
+    check_groups(cfg)
     own = photographs(cfg.task.images)
+    if not own and (finished := explained_before(cfg)) is not None:
+        say(f"explained before: {finished}")
+        return finished
+    check_targets(cfg)
     if own:
         cfg = configured_for_photographs(cfg)
-    shown = cfg.task.pictures
-    prepared = prepare(cfg, lambda cfg, catalogue: own or choose_samples(cfg, catalogue)[:shown]).on_device()
+    prepared = prepare(cfg, (lambda cfg, catalogue: own) if own else shown_samples).on_device()
     folder = run_folder("explain", prepared.config)
     with holding(folder):
         explain(prepared, folder, bool(own))
     return folder
 
 
+def shown_samples(cfg: DictConfig, catalogue: Catalogue) -> Sequence[Sample]:
+    """Return the first samples that an evaluation would take, ``task.pictures`` of them."""
+    return choose_samples(cfg, catalogue)[: cfg.task.pictures]
+
+
+def explained_before(cfg: DictConfig) -> Path | None:
+    """Return the folder that holds the maps of just the samples that are asked for, whole; None where none does.
+
+    Nothing that the configuration names is imported for that, and no network is built.
+
+    Raises:
+        InputError: another process works in the folder, it belongs to another run, or the data cannot be used.
+    """
+    config = identified(resolved(cfg))
+    folder = run_folder("explain", config)
+    check_folder(folder, config)
+    if not (folder / MAPS).is_file():
+        return None
+    _, samples = chosen_samples(cfg, shown_samples)
+    with holding(folder):
+        return folder if shows(folder, [sample.sample_id for sample in samples]) else None
+
+
 def explain(prepared: Prepared, folder: Path, own: bool) -> None:
-    """Write the maps and pictures of the samples into a run folder, unless they are there already.
+    """Write the maps and pictures of the samples into a run folder.
 
     Args:
         prepared: the task's ingredients.
         folder: of the run.
-        own: the samples are photographs of the user's own, which may have been replaced, and whose class nobody said.
+        own: the samples are photographs of the user's own, whose class nobody said.
 
     Raises:
         InputError: the folder belongs to another run, or no image can be read.
     """
     check_folder(folder, prepared.config)
     samples, names = prepared.samples, prepared.catalogue.class_names
-    if not own and shows(folder, [sample.sample_id for sample in samples]):
-        say(f"explained before: {folder}")
-        return
     size = prepared.config["task"]["batch_size"]
     maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, size)
     if own:

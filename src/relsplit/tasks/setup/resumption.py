@@ -12,15 +12,22 @@ from relsplit.data.readable import check_readable
 from relsplit.errors import InputError
 from relsplit.runs.folder import CONFIG, check_folder, holding
 from relsplit.runs.identity import identified
+from relsplit.runs.maps import MAPS
 from relsplit.runs.provenance import is_changed, made_with
+from relsplit.runs.records import CONSERVATION
 from relsplit.runs.store import CURVES, Entry, SampleStore
-from relsplit.runs.summary import EVALUATION, read_summary
+from relsplit.runs.summary import EVALUATION, SUMMARY, read_summary
 from relsplit.tasks.setup.configuration import resolved, run_folder, run_title, targets
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.samples import chosen_samples
 from relsplit.tasks.setup.terminal import say
 
-EVALUATE = "relsplit.tasks.evaluate.run"
+LEFT = {
+    "relsplit.tasks.evaluate.run": ("evaluate", SUMMARY),
+    "relsplit.tasks.explain.run": ("explain", MAPS),
+    "relsplit.tasks.conservation.run": ("conservation", CONSERVATION),
+}
+"""The file that a task leaves in the end; it may be damaged since."""
 
 
 def finished_folder(cfg: DictConfig) -> Path | None:
@@ -48,10 +55,18 @@ def finished_folder(cfg: DictConfig) -> Path | None:
     return folder
 
 
-def is_evaluated(cfg: DictConfig) -> bool:
-    """Say whether an evaluation of this configuration came to its end once; what it left may be damaged since."""
+def was_measured(cfg: DictConfig) -> bool:
+    """Say whether this very configuration was carried out once, so that its options were checked; see :data:`LEFT`."""
+    if cfg.task["_target_"] not in LEFT:
+        return False
+    task, file = LEFT[cfg.task["_target_"]]
     config = identified(resolved(cfg))
-    return cfg.task["_target_"] == EVALUATE and was_carried_out(run_folder("evaluate", config), config)
+    folder = run_folder(task, config)
+    try:
+        check_folder(folder, config)
+    except (InputError, OSError):  # whoever goes on with the folder says what is wrong with it
+        return False
+    return (folder / file).is_file()
 
 
 def was_carried_out(folder: Path, config: Mapping[str, Any]) -> bool:
