@@ -178,6 +178,20 @@ EVALUATE: list[Row] = [
     ("task.pictures=-1", 2, "task.pictures must be a whole number of at least 0"),
     ("task.pictures=100000", 2, "at most 10,000"),
     ("task.scored_class=lable", 2, "task.scored_class must be one of label, predicted"),
+    ("task.explainers=[]", 2, "task.explainers names no explainer"),
+    ("task.explainers=7", 2, "task.explainers must be a list of values, each text"),
+    ("task.explainers=random", 2, "task.explainers must be a list of values, each text"),
+    ("task.explainers=[random,7]", 2, "task.explainers[1] must be text"),
+    ("task.explainers=[random,null]", 2, "task.explainers[1] must be text"),
+    ("'task.explainers=[random,\"center,edges\"]'", 2, "task.explainers[1] must be text that names a file"),
+    ("task.explainers=[center,random,center]", 2, "task.explainers names center twice"),
+    ("task.explainers=[random,unheard_of]", 2, "explainer=unheard_of of task.explainers"),
+    ("explainer=ours task.explainers=[random,center]", 2, "explainer=ours and task.explainers both choose explainers"),
+    ("task.explainers=[random,center] explainer.split=symmetric", 2, "explainer=random of task.explainers"),
+    ("task.explainers=[random,ours] explainer.target=both", 2, "explainer.target must be one of predicted, label"),
+    ("task.explainers=[center,grad_cam] model=custom model._target_=torch.nn.Flatten", 2, "network Flatten"),
+    ("task.explainers=[center,random] output_dir=$W/files/plain_file", 2, "cannot be written"),
+    ("task.explainers=[center,random] output_dir=$W/held", 2, "is in use by process"),
     ("task.on_change=ignore", 2, "task.on_change must be one of refuse, anew, accept"),
     ("dataset.mean=[0.1,0.2]", 2, "dataset.mean must be a list of 3 values, each a finite number, not [0.1, 0.2]"),
     ("dataset.on_bad_image=ignore", 2, "dataset.on_bad_image must be one of error, skip"),
@@ -362,7 +376,7 @@ EXPLAIN: list[Row] = [
     ("task.pictures=0", 2, "task.pictures must be"),
     ("task.batch_size=0", 2, "task.batch_size must be"),
     ("task.images=7", 2, "task.images must be"),
-    ("task.images=[7]", 2, "task.images"),
+    ("task.images=[7]", 2, "task.images[0] must be text, not 7"),
     ("task.images=[nowhere.png]", 2, "there is no file nowhere.png"),
     ("task.images=[$W/photographs]", 2, "there is no file"),
     ("task.images=[$W/files/no_image.png]", 2, "no_image.png"),
@@ -371,6 +385,7 @@ EXPLAIN: list[Row] = [
     ("task.images=[$W/files/bird.png] explainer.target=label", 2, "explainer.target=label"),
     ("task.images=[$W/files/bird.png] model.checkpoint=$W/nowhere.pt", 2, "no such file"),
     ("task.scored_class=label", 2, "scored_class"),
+    ("task.explainers=[ours,random]", 2, "explainers"),
     ("output_dir=$W/files/notes", 2, "holds other files"),
     ("output_dir=/proc/nowhere", 2, "/proc/nowhere cannot be written"),
 ]
@@ -445,6 +460,12 @@ TRAIN: list[Row] = [
 ]
 REPRODUCE: list[Row] = [
     ("task=reproduce", 2, "say experiment=NAME"),
+    ("experiment=otsuki2024/table1 task.explainers=[ours,random]", 2, "task.explainers is for task=evaluate"),
+    (
+        ONE_ROW + " \"reproduce.rows=[{label: A, overrides: ['task.explainers=[ours,random]']}]\"",
+        2,
+        "row 'A'",
+    ),
     ("experiment=table9", 2, "experiment/table9"),
     ("experiment=otsuki2024/table9", 2, "experiment/otsuki2024/table9"),
     ("experiment=otsuki2024/table1 reproduce.rows=null", 2, "has no rows"),
@@ -543,11 +564,12 @@ def name_of(value: object) -> str | None:
 def test_a_command_that_cannot_be_carried_out(
     line: str, code: int, words: str, world: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    held = FileLock(world / "held" / ".lock")
+    folder = world / "held" / ("random" if "task.explainers" in line else "")
+    held = FileLock(folder / ".lock")
     if "/held" in line:
-        (world / "held").mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, parents=True)
         held.acquire()
-        (world / "held" / ".lock").write_text('{"process": 1, "host": "elsewhere", "since": "now"}')
+        (folder / ".lock").write_text('{"process": 1, "host": "elsewhere", "since": "now"}')
     before = content(world)
     monkeypatch.chdir(world)
     monkeypatch.setenv("WANDB_MODE", "disabled")

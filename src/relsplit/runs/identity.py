@@ -21,6 +21,7 @@ EXECUTION_KEYS = (
     "task.forward_batch_size",
     "task.pictures",
     "task.on_change",
+    "task.explainers",
     "reproduce",
     "split",
 )

@@ -16,6 +16,8 @@ from relsplit.runs.summary import (
     read_summary,
     score_column,
 )
+from relsplit.tasks.setup.catalogue import datasets_kept
+from relsplit.tasks.setup.each_explainer import check_together, each_explainer
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.resumption import finished_folder
 from relsplit.tasks.setup.settings import check_groups, check_targets
@@ -29,9 +31,17 @@ def run(cfg: DictConfig) -> None:
         InputError: the configuration or the data cannot be used; nothing was written.
         IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
     """
-    folder = measure(cfg)
+    check_groups(cfg)
+    folders = measure_together(each_explainer(cfg))
     if not first_process():
         return
+    incomplete = [lacking for folder in folders if (lacking := said(folder))]
+    if incomplete:
+        raise IncompleteRun("; ".join(incomplete))
+
+
+def said(folder: Path) -> str:
+    """Say what a finished evaluation measured; return what it lacks, in words ("" for nothing)."""
     summary = read_summary(folder, EVALUATION)
     for protocol in summary["protocols"]:
         say(scores_line(summary, [score_column(name, protocol, summary["protocols"]) for name in SCORES], protocol))
@@ -43,11 +53,12 @@ def run(cfg: DictConfig) -> None:
         say(f"warning: {summary['flat_maps']} maps are constant: their scores mean nothing (flat_map in samples.csv)")
     say(f"{summary['num_samples']} samples: {folder}")
     skipped = summary["skipped"]
-    if skipped:
-        raise IncompleteRun(
-            f"{len(skipped)} of {len(skipped) + summary['num_samples']} samples were skipped, because their images "
-            f"cannot be read ({skipped[0]['path']}: {skipped[0]['reason']}); {folder}/summary.json names them all"
-        )
+    if not skipped:
+        return ""
+    return (
+        f"{len(skipped)} of {len(skipped) + summary['num_samples']} samples were skipped, because their images "
+        f"cannot be read ({skipped[0]['path']}: {skipped[0]['reason']}); {folder}/summary.json names them all"
+    )
 
 
 def scores_line(summary: dict[str, Any], columns: Sequence[str], name: str) -> str:
@@ -75,12 +86,35 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration or the data cannot be used; nothing was written.
     """
-    check_groups(cfg)
-    folder = finished_folder(cfg)
-    if folder is None:
-        check_targets(cfg)
-        # Here and not above: a finished evaluation answers before Lightning and the explainers' libraries are imported.
-        from relsplit.tasks.setup.evaluation import evaluate
+    return measure_together([cfg])[0]
 
-        folder = evaluate(cfg)
-    return folder
+
+def measure_together(cfgs: Sequence[DictConfig]) -> list[Path]:
+    """As :func:`measure`, for configurations that differ in the explainer alone: one pass over the images for all.
+
+    Those that are finished are left out of the pass, and a batch is explained by those that have not measured it yet.
+
+    Args:
+        cfgs: composed configurations; ``explainer``, ``map``, ``split`` and ``output_dir`` may differ.
+
+    Returns:
+        The run folder of each.
+
+    Raises:
+        InputError: as :func:`measure`, or they differ in something else.
+    """
+    for cfg in cfgs:
+        check_groups(cfg)
+    check_together(cfgs)
+    with datasets_kept():
+        folders = {index: folder for index, cfg in enumerate(cfgs) if (folder := finished_folder(cfg)) is not None}
+        left = [index for index in range(len(cfgs)) if index not in folders]
+        for index in left:
+            check_targets(cfgs[index])
+        if left:
+            # Here and not above: a finished evaluation answers before Lightning and the explainers' libraries are
+            # imported.
+            from relsplit.tasks.setup.evaluation import evaluate
+
+            folders |= dict(zip(left, evaluate([cfgs[index] for index in left]), strict=True))
+    return [folders[index] for index in range(len(cfgs))]

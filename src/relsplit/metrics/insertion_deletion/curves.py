@@ -63,6 +63,18 @@ class CurveScores:
         return self.insertion - self.deletion
 
 
+class MethodScores(NamedTuple):
+    """What one of several methods scored.
+
+    Attributes:
+        scores: of each protocol.
+        masked_images: how many distinct masked images its curves are read from.
+    """
+
+    scores: dict[str, CurveScores]
+    masked_images: int
+
+
 @checked_options
 def score_curves(
     model: nn.Module,
@@ -104,15 +116,65 @@ def score_curves(
     Raises:
         InputError: arguments that do not fit together, or a model whose output is not a probability per class.
     """
+    (method,) = score_methods(
+        model, images, [maps], [targets], protocols,
+        batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed,
+    )  # fmt: skip
+    return method.scores
+
+
+@checked_options
+def score_methods(
+    model: nn.Module,
+    images: Tensor,
+    maps: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    protocols: Mapping[str, Protocol],
+    *,
+    batch_size: int | BatchSize = 32,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[Positive] = IMAGENET_STD,
+    tolerance: Tolerance | None = None,
+    seed: Seed = 42,
+) -> list[MethodScores]:
+    """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
+
+    What their curves have in common passes the model once: the full image, the bare baseline, and every set of pixels
+    that several methods show or take away.
+
+    Args:
+        model: see :func:`score_curves`, and so for all that is not named here.
+        images: (N, C, H, W), normalised.
+        maps: of each method, (N, H, W).
+        targets: for each method, (N,).
+        protocols: by name.
+        batch_size: masked images per forward pass.
+        mean: what the images were normalised with.
+        std: what the images were normalised with.
+        tolerance: of curves that are refined.
+        seed: of the points that are drawn.
+
+    Returns:
+        The scores of each method.
+
+    Raises:
+        InputError: as :func:`score_curves`.
+    """
     images = checked_images(images)
-    maps = checked_maps(maps, images)
-    targets = checked_target(targets, len(images), device=images.device)
+    if not maps or len(maps) != len(targets):
+        raise InputError(
+            f"maps of {len(maps)} methods and targets for {len(targets)}: give both for at least one method"
+        )
+    count = len(images)
+    # The maps of all methods lie behind each other: row r is of image r % count.
+    rows = torch.cat([checked_maps(each, images) for each in maps])
+    target = torch.cat([checked_target(each, count, device=images.device) for each in targets])
     if not protocols:
         raise InputError("no protocol to score by: name at least one, such as published")
     sizes = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
 
     settings = list(dict.fromkeys((p.baseline, p.patch) for p in protocols.values()))
-    rankings = {patch: rank_pixels(maps, patch) for _, patch in settings}
+    rankings = {patch: rank_pixels(rows, patch) for _, patch in settings}
     substrates = [
         Substrate(rankings[patch].rank, rankings[patch].values.shape[1], baseline_image(images, baseline, mean, std))
         for baseline, patch in settings
@@ -121,31 +183,39 @@ def score_curves(
     points = {name: [p.points(row) for row in values[p.patch]] for name, p in protocols.items()}
 
     blocks = [
-        (settings.index((protocol.baseline, protocol.patch)), sample, deletion, points[name][sample].lengths)
+        (settings.index((protocol.baseline, protocol.patch)), row, deletion, points[name][row].lengths)
         for name, protocol in protocols.items()
-        for sample in range(len(images))
+        for row in range(len(rows))
         for deletion in (0, 1)
     ]
     tolerances = {name: None if is_always_whole(protocol) else tolerance for name, protocol in protocols.items()}
     curves = [
         curve
         for name in protocols
-        for image, point in zip(images, points[name], strict=True)
-        for curve in _both_curves(image, point, tolerances[name], seed)
+        for row, point in enumerate(points[name])
+        for curve in _both_curves(images[row % count], point, tolerances[name], seed)
     ]
-
     half = half_precision(model)
+    masked_images = np.zeros(len(maps), dtype=np.int64)
 
     def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         masked = MaskedImages(images, substrates, requests, half)
-        scores = _class_probabilities(model, masked, requests[:, 1], targets, sizes)
-        _check_finite(scores, requests[:, 1])
+        scores = _class_probabilities(model, masked, requests[:, 1], target, sizes)
+        _check_finite(scores, requests[:, 1] % count)
+        for method in range(len(maps)):
+            masked_images[method] += len(np.unique(masked.item_of_request[requests[:, 1] // count == method]))
         return scores
 
     with evaluation_mode(model):
         _evaluate(curves, blocks, probabilities)
     done = iter(curves)
-    return {name: _scores([(next(done), next(done)) for _ in images], tolerances[name]) for name in protocols}
+    scores = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
+    return [
+        MethodScores(
+            {name: _scores(scores[name][method], tolerances[name]) for name in protocols}, int(masked_images[method])
+        )
+        for method in range(len(maps))
+    ]
 
 
 def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
@@ -176,21 +246,21 @@ def _evaluate(
             curve.take(next(found))
 
 
-def _requests(substrate: int, sample: int, deletion: int, lengths: Tensor) -> npt.NDArray[np.int64]:
-    rows = np.empty((len(lengths), 4), dtype=np.int64)
-    rows[:] = (substrate, sample, deletion, 0)
-    rows[:, 3] = lengths.numpy()
-    return rows
+def _requests(substrate: int, row: int, deletion: int, lengths: Tensor) -> npt.NDArray[np.int64]:
+    found = np.empty((len(lengths), 4), dtype=np.int64)
+    found[:] = (substrate, row, deletion, 0)
+    found[:, 3] = lengths.numpy()
+    return found
 
 
 def _class_probabilities(
-    model: nn.Module, masked: MaskedImages, sample: npt.NDArray[np.int64], targets: Tensor, batch_size: BatchSize
+    model: nn.Module, masked: MaskedImages, row: npt.NDArray[np.int64], targets: Tensor, batch_size: BatchSize
 ) -> npt.NDArray[np.float64]:
     """Probability of each request's class: every item passes the model once and is read once per request."""
     item_of_request = masked.item_of_request
     by_item = np.argsort(item_of_request, kind="stable")
     item = torch.from_numpy(item_of_request[by_item]).to(targets.device)
-    target = targets[torch.from_numpy(sample[by_item]).to(targets.device)]
+    target = targets[torch.from_numpy(row[by_item]).to(targets.device)]
     boundary = np.searchsorted(item_of_request[by_item], np.arange(len(masked) + 1))
     read = []
     for start, stop, probabilities in probabilities_in_batches(model, len(masked), masked.build, batch_size):

@@ -7,12 +7,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from relsplit.metrics.insertion_deletion.equal_masks import first_equal
+
 
 class Substrate(NamedTuple):
     """What masks of one kind are made from.
 
     Attributes:
-        rank: (N, H, W), see :class:`relsplit.metrics.insertion_deletion.ranking.Ranking`.
+        rank: (R, H, W), see :class:`relsplit.metrics.insertion_deletion.ranking.Ranking`; row r ranks the pixels of
+            image ``r % N``, so R is N for each method whose maps are masked with.
         units: how many pixels or blocks are ranked.
         baseline: the image of taken-away pixels, (1, C, 1, 1) if one colour serves all samples, else (N, C, H, W).
     """
@@ -25,15 +28,17 @@ class Substrate(NamedTuple):
 class MaskedImages:
     """Masked images without repetition.
 
-    A request is (substrate, sample, deletion, k): the first k units come from the image and the rest from the
+    A request is (substrate, row, deletion, k): the first k units of a ranking come from its image and the rest from the
     baseline, or, with deletion = 1, the other way round. Requests for the same picture share one item: the full
-    image (all inserted, or nothing deleted) and the bare baseline (nothing inserted, or all deleted), which a single
-    colour shares between all samples.
+    image (all inserted, or nothing deleted), the bare baseline (nothing inserted, or all deleted), which a single
+    colour shares between all samples, and k units that several rankings of an image put first, in whatever order. (A
+    deletion that leaves what an insertion shows is not looked for: of one ranking there is none but these two, and two
+    would have to be each other's reverse.)
 
     Args:
         images: (N, C, H, W).
         substrates: of the kinds of masks.
-        requests: (R, 4) rows (substrate, sample, deletion, k).
+        requests: (Q, 4), each (substrate, row, deletion, k).
         half: None builds in the images' precision; torch.bfloat16 or torch.float16 builds what rounding that would
             give, channels last in memory: a pixel is the image's or the baseline's, so both are rounded once. Which
             of the two it is stays exact.
@@ -52,14 +57,18 @@ class MaskedImages:
         full = k == np.where(deletion, 0, units)
         bare = k == np.where(deletion, units, 0)
         canonical = requests.copy()
+        for position, each in enumerate(substrates):
+            here = substrate == position
+            canonical[here, 1] = first_equal(each.rank, each.units, len(images), requests[here, 1], k[here])
         canonical[full] = canonical[full] * [0, 1, 0, 0] + [0, 0, 1, 0]  # nothing deleted
         canonical[bare] = canonical[bare] * [1, 1, 0, 0]  # nothing inserted
         canonical[bare & one_colour, 1] = 0
         items, index = np.unique(canonical, axis=0, return_inverse=True)
 
         self.item_of_request: npt.NDArray[np.int64] = index.reshape(-1)
-        """(R,) the item that shows each request."""
-        substrate, sample, deletion, k = torch.from_numpy(items.T.copy())
+        """(Q,) the item that shows each request."""
+        substrate, row, deletion, k = torch.from_numpy(items.T.copy())
+        sample = row % len(images)
         ranks = torch.stack([s.rank for s in substrates])
         baselines = torch.stack(torch.broadcast_tensors(*[s.baseline for s in substrates]))
         per_substrate = baselines.shape[1]  # 1, or one for each sample
@@ -76,7 +85,7 @@ class MaskedImages:
             self._changes = (_bits(images, half) ^ hidden).flatten(0, 1)
             self._baselines = hidden.flatten(0, 1)
         self._sample = sample.to(images.device)
-        self._rank = (substrate * len(images) + sample).to(images.device)
+        self._rank = (substrate * ranks.shape[1] + row).to(images.device)
         self._baseline = (substrate * per_substrate + sample % per_substrate).to(images.device)
         self._deletion = deletion.bool().view(-1, 1, 1).to(images.device)
         self._k = k.int().view(-1, 1, 1).to(images.device)

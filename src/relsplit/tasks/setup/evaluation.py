@@ -1,5 +1,7 @@
 """Measuring the samples of an evaluation that are left, and writing what belongs to the whole run."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from omegaconf import DictConfig
 from relsplit.data.manifest import write_manifest
 from relsplit.errors import InputError
 from relsplit.networks.inference_copy import check_precision
-from relsplit.runs.dashboard import opened
+from relsplit.runs.dashboard import Dashboard, opened
 from relsplit.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.runs.folder import check_folder, holding
 from relsplit.runs.identity import config_hash
@@ -23,77 +25,97 @@ from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import explainer_title, run_folder, split_name, typed_command
 from relsplit.tasks.setup.evaluation_module import EvaluationModule
 from relsplit.tasks.setup.lightning import accelerator_name, evaluation_trainer, run_test
-from relsplit.tasks.setup.prepare import Prepared, prepare
+from relsplit.tasks.setup.prepare import Prepared, prepare_all
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.refined_curves import refined_summary
 from relsplit.tasks.setup.resumption import begin, is_summarised, say_done
 from relsplit.tasks.setup.sample_maps import sample_maps
 
 
-def evaluate(cfg: DictConfig) -> Path:
-    """Evaluate what is not evaluated yet.
+def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
+    """Evaluate what is not evaluated yet, in one pass over the images.
 
     Args:
-        cfg: a configuration whose settings are checked.
+        cfgs: configurations whose settings are checked, and which differ in the explainer alone.
 
     Returns:
-        The run folder.
+        The run folder of each.
 
     Raises:
-        InputError: the configuration or the data cannot be used; nothing was written.
+        InputError: a configuration or the data cannot be used; nothing was written.
     """
-    prepared = prepare(cfg)
-    prepared.explainer  # noqa: B018  # wrong options of it show here
-    check_batches(prepared.config, len(prepared.samples))
-    folder = run_folder("evaluate", prepared.config)
-    if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
-        evaluate_what_is_left(cfg, prepared, folder)
-        return folder
-    with holding(folder):
-        evaluate_what_is_left(cfg, prepared, folder)
-    return folder
+    methods = prepare_all(cfgs)
+    for method in methods:
+        method.explainer  # noqa: B018  # wrong options of it show here
+    check_batches(methods[0].config, len(methods[0].samples))
+    folders = [run_folder("evaluate", method.config) for method in methods]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise InputError(f"task.explainers names the same evaluation twice, {twice}: leave one of them out")
+    stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
+    with ExitStack() as held:
+        if first_process():  # not one that srun or torchrun started beside it
+            for folder in sorted(folders):
+                held.enter_context(holding(folder))
+        evaluate_what_is_left(cfgs[0], methods, stores)
+    return folders
 
 
-def evaluate_what_is_left(cfg: DictConfig, prepared: Prepared, folder: Path) -> None:
-    """Go on with a run, or begin it; what belongs to the whole run is written by the first process.
+def evaluate_what_is_left(cfg: DictConfig, methods: Sequence[Prepared], stores: Sequence[SampleStore]) -> None:
+    """Go on with runs, or begin them; what belongs to a whole run is written by the first process.
 
     Raises:
-        InputError: the folder belongs to another run, its rows were measured by other code or on other images, an
+        InputError: a folder belongs to another run, its rows were measured by other code or on other images, an
             image cannot be read, or the device does not compute in ``task.precision``.
     """
-    config, samples = prepared.config, prepared.samples
-    check_folder(folder, config)
+    config, samples = methods[0].config, methods[0].samples
+    for store in stores:
+        check_folder(store.folder, store.config)
     trainer = evaluation_trainer(cfg)
-    store = SampleStore(folder, config)
     order = [sample.sample_id for sample in samples]
     if first_process():
-        begin(store, samples, config)
-    done = set(store.entries())
-    say_done(config, folder, len(done), len(samples))
+        begin(stores, samples)
+    measured = [set(store.entries()) for store in stores]
+    for method, store, known in zip(methods, stores, measured, strict=True):
+        say_done(method.config, store.folder, len(known), len(samples))
     batches = fixed_batches(len(samples), config["task"]["batch_size"])
-    left = [batch for batch in batches if any(order[index] not in done for index in batch)]
+    left = [batch for batch in batches if any(order[index] not in known for known in measured for index in batch)]
     if left:
-        for group in ("task", "explainer"):
-            check_precision(config[group].get("precision", "fp32"), trainer.strategy.root_device, f"{group}.")
-    module = EvaluationModule(prepared.network, config, prepared.dataset, left, store)
+        groups = [("task", config["task"]), *(("explainer", method.config["explainer"]) for method in methods)]
+        for group, settings in groups:
+            check_precision(settings.get("precision", "fp32"), trainer.strategy.root_device, f"{group}.")
+    module = EvaluationModule(methods[0].network, stores, methods[0].dataset, left)
     if not first_process():
         if left:
             run_test(trainer, module)
         return
-    if not left and is_summarised(folder, len(done)):
-        return
-    with opened(evaluation_dashboard(folder, config, explainer_title(config))) as dashboard:
+    unfinished = [
+        (method, store, evaluation_dashboard(store.folder, method.config, explainer_title(method.config)))
+        for method, store, known in zip(methods, stores, measured, strict=True)
+        if any(name not in known for name in order) or not is_summarised(store.folder, len(known))
+    ]
+    with ExitStack() as shown:
+        for *_, dashboard in unfinished:
+            shown.enter_context(opened(dashboard))
         if left:
-            with watched(dashboard, folder, len(samples)):
+            with ExitStack() as looking:
+                for _, store, dashboard in unfinished:
+                    looking.enter_context(watched(dashboard, store.folder, len(samples)))
                 run_test(trainer, module)
-        store.merge(order)
-        write_manifest(folder / "manifest.csv", samples, prepared.catalogue)
-        illustrate(store, prepared.on_device())
-        cost = prepared.explainer.explainer.forward_equivalents
-        summary = summarise(store.samples(), describe(config, cost, trainer, store))
-        summary |= refined_summary(store.curves(), summary["protocols"])
-        write_summary(folder, summary)
-        publish(dashboard, folder, summary)
+        for method, store, dashboard in unfinished:
+            finish(method, store, trainer, dashboard)
+
+
+def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard: Dashboard) -> None:
+    """Write what belongs to a whole run, whose samples are measured, and show it."""
+    store.merge([sample.sample_id for sample in method.samples])
+    write_manifest(store.folder / "manifest.csv", method.samples, method.catalogue)
+    illustrate(store, method.on_device())
+    cost = method.explainer.explainer.forward_equivalents
+    summary = summarise(store.samples(), describe(method.config, cost, trainer, store))
+    summary |= refined_summary(store.curves(), summary["protocols"])
+    write_summary(store.folder, summary)
+    publish(dashboard, store.folder, summary)
 
 
 def fixed_batches(count: int, size: int) -> list[list[int]]:

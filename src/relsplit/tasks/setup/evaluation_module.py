@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from relsplit.attribution import is_flat
 from relsplit.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
-from relsplit.metrics.insertion_deletion.curves import CurveScores, score_curves
+from relsplit.metrics.insertion_deletion.curves import CurveScores, score_methods
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 from relsplit.runs.provenance import fingerprint, made_with
@@ -29,35 +29,55 @@ from relsplit.tasks.setup.configuration import targets
 from relsplit.tasks.setup.explanation import ConfiguredExplainer, Explanation
 
 
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One of the methods that an evaluation measures, on the device of its process.
+
+    Attributes:
+        store: its run folder.
+        explainer: of the network that all methods explain.
+        metrics: its own, as some of them remember what they have seen.
+        measured: ids of the samples that earlier starts have measured.
+        made_with: see :func:`relsplit.runs.provenance.made_with`.
+    """
+
+    store: SampleStore
+    explainer: ConfiguredExplainer
+    metrics: list[SampleMetric]
+    measured: set[str]
+    made_with: dict[str, str]
+
+
 class EvaluationModule(pl.LightningModule):
-    """Explains and scores fixed batches of samples; each process writes its rows to the run folder itself.
+    """Explains fixed batches of samples by several methods and scores these together.
+
+    Each process writes its rows to the run folders itself.
 
     Args:
         network: the network to explain.
-        config: the resolved configuration as plain containers.
+        stores: the run folder of each method. Their configurations differ in the explainer and its map alone.
         dataset: the chosen samples, in order.
-        batches: positions in ``dataset``, one list a batch, of all that is left to do. The composition of a batch
-            never depends on what is done already or on the number of processes, so neither do the numbers.
-        store: the run folder.
+        batches: positions in ``dataset``, one list a batch, of all that some method has not measured yet. The
+            composition of a batch never depends on what is done already or on the number of processes, so neither do
+            the numbers.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        config: dict[str, Any],
+        stores: Sequence[SampleStore],
         dataset: EvaluationDataset,
         batches: Sequence[list[int]],
-        store: SampleStore,
     ) -> None:
         super().__init__()
         self.network = network
-        self.config = config
+        self.stores = stores
+        self.config = stores[0].config  # what is read of it is the same in all of them
         self.dataset = dataset
         self.batches = batches
-        self.store = store
 
     def setup(self, stage: str) -> None:
-        # All processes deal from the first one's list, whatever each of them saw in the run folder.
+        # All processes deal from the first one's list, whatever each of them saw in the run folders.
         self.batches = self.trainer.strategy.broadcast(self.batches)
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
@@ -72,11 +92,17 @@ class EvaluationModule(pl.LightningModule):
 
     def on_test_start(self) -> None:
         # Built here and not earlier: the network is now on this process's device.
-        self.explainer = ConfiguredExplainer(self.config, self.network)
-        self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
-        self.metrics: list[SampleMetric] = [
-            build(options, f"metric.{name}") for name, options in self.config["metric"].items()
+        self.methods = [
+            Method(
+                store,
+                ConfiguredExplainer(store.config, self.network),
+                [build(options, f"metric.{name}") for name, options in store.config["metric"].items()],
+                set(store.entries()),
+                made_with(targets(store.config)),
+            )
+            for store in self.stores
         ]
+        self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
         # Most of the forward passes are the curves'.
         precision = self.config["task"]["precision"]
         self.scored_network = inference_copy(self.network, precision)
@@ -84,49 +110,69 @@ class EvaluationModule(pl.LightningModule):
         self.batch_size = BatchSize(
             images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels, precision)
         )
-        self.done = set(self.store.entries())
-        self.made_with = made_with(targets(self.config))
 
     def on_test_end(self) -> None:
         self.trainer.strategy.barrier()  # the first process then merges what all of them have written
 
     def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
-        """Explain and score one batch and write its rows."""
-        start = time.perf_counter()
-        records: list[SampleRecord] = []
-        curves: list[SampleCurves] = []
-        if batch.indices:
-            explanation = self._explain(batch.images, batch.labels)
-            scored = batch.labels if self.config["task"]["scored_class"] == "label" else explanation.predicted
-            scores = score_curves(
-                self.scored_network,
-                batch.images,
-                explanation.maps,
-                scored,
-                self.protocols,
-                batch_size=self.batch_size,
-                mean=self.config["dataset"]["mean"],
-                std=self.config["dataset"]["std"],
-                tolerance=self.config["task"]["curve_tolerance"],
-                seed=self.config["seed"],
-            )
-            seconds = (time.perf_counter() - start) / len(batch.indices)
-            records = self._records(batch, explanation, scores, self._further(batch, explanation), seconds)
-            curves = self._curves(batch, scores)
-        new = [record for record in records if record.sample_id not in self.done]
-        self.store.append(
-            new,
-            curves,
-            self.made_with,
-            {record.sample_id: fingerprint(Path(record.path)) for record in new},
-            [self._skipped(index, reason) for index, reason in batch.skipped],
-            rank=self.trainer.global_rank,
-        )
+        """Explain and score one batch by the methods that have not measured all of it, and write its rows."""
+        samples = [self.dataset.samples[index] for index in batch.indices]
+        images = {sample.sample_id: fingerprint(Path(sample.path)) for sample in samples}
+        left = [method for method in self.methods if not method.measured.issuperset(images)]
+        measured = iter(self._measured(batch, left) if left else [])
+        skipped = [self._skipped(index, reason) for index, reason in batch.skipped]
+        for method in self.methods:
+            records, curves = next(measured) if method in left else ([], [])
+            new = [record for record in records if record.sample_id not in method.measured]
+            method.store.append(new, curves, method.made_with, images, skipped, rank=self.trainer.global_rank)
 
-    def _explain(self, images: Tensor, labels: Tensor) -> Explanation:
+    def _measured(
+        self, batch: EvaluationBatch, methods: Sequence[Method]
+    ) -> list[tuple[list[SampleRecord], list[SampleCurves]]]:
+        """Rows and curves of a batch, for each method.
+
+        A method's seconds are those of its maps, and of the scoring as much as it has of the masked images that the
+        methods ask for.
+        """
+        explanations, seconds = [], []
+        for method in methods:
+            start = self._now()
+            explanations.append(self._explain(method, batch.images, batch.labels))
+            seconds.append(self._now() - start)
+        label = self.config["task"]["scored_class"] == "label"
+        start = self._now()
+        scored = score_methods(
+            self.scored_network,
+            batch.images,
+            [explanation.maps for explanation in explanations],
+            [batch.labels if label else explanation.predicted for explanation in explanations],
+            self.protocols,
+            batch_size=self.batch_size,
+            mean=self.config["dataset"]["mean"],
+            std=self.config["dataset"]["std"],
+            tolerance=self.config["task"]["curve_tolerance"],
+            seed=self.config["seed"],
+        )
+        per_image = (self._now() - start) / sum(each.masked_images for each in scored)
+        found = []
+        for method, explanation, explaining, (scores, masked_images) in zip(
+            methods, explanations, seconds, scored, strict=True
+        ):
+            each = (explaining + per_image * masked_images) / len(batch.indices)
+            further = self._further(method, batch, explanation)
+            found.append((self._records(batch, explanation, scores, further, each), self._curves(batch, scores)))
+        return found
+
+    def _now(self) -> float:
+        """Seconds on a clock, when the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def _explain(self, method: Method, images: Tensor, labels: Tensor) -> Explanation:
         """Explain a batch; one that does not fit into memory is halved."""
         try:
-            return self.explainer.explain(images, labels)
+            return method.explainer.explain(images, labels)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise InputError("out of memory: not even one image can be explained at once on this device") from None
@@ -135,11 +181,12 @@ class EvaluationModule(pl.LightningModule):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(images) // 2
-        parts = self._explain(images[:half], labels[:half]), self._explain(images[half:], labels[half:])
+        halves = (images[:half], labels[:half]), (images[half:], labels[half:])
+        parts = [self._explain(method, *each) for each in halves]
         names = [field.name for field in fields(Explanation)]
         return Explanation(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
-    def _further(self, batch: EvaluationBatch, explanation: Explanation) -> dict[str, Tensor]:
+    def _further(self, method: Method, batch: EvaluationBatch, explanation: Explanation) -> dict[str, Tensor]:
         explained = ExplainedBatch(
             images=batch.images,
             labels=batch.labels,
@@ -150,10 +197,10 @@ class EvaluationModule(pl.LightningModule):
             boxes=batch.boxes,
             segmentations=batch.segmentations,
             network=self.network,
-            explain_with=self.explainer.maps_of,
-            attribute=self.explainer.explainer.attribute,
+            explain_with=method.explainer.maps_of,
+            attribute=method.explainer.explainer.attribute,
         )
-        return {name: values for metric in self.metrics for name, values in metric.columns(explained).items()}
+        return {name: values for metric in method.metrics for name, values in metric.columns(explained).items()}
 
     def _records(
         self,

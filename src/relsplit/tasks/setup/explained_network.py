@@ -1,5 +1,7 @@
 """The network that a task explains: with its weights, which are trained first where that is small work."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 from torch import nn
 
@@ -12,18 +14,24 @@ from relsplit.tasks.setup.terminal import say
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 
-def explained_network(cfg: DictConfig, catalogue: Catalogue) -> nn.Module:
+def explained_network(cfg: DictConfig, catalogue: Catalogue, others: Sequence[DictConfig] = ()) -> nn.Module:
     """Load ``cfg.model``; train it first if it is one that is trained by itself and is missing or unfinished.
 
+    Args:
+        cfg: the composed configuration.
+        catalogue: the dataset.
+        others: configurations of further explainers of the same network.
+
     Raises:
-        InputError: the model cannot be used, its weights expect other images, or the explainer's options are wrong.
+        InputError: the model cannot be used, its weights expect other images, or an explainer's options are wrong.
     """
     if is_to_be_trained(cfg):
         # Here and not above: Lightning is imported where something is trained.
         from relsplit.tasks.setup.training import train
 
-        # Training takes minutes: wrong options of the explainer shall show before it.
-        ConfiguredExplainer(resolved(cfg), initial_model(cfg, catalogue.num_classes).eval())
+        # Training takes minutes: wrong options of an explainer shall show before it.
+        for each in (cfg, *others):
+            ConfiguredExplainer(resolved(each), initial_model(each, catalogue.num_classes).eval())
         train(cfg)
     if cfg.model.checkpoint is None:
         warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))

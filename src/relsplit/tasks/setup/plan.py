@@ -23,6 +23,7 @@ from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
 from relsplit.runs.folder import FAST_LOADER
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.each_explainer import check_together
 from relsplit.tasks.setup.resumption import was_measured
 from relsplit.tasks.setup.settings import check_groups, check_target, check_targets
 
@@ -231,6 +232,7 @@ def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tupl
         config.seed = seed
         OmegaConf.resolve(config)
         check_groups(config)
+        check_together([config])
         if not was_measured(config):  # else it was checked then
             check_targets(config)
         configs.append(config)

@@ -1,5 +1,6 @@
 """From a configuration to what every task that explains images needs: samples, network, explainer, all checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -68,9 +69,23 @@ def prepare(cfg: DictConfig, choose: Choose = choose_samples) -> Prepared:
     Raises:
         InputError: the configuration, the data or the model cannot be used; nothing was written.
     """
+    return prepare_all([cfg], choose)[0]
+
+
+def prepare_all(cfgs: Sequence[DictConfig], choose: Choose = choose_samples) -> list[Prepared]:
+    """As :func:`prepare`, for configurations that differ in the explainer alone: they share dataset and network.
+
+    Args:
+        cfgs: the composed configurations.
+        choose: chooses the samples.
+
+    Raises:
+        InputError: see :func:`prepare`.
+    """
+    cfg = cfgs[0]
     catalogue, samples = chosen_samples(cfg, choose)
     dataset = EvaluationDataset(
         samples, build(resolved(cfg.dataset.transform), "dataset.transform"), cfg.dataset.on_bad_image
     )
-    network = explained_network(cfg, catalogue)
-    return Prepared(identified(resolved(cfg)), catalogue, samples, dataset, network)
+    network = explained_network(cfg, catalogue, cfgs[1:])
+    return [Prepared(identified(resolved(each)), catalogue, samples, dataset, network) for each in cfgs]

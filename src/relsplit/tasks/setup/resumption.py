@@ -83,23 +83,28 @@ def was_carried_out(folder: Path, config: Mapping[str, Any]) -> bool:
         return False
 
 
-def begin(store: SampleStore, samples: Sequence[Sample], config: Mapping[str, Any]) -> None:
+def begin(stores: Sequence[SampleStore], samples: Sequence[Sample]) -> None:
     """Bring what an earlier start has left into order, and check that this one may go on with it.
 
     Args:
-        store: of the run.
-        samples: of the run, in order.
-        config: of the run.
+        stores: of the runs, which are of the same samples.
+        samples: of the runs, in order.
 
     Raises:
         InputError: rows were measured by other code or on other images and ``task.on_change`` is "refuse", or, before
             the first start, an image cannot be read.
     """
-    folder, on_change = store.folder, config["task"]["on_change"]
-    if not (folder / CONFIG).exists():
-        if config["dataset"]["on_bad_image"] == "error":  # one bad image shall show before hours of work
-            check_readable(samples, config["dataset"]["num_workers"])
-        return
+    new = [store for store in stores if not (store.folder / CONFIG).exists()]
+    for store in stores:
+        if store not in new:
+            go_on(store, samples)
+    if new and new[0].config["dataset"]["on_bad_image"] == "error":  # one bad image shall show before hours of work
+        check_readable(samples, new[0].config["dataset"]["num_workers"])
+
+
+def go_on(store: SampleStore, samples: Sequence[Sample]) -> None:
+    """Bring what an earlier start has left of one run into order; see :func:`begin`."""
+    folder, config, on_change = store.folder, store.config, store.config["task"]["on_change"]
     if damaged := store.damaged():
         say(f"warning: {damaged} lines of {folder / CURVES} are damaged: their samples are measured again")
     changed = changed_since(store.entries(), samples, config)

@@ -28,6 +28,7 @@ Name = Annotated[
         "that can name a folder (not empty, not .., no slash, no line feed, at most 100 characters)",
     ),
 ]
+GroupOption = Annotated[str, Matching(r"[\w./-]+", "that names a file of conf/explainer")]
 Side = Annotated[int, Limits(minimum=1, maximum=16_384)]
 BatchSize = Annotated[int, Limits(minimum=1, maximum=1_000_000)]
 Target = dict[str, Any]
@@ -56,6 +57,7 @@ class Evaluate(Group):
     curve_tolerance: Annotated[float, Limits(above=0, below=1)] | None
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     on_change: Literal["refuse", "anew", "accept"]
+    explainers: list[GroupOption] | None = None
 
 
 class Explain(Group):
@@ -252,6 +254,8 @@ def check_groups(cfg: DictConfig) -> None:
     if kind is None:
         raise InputError(f"task._target_ must be one of {', '.join(TASKS)}, not {config['task'].get('_target_')!r}")
     _check(kind, task, "task.")
+    if (names := task.get("explainers")) is not None:
+        check_explainers(names, config["task"]["_target_"])
     if config["logger"]:
         _check(Logger, config["logger"], "logger.")
     if config.get("reproduce") and isinstance(config["reproduce"]["rows"], list):
@@ -276,6 +280,19 @@ def check_targets(cfg: DictConfig) -> None:
     _importable(config["model"]["_target_"], "model._target_")
     if config["task"]["_target_"] not in WITHOUT_TRAINER or is_to_be_trained(cfg):
         _check_training(config)
+
+
+def check_explainers(names: Sequence[str], task: str) -> None:
+    """Check ``task.explainers``.
+
+    Raises:
+        InputError: it names none, one twice, or the task's evaluations have their explainers from elsewhere.
+    """
+    if task == REPRODUCE:
+        raise InputError("task.explainers is for task=evaluate: the rows of an experiment say what explains")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None or not names:
+        raise InputError(f"task.explainers names {twice or 'no explainer'}{' twice' if twice else ''}")
 
 
 def check_rows(rows: Sequence[Any]) -> None:
@@ -384,7 +401,7 @@ def _place(kind: Any, location: tuple[int | str, ...], content: Any) -> tuple[st
             kind = _model_of(kind, content)
         elif isinstance(content, list) and isinstance(step, int):
             key, content = f"{key}[{step}]", content[step]
-            kind = typing.get_args(_bare(kind))[0]
+            kind = _item_of(kind)
         elif isinstance(content, Mapping) and step in content and typing.get_origin(_bare(kind)) is dict:
             key, content = f"{key}.{step}", content[step]
             kind = typing.get_args(_bare(kind))[1]
@@ -393,6 +410,13 @@ def _place(kind: Any, location: tuple[int | str, ...], content: Any) -> tuple[st
 
 def _bare(kind: Any) -> Any:
     return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def _item_of(kind: Any) -> Any:
+    """Of ``list[Item]``, alone or in a union, the item."""
+    members = (_bare(kind), *typing.get_args(_bare(kind)))
+    lists = [each for each in members if typing.get_origin(each) is list]
+    return typing.get_args(lists[0])[0]
 
 
 def _model_of(kind: Any, content: Any) -> Any:
