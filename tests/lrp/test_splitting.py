@@ -74,6 +74,21 @@ def test_splitting_of_the_users_own() -> None:
     assert not torch.allclose(everything, LRP(model).attribute(x))
 
 
+def test_a_share_that_its_splitting_keeps_is_not_written_over() -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.shares: list[Tensor] = []
+
+        def share(self, skip: Tensor, branch: Tensor) -> Tensor:
+            self.shares.append(torch.full_like(skip, 0.25))
+            return self.shares[-1]
+
+    splitting = Kept()
+    LRP(small_resnet(), splitting).attribute(images())
+    assert splitting.shares
+    assert all(bool((share == 0.25).all()) for share in splitting.shares)
+
+
 def test_unit_where_both_branches_are_zero_is_split_evenly() -> None:
     class Doubled(nn.Module):
         def __init__(self) -> None:
