@@ -55,4 +55,4 @@ def test_which_layers_it_is_for(
     inputs: int, stride: list[int], dilation: list[int], groups: int, expected: bool
 ) -> None:
     weight = torch.zeros(8, inputs // groups, 3, 3)
-    assert has_few_inputs(weight, stride, [1, 1], dilation, False, [0, 0], groups) is expected
+    assert has_few_inputs(weight, stride, dilation, groups) is expected

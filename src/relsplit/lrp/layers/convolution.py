@@ -38,8 +38,8 @@ class Convolution:
         return 1 if self.groups == 1 and not self.geometry[3] else None
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        if not s.is_cuda and has_few_inputs(self.weight, *self.geometry, self.groups):
-            stride, padding = self.geometry[:2]
+        stride, padding, dilation, transposed, _ = self.geometry
+        if not s.is_cuda and not transposed and has_few_inputs(self.weight, stride, dilation, self.groups):
             return transpose_by_phases(s, self.parts.get(self.weight, phases(part, stride), s), stride, padding, h)
         weight = self.parts.get(self.weight, part, s)
         return self._transpose(s, weight, h, self.groups)
@@ -65,11 +65,11 @@ class Convolution:
         total = relevance
         if relevance.shape[1] > groups:
             total = relevance.reshape(n, groups, -1, *relevance.shape[2:]).sum(2)
-        like = h if h.shape[1] == groups else h[:, :groups]
-        result = self._transpose(total / count.clamp(min=1), box, like, groups)
-        if h.shape[1] > groups:
-            result = result.unsqueeze(2).expand(n, groups, h.shape[1] // groups, *spatial)
-            result = result[:, 0].expand(h.shape) if groups == 1 else result.reshape(h.shape)
+        result = self._transpose(total / count.clamp(min=1), box, h[:, :groups], groups)
+        if groups == 1:
+            result = result.expand(h.shape)
+        elif h.shape[1] > groups:
+            result = result.unsqueeze(2).expand(n, groups, h.shape[1] // groups, *spatial).reshape(h.shape)
         if support is not None:
             result = result * support
         return spread_evenly(result, total * (count < 0.5), support)

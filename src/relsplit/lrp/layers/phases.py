@@ -16,17 +16,9 @@ from relsplit.lrp.layers.weights import WeightPart
 _LANES = 16
 
 
-def has_few_inputs(
-    weight: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    transposed: bool,
-    output_padding: list[int],
-    groups: int,
-) -> bool:
+def has_few_inputs(weight: Tensor, stride: list[int], dilation: list[int], groups: int) -> bool:
     """Say whether a convolution's transpose is better computed phase by phase: equal strides over 1, few channels."""
-    if weight.dim() != 4 or transposed or groups != 1 or dilation != [1, 1] or stride[0] != stride[1]:
+    if weight.dim() != 4 or groups != 1 or dilation != [1, 1] or stride[0] != stride[1]:
         return False
     return stride[0] > 1 and weight.shape[1] * stride[0] ** 2 <= _LANES
 
