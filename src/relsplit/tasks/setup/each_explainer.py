@@ -57,10 +57,12 @@ def check_together(configs: Sequence[DictConfig]) -> None:
     Raises:
         InputError: they differ in something else, which is named, or one of them is several evaluations itself.
     """
+    if any(config.task.get("explainers") is not None for config in configs):
+        raise InputError("task.explainers names several evaluations where one is wanted: give it one explainer")
+    if len(configs) == 1:
+        return
     first = resolved(configs[0])
-    for config in configs:
-        if config.task.get("explainers") is not None:
-            raise InputError("task.explainers names several evaluations where one is wanted: give it one explainer")
+    for config in configs[1:]:
         other = resolved(config)
         differing = [key for key in first if key not in _OWN and first[key] != other.get(key)]
         if differing:
