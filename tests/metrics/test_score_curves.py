@@ -19,6 +19,18 @@ from relsplit.networks.batches import BatchSize
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 ALL = {"published": Published, "strict": Strict, "levels": Levels}
+CASES = {
+    "name": st.sampled_from(sorted(ALL)),
+    "baseline": st.sampled_from(["black", "mean", "blur"]),
+    "levels": st.sampled_from([None, 1, 3, 8]),
+    "patch": st.integers(1, 3),
+    "step": st.integers(1, 8),
+    "height": st.integers(4, 9),
+    "width": st.integers(4, 9),
+    "batch_size": st.integers(1, 40),
+    "seed": st.integers(0, 2**16),
+}
+"""What the stream of masked images has to cope with."""
 
 
 def tiny_cnn(seed=0):
@@ -64,17 +76,7 @@ class Counting(nn.Module):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    name=st.sampled_from(sorted(ALL)),
-    baseline=st.sampled_from(["black", "mean", "blur"]),
-    levels=st.sampled_from([None, 1, 3, 8]),
-    patch=st.integers(1, 3),
-    step=st.integers(1, 8),
-    height=st.integers(4, 9),
-    width=st.integers(4, 9),
-    batch_size=st.integers(1, 40),
-    seed=st.integers(0, 2**16),
-)
+@given(**CASES)
 def test_equals_the_literal_loop(name, baseline, levels, patch, step, height, width, batch_size, seed):
     step = min(step, math.ceil(height / patch) * math.ceil(width / patch) - 1)
     model = tiny_cnn(seed)

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from test_score_curves import ALL, MEAN, STD, Counting, random_batch, tiny_cnn
+from test_score_curves import ALL, CASES, MEAN, STD, Counting, random_batch, tiny_cnn
 
 from relsplit.errors import InputError
 from relsplit.metrics import score_curves
@@ -52,17 +51,7 @@ def shown_sets(maps, protocol):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    name=st.sampled_from(sorted(ALL)),
-    baseline=st.sampled_from(["black", "mean", "blur"]),
-    levels=st.sampled_from([None, 1, 3, 8]),
-    patch=st.integers(1, 3),
-    step=st.integers(1, 8),
-    height=st.integers(4, 9),
-    width=st.integers(4, 9),
-    batch_size=st.integers(1, 40),
-    seed=st.integers(0, 2**16),
-)
+@given(**CASES)
 def test_each_scores_what_it_scores_alone_and_no_mask_is_scored_twice(
     name, baseline, levels, patch, step, height, width, batch_size, seed
 ):
