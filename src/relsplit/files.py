@@ -14,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     After an error ``path`` is as it was, and nothing is left beside it.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(_beginning(path) + f"{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -22,6 +22,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_unfinished(file: Path, path: Path) -> bool:
+    """Whether ``file`` is what another process writes to replace ``path``, or left when it was killed over that."""
+    return file.name.startswith(_beginning(path)) and file.name.endswith(f".tmp{path.suffix}")
+
+
+def _beginning(path: Path) -> str:
+    return f".{path.stem}."
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from relsplit.errors import InputError
-from relsplit.files import write_text
+from relsplit.files import is_unfinished, write_text
 from relsplit.runs.identity import identity
 
 CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
@@ -62,15 +62,13 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
     Raises:
         InputError: the folder holds something else, or a run of another configuration (the keys that differ are named).
     """
-    file = folder / CONFIG
-    if not file.exists():
-        others = sorted({path.name for path in folder.iterdir()} - {LOCK, DASHBOARD}) if folder.is_dir() else []
-        if others:
-            raise InputError(
-                f"output_dir {folder} holds other files ({others[0]}) and no {CONFIG}: choose another output_dir"
-            )
-        return
-    _refuse_other(folder, read_config(folder), config)
+    others = _others(folder)
+    if (folder / CONFIG).exists():  # asked after the look at the files: another process of this run writes it first
+        _refuse_other(folder, read_config(folder), config)
+    elif others:
+        raise InputError(
+            f"output_dir {folder} holds other files ({others[0]}) and no {CONFIG}: choose another output_dir"
+        )
 
 
 def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
@@ -119,6 +117,13 @@ def _make(folder: Path) -> list[Path]:
                 each.rmdir()
         raise _unwritable(folder, error) from error
     return missing
+
+
+def _others(folder: Path) -> list[str]:
+    """Return the names of what is no part of the claim to a folder: neither lock, dashboard nor configuration."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    own = {LOCK, DASHBOARD, CONFIG}
+    return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:
