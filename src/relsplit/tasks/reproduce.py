@@ -4,8 +4,8 @@ An experiment (``conf/experiment/PAPER/NAME.yaml``) lists rows, each a label and
 configuration is the experiment's own with those overrides and an ordinary measuring task in place of this one, so a row
 is exactly the run that ``python run.py experiment=PAPER/NAME task=evaluate <overrides>`` would be. Evaluations lie in
 folders named by a hash of their configuration: a row that another table has measured is found done, and an interrupted
-experiment goes on where it stopped. A multirun sweep would give the same folders, but could not write the table after
-its last job.
+experiment goes on where it stopped. Several processes may measure them at once (``reproduce.processes``). A multirun
+sweep would give the same folders, but could not write the table after its last job.
 
 All rows of an experiment (of all experiments, where it names others) are composed and checked before the first one is
 measured: a misspelt option does not show after an hour.
@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
@@ -35,6 +36,7 @@ from relsplit.tasks.setup.composition import files_read_once
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.plan import Composed, Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
 from relsplit.tasks.setup.processes import first_process
+from relsplit.tasks.setup.row_processes import measure_at_once
 from relsplit.tasks.setup.settings import check_groups
 from relsplit.tasks.setup.terminal import say
 
@@ -57,6 +59,7 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
         with files_read_once():
             alone = plan(cfg, name, typed_overrides())
         with opened(dashboard_of(alone)) as dashboard:
+            measure_ahead([alone], cfg.reproduce.processes)
             carry_out(alone, {}, dashboard)
         return
     home = name.rpartition("/")[0]
@@ -67,6 +70,7 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
     incomplete = []
     measured: dict[str, Path] = {}
     with opened(dashboard_of(plans[0])) as dashboard:
+        measure_ahead(plans, cfg.reproduce.processes)
         for each in plans:
             try:
                 carry_out(each, measured, dashboard)
@@ -80,6 +84,16 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
     say(f"{page}", title="Report")
     if incomplete:
         raise IncompleteRun("; ".join(incomplete))
+
+
+def measure_ahead(plans: Sequence[Plan], processes: int | Literal["auto"]) -> None:
+    """Evaluate the rows of experiments in several processes at once where that is worth it.
+
+    Raises:
+        InputError: the data or a network that is to be trained first cannot be used.
+    """
+    rows = [row for each in plans if each.config.reproduce.row_task == "evaluate" for row in each.rows]
+    measure_at_once([config for row in rows for config in row.configs], processes, products_folder(plans[0]))
 
 
 def dashboard_of(plan: Plan) -> Dashboard:

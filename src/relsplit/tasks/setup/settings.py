@@ -184,6 +184,7 @@ class Reproduce(OpenGroup):
     row_task: Literal["evaluate", "explain", "conservation", "train"]
     controls: list[str]
     checkpoint_seeds: dict[str, list[Seed]] | None
+    processes: Annotated[int, Limits(minimum=1, maximum=1_024)] | Literal["auto"]
     rows: list[Any] | dict[str, Any] | None
     paper: dict[str, Any] | None
     product: Target | None = None
