@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -290,6 +291,30 @@ def test_rows_of_one_configuration_are_measured_once(
     assert frame.loc["A", "id_score"].tolist() == frame.loc["B", "id_score"].tolist()
 
 
+def test_two_processes_measure_what_one_does_and_a_row_that_fails_is_said(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["experiment=otsuki2024/table1", ROWS, "reproduce.controls=[]", "num_samples=4", "task.pictures=1"]
+    assert run(*options, "reproduce.processes=1") == 0
+    results = tmp_path / "outputs"
+    first, second = sorted((results / "evaluate").rglob("samples.csv"))
+    before = pd.read_csv(first).drop(columns="seconds")
+    for each in (first, second):
+        shutil.rmtree(each.parent)
+    second.parent.mkdir()
+    (second.parent / "notes.txt").touch()
+    capsys.readouterr()
+
+    assert run(*options, "reproduce.processes=2") == 2
+    said = capsys.readouterr()
+    assert "holds other files (notes.txt)" in said.err
+    logs = sorted((results / "reproduce" / PAPER / "image_folder").glob("process*.log"))
+    assert len(logs) == 2
+    assert sum(str(first.parent.relative_to(tmp_path)) in log.read_text() for log in logs) == 1
+    assert sum("holds other files (notes.txt)" in log.read_text() for log in logs) == 1
+    pd.testing.assert_frame_equal(pd.read_csv(first).drop(columns="seconds"), before, atol=1e-3)
+
+
 def test_all_goes_on_where_it_was_interrupted(
     run: Run, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +333,7 @@ def test_all_goes_on_where_it_was_interrupted(
         return {f"{path}:{line.split(',')[0]}": line for path in files for line in path.read_text().splitlines()[1:]}
 
     process = subprocess.Popen(
-        [sys.executable, str(PROJECT / "run.py"), *small(photographs), *options],
+        [sys.executable, str(PROJECT / "run.py"), *small(photographs), *options, "reproduce.processes=2"],
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, preexec_fn=interruptible,
     )  # fmt: skip
@@ -319,8 +344,10 @@ def test_all_goes_on_where_it_was_interrupted(
     assert "interrupted: start the same command again" in process.communicate(timeout=60)[1]
     assert process.returncode == 130
     before = rows()
+    time.sleep(2)
+    assert rows() == before  # its processes are gone, too
     assert 8 <= len(before) < 8 * 6
-    assert not (results / "reproduce").exists()
+    assert not list((results / "reproduce").rglob("product.json"))
 
     assert run(*options) == 0
     after = rows()

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, overload
@@ -18,6 +18,7 @@ from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums, relative_gap
 from relsplit.lrp.graph.outputs import OutputChoice
 from relsplit.lrp.graph.tracing import UnsupportedModelError
+from relsplit.lrp.layers.kept import samples_read_together
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.operations.context import MaxPool, Options
 from relsplit.lrp.operations.operation import Passed
@@ -245,12 +246,19 @@ class LRP:
         target: "Target | None",
         observe: "Observe[Observed]",
     ) -> "Run[Observed]":
-        forward = ForwardPass(program, _fast_layout(images))
-        start = self._start(forward.output, target, len(images))
-        observer = observe(program, start)
-        with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
-            relevance = forward.propagate(start, None if observer is None else observer.visit)
+        with self._weights_looked_at(images.device):
+            forward = ForwardPass(program, _fast_layout(images))
+            start = self._start(forward.output, target, len(images))
+            observer = observe(program, start)
+            with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
+                relevance = forward.propagate(start, None if observer is None else observer.visit)
         return Run(program, start, relevance.contiguous(), observer)
+
+    def _weights_looked_at(self, device: torch.device) -> AbstractContextManager[None]:
+        """Look for changed weights once, where every look would stop the GPU; a CPU looks at each as it comes to it."""
+        if device.type != "cuda":
+            return nullcontext()
+        return samples_read_together([*self.model.parameters(), *self.model.buffers()])
 
     def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""

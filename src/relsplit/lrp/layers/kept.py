@@ -1,6 +1,9 @@
 """What is computed from tensors, kept until one of them changes."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 import torch
@@ -9,6 +12,29 @@ from torch import Tensor
 Value = TypeVar("Value")
 
 _SAMPLES = 64
+_read: ContextVar[Mapping[Hashable, Tensor] | None] = ContextVar("_read", default=None)
+
+
+@contextmanager
+def samples_read_together(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Let :class:`Kept` compare these tensors within as they are now, without looking at them again.
+
+    On a GPU every look waits until all that was asked of it before is computed; so there is one for all tensors.
+    """
+    alike = defaultdict[Hashable, list[Tensor]](list)
+    for tensor in tensors:
+        alike[tensor.device, tensor.dtype].append(tensor.detach())
+    read: dict[Hashable, Tensor] = {}
+    for group in alike.values():
+        picked = [_picked(tensor) for tensor in group]
+        together = torch.cat(picked).cpu()
+        for tensor, sample in zip(group, together.split([len(each) for each in picked]), strict=True):
+            read[_place(tensor)] = sample
+    token = _read.set(read)
+    try:
+        yield
+    finally:
+        _read.reset(token)
 
 
 class Kept(Generic[Value]):
@@ -48,9 +74,7 @@ class _State:
     def is_still(self, tensor: Tensor) -> bool:
         tensor = tensor.detach()
         return (
-            self._tensor.data_ptr() == tensor.data_ptr()
-            and self._tensor.shape == tensor.shape
-            and self._tensor.stride() == tensor.stride()
+            _place(self._tensor) == _place(tensor)
             and self._version == _version(tensor)
             and torch.equal(self._sample, _sample(tensor))
         )
@@ -65,7 +89,16 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def _place(tensor: Tensor) -> Hashable:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
 def _sample(tensor: Tensor) -> Tensor:
+    read = (_read.get() or {}).get(_place(tensor))
+    return _picked(tensor).cpu() if read is None else read
+
+
+def _picked(tensor: Tensor) -> Tensor:
     flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor.permute(*_strides_order(tensor)).reshape(-1)
     return flat[:: max(1, flat.numel() // _SAMPLES)]
 
