@@ -25,11 +25,12 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 demo: setup ## data, model, every explainer, one table and pictures in outputs/reproduce/demo
 	$(BIN)/python run.py experiment=demo $(ARGS)
 
+# One thread for each worker: two threads each would wait for one another on two cores.
 test: setup ## the whole test suite, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)  # a core each: two threads each would wait for one another
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
