@@ -48,7 +48,8 @@ def measure_at_once(configs: Sequence[DictConfig], processes: int | Literal["aut
     Raises:
         InputError: the data or a network that is to be trained cannot be used.
     """
-    left = list({str(resolved(config)): config for config in configs if not was_measured(config)}.values())
+    distinct = {id(config): config for config in configs}.values()  # tables share rows
+    left = list({str(resolved(config)): config for config in distinct if not was_measured(config)}.values())
     shares = machine_shares(left, processes)
     if len(shares) < 2:
         return
