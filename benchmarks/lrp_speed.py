@@ -30,8 +30,9 @@ from torch import Tensor, nn
 
 from relsplit import LRP
 from relsplit.explainers.lrp_epsilon import LRPEpsilon
+from relsplit.lrp.cuda_graph import RecordedLRP
 
-FORWARD = "forward"
+FORWARD, RECORDED = "forward", "relsplit, CUDA graph"
 RESNET_ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
 TRANSFORMER_ROWS = (
     FORWARD,
@@ -64,6 +65,8 @@ def main() -> None:
     rows: tuple[str, ...] = TRANSFORMER_ROWS if args.model.startswith("vit") else RESNET_ROWS
     if "LXT" in rows and not can_import_lxt():
         rows = tuple(row for row in rows if row != "LXT")
+    if args.device != "cpu":
+        rows = (*rows, RECORDED)
     runs = {row: runner(row, network) for row in rows}
     for batch in args.batches:
         images = batch_of(batch, setting)
@@ -117,6 +120,8 @@ def runner(row: str, network: nn.Module) -> Run:
         return lambda images: input_gradient(network, images)
     if row == "relsplit":
         return LRP(network).attribute
+    if row == RECORDED:
+        return recorded(network)
     if row == "relsplit proportional":
         return LRP(network, split="proportional").attribute
     if row == "relsplit attn_lrp":
@@ -127,6 +132,18 @@ def runner(row: str, network: nn.Module) -> Run:
         return LRPEpsilon(network, variant="correct").attribute
     composite = zennit.composites.EpsilonPlus(canonizers=[zennit.torchvision.ResNetCanonizer()])
     return lambda images: zennit_relevance(network, composite, images)
+
+
+def recorded(network: nn.Module) -> Run:
+    """A CUDA graph for every shape, recorded on first use."""
+    graphs: dict[torch.Size, RecordedLRP] = {}
+
+    def run(images: Tensor) -> Tensor:
+        if images.shape not in graphs:
+            graphs[images.shape] = RecordedLRP(network, images)
+        return graphs[images.shape].attribute(images)
+
+    return run
 
 
 ATTN_LRP = functools.partial(
