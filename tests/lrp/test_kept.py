@@ -61,13 +61,19 @@ def test_nobody_looks_at_the_tensors_again_within() -> None:
     assert "aten::slice.Tensor" in operators.names
 
 
+def test_what_has_no_plain_memory_is_left_out() -> None:
+    odd = [torch.eye(3).to_sparse(), torch.empty(2, device="meta"), nn.LazyLinear(3).weight]
+    with samples_read_together(odd):
+        pass
+
+
 def test_relevance_follows_weights_that_change_between_two_passes() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
     images = torch.rand(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     explainer = LRP(network)
     for _ in range(3):
-        with samples_read_together([*network.parameters(), *network.buffers()]):
+        with explainer._weights_looked_at(torch.device("cuda")):
             relevance = explainer.attribute(images)
         assert torch.equal(relevance, LRP(network).attribute(images))
         network[0].weight.data.mul_(torch.linspace(-1, 1, 3).reshape(1, 3, 1, 1))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -291,28 +292,75 @@ def test_rows_of_one_configuration_are_measured_once(
     assert frame.loc["A", "id_score"].tolist() == frame.loc["B", "id_score"].tolist()
 
 
-def test_two_processes_measure_what_one_does_and_a_row_that_fails_is_said(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_processes_measure_what_one_does(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["experiment=otsuki2024/table1", ROWS, "reproduce.controls=[]", "num_samples=4", "task.pictures=1"]
-    assert run(*options, "reproduce.processes=1") == 0
     results = tmp_path / "outputs"
-    first, second = sorted((results / "evaluate").rglob("samples.csv"))
-    before = pd.read_csv(first).drop(columns="seconds")
-    for each in (first, second):
-        shutil.rmtree(each.parent)
-    second.parent.mkdir()
-    (second.parent / "notes.txt").touch()
-    capsys.readouterr()
 
+    def scores() -> dict[Path, pd.DataFrame]:
+        columns = ["sample_id", "insertion", "deletion", "id_score", "id_score_strict"]
+        return {path: pd.read_csv(path)[columns] for path in (results / "evaluate").rglob("samples.csv")}
+
+    assert run(*options, "reproduce.processes=1") == 0
+    before = scores()
+    assert len(before) == 2
+    for path in before:
+        shutil.rmtree(path.parent)
+
+    in_the_way = max(before).parent / "notes.txt"
+    in_the_way.parent.mkdir()
+    in_the_way.touch()
+    capsys.readouterr()
     assert run(*options, "reproduce.processes=2") == 2
-    said = capsys.readouterr()
-    assert "holds other files (notes.txt)" in said.err
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "holds other files (notes.txt)" in said
+
+    shutil.rmtree(in_the_way.parent)
+    assert run(*options, "reproduce.processes=2") == 0
     logs = sorted((results / "reproduce" / PAPER / "image_folder").glob("process*.log"))
     assert len(logs) == 2
-    assert sum(str(first.parent.relative_to(tmp_path)) in log.read_text() for log in logs) == 1
-    assert sum("holds other files (notes.txt)" in log.read_text() for log in logs) == 1
-    pd.testing.assert_frame_equal(pd.read_csv(first).drop(columns="seconds"), before, atol=1e-3)
+    for path, frame in before.items():
+        assert sum(f"of 4 samples done, {path.parent.relative_to(tmp_path)}" in log.read_text() for log in logs) == 1
+        pd.testing.assert_frame_equal(scores()[path], frame, atol=1e-5, rtol=0)
+
+
+def test_a_product_that_cannot_be_written_is_said_before_rows_are_measured(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").touch()
+    options = ["experiment=otsuki2024/table1", ROWS, "reproduce.controls=[]", "num_samples=4"]
+    assert run(*options, "reproduce.processes=2", f"output_dir={tmp_path / 'taken'}") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "outputs" / "evaluate").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_processes_end_with_the_one_that_started_them(photographs: Path, tmp_path: Path) -> None:
+    options = ["experiment=otsuki2024/table1", "num_samples=6", "metric=[]", "task.batch_size=1", "logger=none"]
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "run.py"), *small(photographs), *options, "reproduce.processes=2"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def running() -> list[str]:
+        """Processes that work in the folder."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (entry / "cwd").resolve() == tmp_path and entry.name != str(os.getpid()):
+                    found.append(entry.name)
+        return found
+
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((tmp_path / "outputs").rglob("curves*.jsonl")):
+        time.sleep(0.02)
+    assert len(running()) >= 3
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and running():
+        time.sleep(0.1)
+    assert not running()
 
 
 def test_all_goes_on_where_it_was_interrupted(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from relsplit.tasks.setup.row_processes import Share, dealt, machine_shares, visible_gpus
+from relsplit.tasks.setup.row_processes import Answer, Share, dealt, machine_shares, visible_gpus
 
 
 def rows(count: int, **more: object) -> list[DictConfig]:
@@ -18,7 +18,7 @@ def rows(count: int, **more: object) -> list[DictConfig]:
     return [OmegaConf.create({**whole, "seed": seed}) for seed in range(count)]
 
 
-def worker(answers: Callable[[DictConfig], str | None]) -> Connection:
+def worker(answers: Callable[[DictConfig], Answer]) -> Connection:
     """One end of a pipe, at whose other end somebody answers until an answer is an error, of which it dies."""
     ours, theirs = Pipe()
 
@@ -37,7 +37,7 @@ def test_every_row_is_measured_once() -> None:
     configs = rows(20)
     workers = [worker(lambda config: str(config.seed)) for _ in range(3)]
     answers = [answer for *_, answer in dealt(configs, workers)]
-    assert sorted(int(answer) for answer in answers if answer) == list(range(20))
+    assert sorted(int(str(answer)) for answer in answers) == list(range(20))
 
 
 def test_fewer_rows_than_processes() -> None:
@@ -54,7 +54,7 @@ def test_others_take_over_from_a_process_that_dies() -> None:
     dying, living = worker(lambda _: str(1 // 0)), worker(lambda config: str(config.seed))
     answers = [(config.seed, answer) for config, _, answer in dealt(configs, [dying, living])]
     assert (0, None) in answers
-    assert sorted(answer for _, answer in answers if answer) == [str(seed) for seed in range(1, 9)]
+    assert sorted(str(answer) for _, answer in answers if answer) == [str(seed) for seed in range(1, 9)]
 
 
 def test_without_a_living_process_the_rest_is_left() -> None:
@@ -92,6 +92,12 @@ def test_processes_that_a_launcher_started_start_no_more(monkeypatch: pytest.Mon
     assert len(machine_shares(rows(40), 2)) == 1
     monkeypatch.setenv(name, "1")
     assert len(machine_shares(rows(40), 2)) == 2
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_one_accelerator_is_not_divided(device: str) -> None:
+    assert len(machine_shares(rows(40, device=device), "auto")) == 1
+    assert len(machine_shares(rows(40, device=device), 3)) == 3
 
 
 def test_gpus_bear_the_names_that_the_environment_gives_them() -> None:

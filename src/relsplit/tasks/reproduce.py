@@ -13,7 +13,8 @@ measured: a misspelt option does not show after an hour.
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -70,8 +71,9 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
     incomplete = []
     measured: dict[str, Path] = {}
     with opened(dashboard_of(plans[0])) as dashboard:
-        measure_ahead(plans, cfg.reproduce.processes)
-        for each in plans:
+        for position, each in enumerate(plans):
+            if position == 0 or trains(plans[position - 1]):
+                measure_ahead(list(takewhile(lambda one: not trains(one), plans[position:])), cfg.reproduce.processes)
             try:
                 carry_out(each, measured, dashboard)
             except IncompleteRun as error:  # its product is written; the others and the report shall be, too
@@ -86,14 +88,27 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
         raise IncompleteRun("; ".join(incomplete))
 
 
+def trains(plan: Plan) -> bool:
+    """Say whether an experiment trains networks, which later ones may explain."""
+    return bool(plan.config.reproduce.row_task == "train")
+
+
 def measure_ahead(plans: Sequence[Plan], processes: int | Literal["auto"]) -> None:
     """Evaluate the rows of experiments in several processes at once where that is worth it.
 
     Raises:
-        InputError: the data or a network that is to be trained first cannot be used.
+        InputError: the data, a network that is to be trained first or a row cannot be used; or a product's folder
+            cannot be written, or another process works in it.
     """
-    rows = [row for each in plans if each.config.reproduce.row_task == "evaluate" for row in each.rows]
-    measure_at_once([config for row in rows for config in row.configs], processes, products_folder(plans[0]))
+    evaluating = [each for each in plans if each.config.reproduce.row_task == "evaluate"]
+    if not evaluating or not first_process():
+        return
+    with ExitStack() as held:
+        for folder in dict.fromkeys(Path(products_folder(each), each.config.reproduce.name) for each in evaluating):
+            held.enter_context(holding(folder))
+        configs = [config for each in evaluating for row in each.rows for config in row.configs]
+        distinct = list({id(config): config for config in configs}.values())  # tables share rows
+        measure_at_once(get_method("relsplit.tasks.evaluate.measure"), distinct, processes, products_folder(plans[0]))
 
 
 def dashboard_of(plan: Plan) -> Dashboard:

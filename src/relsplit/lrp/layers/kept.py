@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 Value = TypeVar("Value")
 
@@ -23,7 +24,8 @@ def samples_read_together(tensors: Iterable[Tensor]) -> Iterator[None]:
     """
     alike = defaultdict[Hashable, list[Tensor]](list)
     for tensor in tensors:
-        alike[tensor.device, tensor.dtype].append(tensor.detach())
+        if tensor.layout == torch.strided and not tensor.is_meta and not is_lazy(tensor):
+            alike[tensor.device, tensor.dtype].append(tensor.detach())
     read: dict[Hashable, Tensor] = {}
     for group in alike.values():
         picked = [_picked(tensor) for tensor in group]

@@ -1,32 +1,42 @@
 """Rows of a table measured by several processes at once, each with a GPU of its own or its share of the cores.
 
-A row is a run folder, whoever measures it. What a process fails to measure is left: the task comes to it afterwards,
-and says what is wrong.
+A row is a run folder, whoever measures it. Wrong input ends all, as it does in one process. What a process fails to
+measure for another reason is left: the task comes to it afterwards, and says what is wrong.
 """
 
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from relsplit.errors import Terminated
-from relsplit.tasks.setup.catalogue import read_catalogue
-from relsplit.tasks.setup.configuration import resolved, run_title
+from relsplit.errors import InputError, Terminated
+from relsplit.runs.identity import identified
+from relsplit.tasks.setup.catalogue import datasets_kept, read_catalogue
+from relsplit.tasks.setup.configuration import resolved, run_folder, run_title
+from relsplit.tasks.setup.memory import keep_freed_memory
 from relsplit.tasks.setup.processes import started_alone
 from relsplit.tasks.setup.resumption import was_measured
 from relsplit.tasks.setup.training_folder import is_to_be_trained
+
+Measure = Callable[[DictConfig], Path]
+Answer = str | InputError | None
+"""The run folder of what was measured; what cannot be used; or None for any other failure."""
 
 MOST_ON_CPU = 4
 """Processes of ``processes=auto`` on a CPU: each holds the network and a batch of its own."""
@@ -34,22 +44,26 @@ MOST_ON_CPU = 4
 ROWS_EACH = 4
 """Rows that a process of ``processes=auto`` has at least on a CPU: it takes seconds to start."""
 
+SECONDS_TO_END = 30
 
-def measure_at_once(configs: Sequence[DictConfig], processes: int | Literal["auto"], folder: Path) -> None:
+
+def measure_at_once(
+    measure: Measure, configs: Sequence[DictConfig], processes: int | Literal["auto"], folder: Path
+) -> None:
     """Evaluate what is not evaluated yet in several processes, where that is asked for and possible.
 
     The dataset is read and missing networks are trained before, in this process.
 
     Args:
+        measure: evaluates one configuration; a function of a module.
         configs: composed and checked, of evaluations.
         processes: how many; "auto": one for every GPU, or on a CPU one for every core, at most four.
-        folder: where each process leaves ``process<number>.log``.
+        folder: where each process leaves ``process<number>.log``; it exists.
 
     Raises:
-        InputError: the data or a network that is to be trained cannot be used.
+        InputError: the data, a network that is to be trained or a row cannot be used, or a log cannot be written.
     """
-    distinct = {id(config): config for config in configs}.values()  # tables share rows
-    left = list({str(resolved(config)): config for config in distinct if not was_measured(config)}.values())
+    left = list({_folder_of(config): config for config in configs if not was_measured(config)}.values())
     shares = machine_shares(left, processes)
     if len(shares) < 2:
         return
@@ -60,17 +74,23 @@ def measure_at_once(configs: Sequence[DictConfig], processes: int | Literal["aut
             from relsplit.tasks.setup.explained_network import explained_network
 
             explained_network(config, catalogue)
-    folder.mkdir(parents=True, exist_ok=True)
     logs = [folder / f"process{number}.log" for number in range(1, len(shares) + 1)]
-    with _started(shares, logs) as workers, _progress() as progress:
+    with _started(measure, shares, logs) as workers, _progress() as progress:
         bar = progress.add_task("Evaluations", total=len(left))
-        for config, worker, measured in dealt(left, list(workers)):
-            if measured:
-                progress.console.print(f"{run_title(resolved(config))}: {measured}", markup=False, soft_wrap=True)
-                progress.advance(bar)
+        for config, worker, answer in dealt(left, workers):
+            title = run_title(resolved(config))
+            if isinstance(answer, InputError):
+                raise answer
+            if answer is None:
+                said = f"{title}: failed, see {logs[workers.index(worker)]}; it is tried once more in its table"
             else:
-                log = logs[list(workers).index(worker)]
-                progress.console.print(f"{run_title(resolved(config))}: failed, see {log}", markup=False)
+                said = f"{title}: {answer}"
+                progress.advance(bar)
+            progress.console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _folder_of(config: DictConfig) -> Path:
+    return run_folder("evaluate", identified(resolved(config)))
 
 
 @dataclass(frozen=True)
@@ -97,21 +117,16 @@ def machine_shares(configs: Sequence[DictConfig], processes: int | Literal["auto
     devices = {config.device for config in configs}
     if not alone or len(devices) != 1 or processes == 1:
         return [Share(threads=0, gpu=None)]
-    # Here and not above: a finished table is laid out without torch.
-    import torch
-
-    from relsplit.tasks.setup.device import chosen_device
-
     threads = torch.get_num_threads()
     (device,) = devices
-    on_gpu = chosen_device(device).type == "cuda"
-    gpus = visible_gpus(os.environ, torch.cuda.device_count()) if on_gpu and device in ("auto", "cuda") else []
+    on_gpus = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    gpus = visible_gpus(os.environ, torch.cuda.device_count()) if on_gpus else []
     if processes != "auto":
         count = processes
-    elif on_gpu:
-        count = max(1, len(gpus))
-    else:
+    elif device in ("auto", "cpu") and not on_gpus:
         count = min(threads, MOST_ON_CPU, len(configs) // ROWS_EACH)
+    else:
+        count = len(gpus)  # none: of another accelerator, or one that is named, there is one
     count = max(1, min(count, len(configs)))
     return [Share(max(1, threads // count), gpus[index % len(gpus)] if gpus else None) for index in range(count)]
 
@@ -124,11 +139,10 @@ def visible_gpus(environment: Mapping[str, str], count: int) -> list[str]:
 
 def dealt(
     configs: Sequence[DictConfig], workers: Sequence[Connection]
-) -> Iterator[tuple[DictConfig, Connection, str | None]]:
+) -> Iterator[tuple[DictConfig, Connection, Answer]]:
     """Deal configurations out, the next one to whoever is free; yield each with its worker and what that answers.
 
-    The answer is None where a worker failed or died; a dead one gets nothing more, and what nobody is left for is not
-    yielded.
+    A dead worker has answered None and gets nothing more; what nobody is left for is not yielded.
     """
     waiting, busy = deque(configs), dict[Connection, DictConfig]()
 
@@ -147,7 +161,7 @@ def dealt(
         for worker in [each for each in busy if each in ready]:
             config = busy.pop(worker)
             try:
-                answer: str | None = worker.recv()
+                answer: Answer = worker.recv()
             except (EOFError, OSError):
                 yield config, worker, None
                 continue
@@ -156,15 +170,20 @@ def dealt(
 
 
 @contextmanager
-def _started(shares: Sequence[Share], logs: Sequence[Path]) -> Iterator[list[Connection]]:
+def _started(measure: Measure, shares: Sequence[Share], logs: Sequence[Path]) -> Iterator[list[Connection]]:
     """Start processes that :func:`_work`; end them when they have nothing left to do, or at once after an error."""
+    for log in logs:
+        try:
+            log.write_bytes(b"")
+        except OSError as error:
+            raise InputError(f"{log} cannot be written ({error.strerror}): choose another output_dir") from error
     spawning = get_context("spawn")
     hydra = HydraConfig.instance().cfg
-    started = []
+    started: list[tuple[SpawnProcess, Connection]] = []
     try:
         for share, log in zip(shares, logs, strict=True):
             ours, theirs = spawning.Pipe()
-            process = spawning.Process(target=_work, args=(theirs, share, log, hydra), daemon=False)
+            process = spawning.Process(target=_work, args=(theirs, measure, share, log, hydra))
             process.start()
             theirs.close()  # so that its end is seen when it dies
             started.append((process, ours))
@@ -174,41 +193,64 @@ def _started(shares: Sequence[Share], logs: Sequence[Path]) -> Iterator[list[Con
             process.terminate()
         raise
     finally:
+        _end(started)
+
+
+def _end(started: Sequence[tuple[SpawnProcess, Connection]]) -> None:
+    """Let the processes end by themselves for a while, and no longer, whatever interrupts that."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    try:
         for _, ours in started:
             ours.close()
         for process, _ in started:
-            process.join(30)
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process, _ in started:
             process.kill()
+        for process, _ in started:
+            process.join()
 
 
-def _work(tasks: Connection, share: Share, log: Path, hydra: Any) -> None:
-    """Measure what is sent and answer with its folder, or None, until the other end is closed (or dead)."""
+def _work(tasks: Connection, measure: Measure, share: Share, log: Path, hydra: Any) -> None:
+    """Measure what is sent and answer, until the other end is closed; die with the process at the other end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too: the other end then ends it, once
     signal.signal(signal.SIGTERM, _terminate)
-    sys.stdout = sys.stderr = log.open("a", encoding="utf-8", buffering=1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with log.open("ab", buffering=0) as file:  # as the terminal of libraries, too, that do not write through Python
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
     if hydra is not None:
         HydraConfig.instance().set_config(hydra)
-    import torch
-
-    from relsplit.tasks.evaluate import measure
-    from relsplit.tasks.setup.catalogue import datasets_kept
-    from relsplit.tasks.setup.memory import keep_freed_memory
-
     torch.set_num_threads(share.threads)
     keep_freed_memory()
     with datasets_kept(), suppress(EOFError, KeyboardInterrupt):
         while True:
-            config = tasks.recv()
-            try:
-                answer = str(measure(config))
-            except Exception:
-                traceback.print_exc()
-                answer = None
-            tasks.send(answer)
+            tasks.send(_answer(measure, tasks.recv()))
+
+
+def _answer(measure: Measure, config: DictConfig) -> Answer:
+    try:
+        return str(measure(config))
+    except InputError as error:
+        traceback.print_exc()
+        return error
+    except Exception:
+        traceback.print_exc()
+        return None
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone; then end as if it had asked for it."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is cleaned up now is not interrupted again
     raise Terminated
 
 
