@@ -10,8 +10,7 @@ from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError
 from relsplit.lrp.layers.kept import samples_read_together
 from relsplit.lrp.lrp import LRP
-from relsplit.lrp.precision import full_precision
-from relsplit.lrp.start import start_relevance
+from relsplit.lrp.start import check_finite, start_relevance
 from relsplit.lrp.walk import ForwardPass
 
 PREDICTED = -1
@@ -89,8 +88,7 @@ class RecordedLRP:
         else:
             self._target.copy_(checked_target(target, len(images), self._scores.shape[1], images.device))
         self._graph.replay()
-        if not torch.isfinite(self._scores).all():
-            raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
+        check_finite(self._scores)
         return self._relevance.clone()
 
 
@@ -107,8 +105,7 @@ def pass_without_questions(explainer: LRP, images: Tensor, target: Tensor) -> tu
     """
     with torch.inference_mode(False), torch.no_grad():
         forward = ForwardPass(explainer.program(images), images)
-        scores: Tensor = forward.output.to(torch.promote_types(forward.output.dtype, torch.float32))
+        scores: Tensor = forward.output
         classes = torch.where(target == PREDICTED, scores.argmax(1), target)
         start = start_relevance(scores, classes, explainer.start)  # type: ignore[arg-type]
-        with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
-            return forward.propagate(start).contiguous(), scores
+        return forward.propagate(start).contiguous(), scores

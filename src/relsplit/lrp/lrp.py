@@ -22,7 +22,6 @@ from relsplit.lrp.layers.kept import samples_read_together
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.operations.context import MaxPool, Options
 from relsplit.lrp.operations.operation import Passed
-from relsplit.lrp.precision import full_precision
 from relsplit.lrp.program import Program
 from relsplit.lrp.programs import Programs
 from relsplit.lrp.rules.choice import first_layer_rule, rule_choice
@@ -31,7 +30,7 @@ from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
-from relsplit.lrp.start import Start, StartFunction, computed_start, start_relevance
+from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start, start_relevance
 from relsplit.lrp.walk import ForwardPass
 from relsplit.networks.views import eval_view
 from relsplit.options import checked_options
@@ -250,8 +249,7 @@ class LRP:
             forward = ForwardPass(program, _fast_layout(images))
             start = self._start(forward.output, target, len(images))
             observer = observe(program, start)
-            with torch.autocast(images.device.type, enabled=False), full_precision(images.device):
-                relevance = forward.propagate(start, None if observer is None else observer.visit)
+            relevance = forward.propagate(start, None if observer is None else observer.visit)
         return Run(program, start, relevance.contiguous(), observer)
 
     def _weights_looked_at(self, device: torch.device) -> AbstractContextManager[None]:
@@ -265,8 +263,7 @@ class LRP:
         if not isinstance(output, Tensor) or output.dim() == 0 or output.shape[0] != count:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(f"model: its output must be class scores of shape ({count}, classes), not {found}")
-        if not torch.isfinite(output).all():
-            raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
+        check_finite(output)
         if callable(target):
             return computed_start(output, target, "target")
         if output.dim() != 2:
@@ -276,11 +273,8 @@ class LRP:
             )
         if callable(self.start):
             return computed_start(output, self.start, "start")
-        # Relevance is carried in float32 at least: half precision would not conserve it.
-        logits = output.to(torch.promote_types(output.dtype, torch.float32))
-        classes = logits.shape[1]
-        chosen = logits.argmax(1) if target is None else checked_target(target, count, classes, logits.device)
-        return start_relevance(logits, chosen, self.start)
+        chosen = output.argmax(1) if target is None else checked_target(target, count, output.shape[1], output.device)
+        return start_relevance(output, chosen, self.start)
 
     def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
         self._warned = True

@@ -29,8 +29,22 @@ def computed_start(output: Tensor, function: StartFunction, option: str) -> Tens
     return relevance
 
 
+def check_finite(scores: Tensor) -> None:
+    """Check what a model answers.
+
+    Raises:
+        InputError: it holds NaN or infinity.
+    """
+    if not torch.isfinite(scores).all():
+        raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
+
+
 def start_relevance(logits: Tensor, target: Tensor, start: Start) -> Tensor:
-    """Return (N, classes) with the explained class's probability, logit or 1, and zero elsewhere."""
+    """Return (N, classes) with the explained class's probability, logit or 1, and zero elsewhere.
+
+    In float32 at least: half precision would not conserve relevance.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     index = target.unsqueeze(1)
     if start == "one":
         value = torch.ones_like(index, dtype=logits.dtype)

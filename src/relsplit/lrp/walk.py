@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from relsplit.errors import InputError
 from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
 from relsplit.lrp.operations.operation import Operation, Passed, plus
+from relsplit.lrp.precision import full_precision
 from relsplit.lrp.program import Program
 
 Visit = Callable[[fx.Node, Tensor, Passed], None]
@@ -69,7 +70,7 @@ class ForwardPass:
         return self._supports.get(node)
 
     def propagate(self, relevance: Tensor, visit: Visit | None = None) -> Tensor:
-        """Walk back once from the output's relevance; return the image's.
+        """Walk back once from the output's relevance, without autocast and TF32; return the image's.
 
         What a node kept for the way back is freed when it has been passed.
 
@@ -78,6 +79,10 @@ class ForwardPass:
             visit: is told at each node what has arrived there and what the node passes on. It may keep the former; the
                 latter will be written over.
         """
+        with torch.autocast(relevance.device.type, enabled=False), full_precision(relevance.device):
+            return self._walk_back(relevance, visit)
+
+    def _walk_back(self, relevance: Tensor, visit: Visit | None) -> Tensor:
         program = self._program
         self._values.clear()
         arrived: dict[fx.Node, Tensor] = {program.output: relevance.clone()}

@@ -40,7 +40,7 @@ def holding(folder: Path) -> Iterator[None]:
                 f"{folder} is in use{_holder(path)}: wait until that run has ended, or choose another output_dir"
             ) from None
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
         yield
@@ -82,7 +82,7 @@ def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
         check_folder(folder, config)
         write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -105,6 +105,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def unwritable(folder: Path, error: OSError) -> InputError:
+    """Say that an ``output_dir`` cannot be written, and why."""
+    reason = error.strerror or str(error)
+    return InputError(f"output_dir {folder} cannot be written ({reason}): choose another with output_dir=<folder>")
+
+
 def _make(folder: Path) -> list[Path]:
     """Make a folder; return what was made, the innermost first."""
     missing: list[Path] = []
@@ -115,7 +121,7 @@ def _make(folder: Path) -> list[Path]:
         for each in missing:
             with suppress(OSError):
                 each.rmdir()
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     return missing
 
 
@@ -124,11 +130,6 @@ def _others(folder: Path) -> list[str]:
     files = folder.iterdir() if folder.is_dir() else ()
     own = {LOCK, DASHBOARD, CONFIG}
     return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(f"output_dir {folder} cannot be written ({reason}): choose another with output_dir=<folder>")
 
 
 def _who() -> str:

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from relsplit.errors import InputError, Terminated
+from relsplit.runs.folder import unwritable
 from relsplit.runs.identity import identified
 from relsplit.tasks.setup.catalogue import datasets_kept, read_catalogue
 from relsplit.tasks.setup.configuration import resolved, run_folder, run_title
@@ -115,9 +116,9 @@ def machine_shares(configs: Sequence[DictConfig], processes: int | Literal["auto
         str(config.trainer.devices) == "1" and config.trainer.num_nodes == 1 for config in configs
     )
     devices = {config.device for config in configs}
-    if not alone or len(devices) != 1 or processes == 1:
-        return [Share(threads=0, gpu=None)]
     threads = torch.get_num_threads()
+    if not alone or len(devices) != 1:
+        return [Share(threads, gpu=None)]
     (device,) = devices
     on_gpus = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     gpus = visible_gpus(os.environ, torch.cuda.device_count()) if on_gpus else []
@@ -176,7 +177,7 @@ def _started(measure: Measure, shares: Sequence[Share], logs: Sequence[Path]) ->
         try:
             log.write_bytes(b"")
         except OSError as error:
-            raise InputError(f"{log} cannot be written ({error.strerror}): choose another output_dir") from error
+            raise unwritable(log.parent, error) from error
     spawning = get_context("spawn")
     hydra = HydraConfig.instance().cfg
     started: list[tuple[SpawnProcess, Connection]] = []
