@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from errors_of_a_program import ran
 
 PROGRAM = """
