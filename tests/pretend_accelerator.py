@@ -1,11 +1,13 @@
 """A device that is none: tensors that say they are on it, hold their numbers on the CPU, and refuse to be mixed.
 
-``registered()`` gives a process the device "pretend", for good: tests use it in processes of their own. Whatever PyTorch
-is asked to do there is done on the CPU, so that results are the CPU's; but an operation that takes a tensor from here and
-one from there fails as it would on a GPU, and :class:`Accelerator` counts what a GPU would have to be waited for.
+``registered()`` gives a process the device "pretend", for good: tests use it in processes of their own. Whatever
+PyTorch is asked to do there is done on the CPU, so that results are the CPU's; but an operation that takes a tensor
+from here and one from there fails as it would on a GPU, and :class:`Accelerator` counts what a GPU would have to be
+waited for.
 """
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -61,7 +63,14 @@ class OnAccelerator(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        # What is made under inference mode could not be given the storage of what it is a view of.
+        with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+            return cls._done(func, args, kwargs or {})
+
+    @classmethod
+    def _done(cls, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if _is_composed(func):
+            return func.decompose(*args, **kwargs)
         flat, _ = tree_flatten((args, kwargs))
         here = [each for each in flat if isinstance(each, Tensor) and not isinstance(each, OnAccelerator)]
         if func not in COPIES and any(each.dim() > 0 for each in here):
@@ -76,6 +85,13 @@ class OnAccelerator(Tensor):
             return out
         out = tree_map(lambda each: OnAccelerator(each) if isinstance(each, Tensor) else each, out)
         return return_and_correct_aliasing(func, args, kwargs, out)
+
+
+def _is_composed(func: Any) -> bool:
+    """Whether an operation is made of others; under inference mode PyTorch hands on these, too."""
+    return func.namespace == "aten" and torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), "CompositeImplicitAutograd"
+    )
 
 
 def _held(value: Any) -> Any:
@@ -103,6 +119,9 @@ class Accelerator(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and _is_composed(func):
+            with self:
+                return func.decompose(*args, **kwargs)
         flat, _ = tree_flatten((args, kwargs))
         tensors = [each for each in flat if isinstance(each, Tensor)]
         if any(each.device.type != "cpu" for each in tensors):
@@ -123,8 +142,6 @@ class Accelerator(TorchDispatchMode):
         if name in ("index", "index_put", "index_put_", "_unsafe_index"):
             masks = [each for each in args[1] if isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8)]
             self.waits["nonzero"] += len(masks)
-            if not masks:
-                self.waits += Counter()  # drops the zero
 
 
 class _Module:
@@ -197,4 +214,6 @@ def _empty(
     pin_memory: Any = None,
     memory_format: Any = None,
 ) -> Tensor:
-    return OnAccelerator(torch.empty(size, dtype=dtype, device="cpu", memory_format=memory_format or torch.contiguous_format))
+    return OnAccelerator(
+        torch.empty(size, dtype=dtype, device="cpu", memory_format=memory_format or torch.contiguous_format)
+    )
