@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError
-from relsplit.lrp.layers.kept import samples_read_together
 from relsplit.lrp.lrp import LRP
 from relsplit.lrp.start import check_finite, start_relevance
-from relsplit.lrp.walk import ForwardPass
+from relsplit.lrp.walk import walk_back
 
 PREDICTED = -1
 """Stands for the predicted class among targets."""
@@ -57,8 +56,7 @@ class RecordedLRP:
                 pass_without_questions(explainer, self._images, self._target)
         torch.cuda.current_stream(images.device).wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        weights = [*explainer.model.parameters(), *explainer.model.buffers()]
-        with samples_read_together(weights), torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph):
             self._relevance, self._scores = pass_without_questions(explainer, self._images, self._target)
 
     def attribute(self, images: Tensor, target: int | Tensor | None = None) -> Tensor:
@@ -104,8 +102,9 @@ def pass_without_questions(explainer: LRP, images: Tensor, target: Tensor) -> tu
         Relevance (N, C, H, W) and scores (N, classes).
     """
     with torch.inference_mode(False), torch.no_grad():
-        forward = ForwardPass(explainer.program(images), images)
-        scores: Tensor = forward.output
+        recording = explainer.record(images)
+        scores = recording.output
         classes = torch.where(target == PREDICTED, scores.argmax(1), target)
         start = start_relevance(scores, classes, explainer.start)  # type: ignore[arg-type]
-        return forward.propagate(start).contiguous(), scores
+        (relevance,) = walk_back(recording.result, start, [recording.image], recording.recorder.watch)
+        return relevance.contiguous(), scores

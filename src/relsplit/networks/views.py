@@ -6,7 +6,9 @@ of its own; it is for libraries that hang hooks on modules and differentiate.
 """
 
 import copy
+from types import MethodType
 
+import torch
 from torch import nn
 
 _SHARED = ("_parameters", "_buffers")
@@ -24,7 +26,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def eval_view(model: nn.Module) -> nn.Module:
-    """Copy the module tree of ``model`` (not its tensors) with every module in evaluation mode and out of place.
+    """Copy the module tree of ``model`` (not its tensors) with every module in evaluation mode.
 
     Other threads may go on using the model meanwhile, and weights changed later are the weights the view sees. Wrappers
     that only delegate are taken off.
@@ -51,7 +53,10 @@ def shared_copy(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
 def _view(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
     if id(module) in seen:
         return seen[id(module)]
-    view: nn.Module = type(module).__new__(type(module))
+    if isinstance(module, torch.jit.ScriptModule):
+        return module  # what it holds lies outside of Python
+    # Not the class's own __new__: that of torch.fx's GraphModule would make another class.
+    view: nn.Module = object.__new__(type(module))
     # The dictionaries of parameters and buffers stay shared, so that a parameter replaced later is seen as well; others
     # do not: a module may keep there what it has computed once.
     view.__dict__ = {
@@ -59,8 +64,9 @@ def _view(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
         for name, value in module.__dict__.items()
     }
     view.__dict__["training"] = False
-    if "inplace" in view.__dict__:
-        view.__dict__["inplace"] = False
+    for name, value in module.__dict__.items():
+        if isinstance(value, MethodType) and value.__self__ is module:  # a forward that was exchanged
+            view.__dict__[name] = MethodType(value.__func__, view)
     seen[id(module)] = view
     view.__dict__["_modules"] = {
         name: None if child is None else _view(child, seen) for name, child in module._modules.items()
