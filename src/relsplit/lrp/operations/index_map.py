@@ -118,8 +118,8 @@ _PADS = (
 _PICKS = (
     "index", "index_select", "gather", "take", "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "native_channel_shuffle", "repeat", "repeat_interleave", "im2col", "unfold", "diagonal",
-    "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "_unsafe_index", "embedding",
-    "diag_embed",
+    "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "_unsafe_index",
+    "embedding", "diag_embed",
 )  # fmt: skip
 _JOINS = (
     "cat", "stack", "where", "masked_fill", "slice_scatter", "select_scatter", "index_put", "_index_put_impl",

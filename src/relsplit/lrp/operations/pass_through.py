@@ -9,8 +9,8 @@ from relsplit.lrp.recording.recorder import Call
 
 _ACTIVATIONS = (
     "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
-    "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink", "softshrink",
-    "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
+    "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink",
+    "softshrink", "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
 )  # fmt: skip
 _NORMALISATIONS = (
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update",
