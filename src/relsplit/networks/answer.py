@@ -39,12 +39,16 @@ class Answer:
     Attributes:
         output: (N, classes), (N, 1) or (N,), as the network returned it.
         kind: what it holds.
-        finite: whether it is free of NaN and infinity.
     """
 
     output: Tensor
     kind: Kind
-    finite: bool
+    _finite: bool | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is free of NaN and infinity."""
+        return bool(torch.isfinite(self.output).all()) if self._finite is None else self._finite
 
     @property
     def is_single(self) -> bool:
@@ -99,6 +103,10 @@ class Answer:
         """Return the logit (N,) of the classes ``target`` (N,)."""
         return self.logits.gather(1, target[:, None])[:, 0]
 
+    def own_score(self, target: Tensor) -> Tensor:
+        """Return what the network itself has for the classes ``target`` (N,), (N,): their logits or probabilities."""
+        return self.logit(target) if self.kind in ("logits", "logit") else self.probability(target)
+
     def score(self, target: Tensor, score: Score) -> Tensor:
         """Return what is read of the classes ``target`` (N,), (N,)."""
         if score == "one":
@@ -127,6 +135,23 @@ class Answer:
         if target is None:
             return self.predicted
         return checked_target(target, len(self.output), self.num_classes, self.output.device).clone()
+
+    def like(self, output: object, count: int | None = None) -> "Answer":
+        """Return another output of the same network, read in the same way, without a look at its values.
+
+        Args:
+            output: what the network returned.
+            count: of how many images; None where it is not known.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        scores = checked_scores(output, count)
+        if scores.shape[1:] != self.output.shape[1:]:
+            raise InputError(
+                f"model: it returns {tuple(scores.shape)} for some images and {tuple(self.output.shape)} for others"
+            )
+        return Answer(scores, self.kind)
 
     def check_finite(self) -> None:
         """Check what the network answers.
@@ -209,6 +234,11 @@ class AnswerReader:
             )
 
 
+def reader_of(scores: "Scores | AnswerReader") -> AnswerReader:
+    """Return the reader that is given, or one that reads as ``scores`` says."""
+    return scores if isinstance(scores, AnswerReader) else AnswerReader(scores)
+
+
 def checked_scores(output: object, count: int | None = None) -> Tensor:
     """Return what a network returned if it can be read as scores of ``count`` images.
 
@@ -224,8 +254,8 @@ def checked_scores(output: object, count: int | None = None) -> Tensor:
     ):
         images = "N" if count is None else count
         raise InputError(
-            f"model: it must return scores of shape ({images}, classes), or one for two classes, ({images}, 1) or "
-            f"({images},), not {_described(output)}"
+            f"model: it must return logits or probabilities ({images}, classes), or one for two classes, ({images}, 1) "
+            f"or ({images},), not {_described(output)}"
         )
     return output
 
