@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
@@ -27,8 +27,9 @@ from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
-from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start, start_relevance
+from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
+from relsplit.networks.answer import Answer, AnswerReader, Scores
 from relsplit.networks.views import unwrapped
 from relsplit.options import checked_options
 
@@ -85,6 +86,8 @@ class LRP:
             :class:`relsplit.lrp.attention.treatment.Attention`.
         output: which part of the model's output is explained if it returns several: a name, an index, or a function.
             None finds the obvious one (the only one, or "logits").
+        scores: what the output holds: "logits" or "probabilities"; "auto" recognises the latter, and says so once. One
+            score (N, 1) or (N,) speaks for two classes, 1 and 0.
 
     Raises:
         InputError: an option that does not exist.
@@ -108,6 +111,7 @@ class LRP:
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
         attention: "str | Attention" = "ratio",
         output: "OutputChoice | None" = None,
+        scores: Scores = "auto",
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
@@ -126,6 +130,7 @@ class LRP:
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
         self._network = Network(model, self._options, output)
+        self._reader = AnswerReader(scores)
         self._warned = False
 
     @overload
@@ -226,7 +231,7 @@ class LRP:
         """
         recording = self.record(images)
         with _plain():
-            start = self._start(recording.output, target, len(images))
+            start = self._start(recording, target, len(images))
             observer = observe(recording, start)
             guard = Guard(start)
             watch = recording.recorder.watch
@@ -252,23 +257,29 @@ class LRP:
         """
         return self._network.attend(images)
 
-    def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
+    def _start(self, recording: Recording, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
-        if not isinstance(output, Tensor) or output.dim() == 0 or output.shape[0] != count:
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(f"model: its output must be class scores of shape ({count}, classes), not {found}")
-        check_finite(output)
-        if callable(target):
-            return computed_start(output, target, "target")
-        if output.dim() != 2:
-            raise InputError(
-                f"model: its output must be class scores of shape ({count}, classes), not {tuple(output.shape)}; "
-                "for any other output give a function from it to its relevance as target"
-            )
-        if callable(self.start):
-            return computed_start(output, self.start, "start")
-        chosen = output.argmax(1) if target is None else checked_target(target, count, output.shape[1], output.device)
-        return start_relevance(output, chosen, self.start)
+        output = recording.output
+        if callable(target) or callable(self.start):
+            if not output.dim() or len(output) != count:
+                raise InputError(f"model: its output must have {count} rows, one an image, not {tuple(output.shape)}")
+            function, option = (target, "target") if callable(target) else (self.start, "start")
+            check_finite(output)
+            return computed_start(output, function, option)  # type: ignore[arg-type]  # one of them is a function
+        answer = self.answer(recording, count)
+        answer.check_finite()
+        return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function
+
+    def answer(self, recording: Recording, count: int) -> Answer:
+        """Return what the network answered ``count`` images, read as ``scores`` says.
+
+        Raises:
+            InputError: it is no score for each class.
+        """
+        try:
+            return self._reader.read(recording.output, count, recording.ends_in_probabilities)
+        except InputError as error:
+            raise InputError(f"{error}; of any other output give a function to its relevance as target") from error
 
     def _look_at(self, run: "Run[Any]", images: Tensor, target: "Target | None") -> None:
         """Say if the map does not hold what was promised.

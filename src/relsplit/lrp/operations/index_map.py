@@ -11,10 +11,10 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.recording.recorder import Call
 from relsplit.lrp.recording.step import Step
 
-_RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
+RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 
 
-@OPERATIONS.register(*_RESHAPES)
+@OPERATIONS.register(*RESHAPES)
 def reshape(call: Call) -> Any:
     """The same entries in the same order, in another shape."""
     tensor, source = call.sources[0]

@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.operations import kind_of
+from relsplit.lrp.operations.index_map import RESHAPES
 from relsplit.lrp.options import Options
 from relsplit.lrp.outputs import OutputChoice, chosen_output
 from relsplit.lrp.recording.leaves import functions_kept_whole, keep_modules_whole
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import Step
-from relsplit.networks.views import eval_view, unwrapped
+from relsplit.networks.views import running_view
+
+
+PROBABILITIES = ("sigmoid", "hardsigmoid", "_softmax", "_safe_softmax")
+"""Operations that make probabilities."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,13 @@ class Recording:
     image: Step
     output: Tensor
     result: Step
+
+    def ends_in_probabilities(self) -> bool:
+        """Say whether the output has come out of a sigmoid or softmax, and been reshaped at most."""
+        step = self.result
+        while step.operation in RESHAPES and len(step.sources) == 1:
+            step = step.sources[0]
+        return step.operation in PROBABILITIES
 
     def places(self) -> dict[int, tuple[str, ...]]:
         """Return the names of the places where relevance sums are reported, by the index of their steps."""
@@ -52,9 +64,6 @@ class Network:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.
         options: of LRP.
         output: which part of its output is explained.
-
-    Raises:
-        UnsupportedModelError: a wrapper around the network does more than delegating.
     """
 
     def __init__(self, model: nn.Module, options: Options, output: OutputChoice | None) -> None:
@@ -168,21 +177,24 @@ def _refusals() -> Iterator[None]:
 
 
 def evaluated(model: nn.Module, as_view: bool = False) -> nn.Module:
-    """Return ``model`` itself where all of it is in evaluation mode; else a view of it that is.
+    """Return ``model`` itself where all of it is plain and in evaluation mode; else a view of it that is.
 
     Args:
-        model: wrappers that only delegate are taken off.
+        model: any network; compiled code and wrappers that only delegate are taken off, for what they run is not seen.
         as_view: whether a view is wanted anyway.
-
-    Raises:
-        UnsupportedModelError: a wrapper that has hooks.
     """
-    inner = unwrapped(model)
-    if inner is not model and (model._forward_hooks or model._forward_pre_hooks):
-        raise UnsupportedModelError(
-            f"{type(model).__name__} has hooks of its own: hang them on the network that it wraps"
-        )
-    return eval_view(inner) if as_view or any(module.training for module in inner.modules()) else inner
+    if as_view or any(module.training or _runs_other_code(module) for module in model.modules()):
+        return running_view(model)
+    return model
+
+
+def _runs_other_code(module: nn.Module) -> bool:
+    return (
+        hasattr(module, "_orig_mod")
+        or isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        or module._compiled_call_impl is not None
+        or hasattr(module.__dict__.get("forward"), "_torchdynamo_orig_callable")
+    )
 
 
 def nothing_saved() -> Any:
