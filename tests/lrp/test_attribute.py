@@ -183,7 +183,7 @@ def test_models_that_cannot_be_used() -> None:
 
     with pytest.raises(UnsupportedModelError, match="has no relevance rule"):
         LRP(Strange()).attribute(images())
-    with pytest.raises(InputError, match="class scores"):
+    with pytest.raises(InputError, match="logits or probabilities"):
         LRP(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())).attribute(images())
     with pytest.raises(InputError, match="Module"):
         LRP("resnet50")  # type: ignore[arg-type]
