@@ -9,6 +9,7 @@ from torch import Tensor
 
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Passed, Step
+from relsplit.lrp.walk import per_image
 
 TOLERATED = 1e-4
 """Share of the start that may be missing or too much before somebody is told."""
@@ -37,7 +38,7 @@ class Sums:
         if step.is_inside or len(relevance) != self._count:
             return
         for name in self._places.get(step.index, ()):
-            self._found[name] = relevance.flatten(1).sum(1)
+            self._found[name] = relevance.reshape(len(relevance), -1).sum(1)
 
     def by_name(self) -> dict[str, Tensor]:
         """Return the sums from the image to the output."""
@@ -52,10 +53,12 @@ class Leak:
         where: the operation and its module.
         share: what is missing (negative: too much), as a share of the start; of the image where it is greatest, or of
             all images together where they are not the first dimension.
+        promised: whether the step promises to conserve relevance.
     """
 
     where: str
     share: float
+    promised: bool
 
 
 class Ledger:
@@ -63,8 +66,8 @@ class Ledger:
 
     def __init__(self, recording: Recording, start: Tensor) -> None:
         self._sums = Sums(recording, start)
-        self._start = start.double().flatten(1).sum(1)
-        self._scale = start.double().abs().flatten(1).sum(1)
+        self._start = per_image(start)
+        self._scale = per_image(start.abs())
         self.leaks: list[Leak] = []
         """The one nearest to the output first."""
 
@@ -75,14 +78,14 @@ class Ledger:
             return
         parts = [relevance, *(-part for _, part in passed)]
         if all(len(part) == len(self._start) for part in parts):
-            missing = torch.stack([part.double().flatten(1).sum(1) for part in parts]).sum(0)
+            missing = torch.stack([per_image(part) for part in parts]).sum(0)
             shares = share_of(missing, self._scale)
         else:
             missing = torch.stack([part.double().sum() for part in parts]).sum(0, keepdim=True)
             shares = share_of(missing, self._scale.sum().reshape(1))
         worst = float(shares[shares.abs().argmax()])
         if not abs(worst) <= TOLERATED / 10:  # NaN is no small number
-            self.leaks.append(Leak(str(step), worst))
+            self.leaks.append(Leak(str(step), worst, step.promises))
 
     def conservation(self, forwards: float) -> "Conservation":
         """Return all that was seen; ``forwards`` is the cost of a map."""

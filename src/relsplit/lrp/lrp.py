@@ -19,7 +19,7 @@ from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer,
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.options import MaxPool, Options
 from relsplit.lrp.outputs import OutputChoice
-from relsplit.lrp.recording.network import Network, Recording, evaluated
+from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
 from relsplit.lrp.rules.choice import check_patterns, first_layer_rule, rule_choice
 from relsplit.lrp.rules.quotient import Stabilizer
@@ -30,7 +30,7 @@ from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores
-from relsplit.networks.views import unwrapped
+from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
 
 Observed = TypeVar("Observed", bound=Observer | None)
@@ -208,7 +208,7 @@ class LRP:
         """
         images = checked_images(images)
         run = self.observed(images, target, Ledger)
-        network = evaluated(self.model)
+        network = shared_copy(self.model, keep_in_place=True)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
@@ -305,7 +305,8 @@ class LRP:
 
     def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
         leaks = self.observed(images, target, Ledger).observer.leaks
-        where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in leaks[:1])
+        broken = [leak for leak in leaks if leak.promised][:1]
+        where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in broken)
         warnings.warn(
             f"LRP: relevance is not conserved, the map's sum is off by {gap:.1e} of the start{where}: "
             "LRP.check(images) shows every step",

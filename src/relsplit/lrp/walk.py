@@ -28,8 +28,8 @@ class Guard:
     """
 
     def __init__(self, start: Tensor) -> None:
-        self._due = start.double().flatten(1).sum(1)
-        self._scale = start.double().abs().flatten(1).sum(1)
+        self._due = per_image(start)
+        self._scale = per_image(start.abs())
         self._lost_together = self._due.new_zeros(())
         self._is_together = False
 
@@ -42,12 +42,11 @@ class Guard:
             self._lost_together += arrived.double().sum() - sum(part.double().sum() for part in parts)
             self._scale = self._scale + arrived.double().abs().sum()
             return
-        flat = arrived.flatten(1)
-        self._due -= flat.sum(1)
+        self._due -= per_image(arrived)
         for part in parts:
-            self._due += part.flatten(1).sum(1)
+            self._due += per_image(part)
         # Relevance of both signs can be far larger than its sum, and is rounded accordingly.
-        self._scale = torch.maximum(self._scale, flat.abs().sum(1))
+        self._scale = torch.maximum(self._scale, per_image(arrived.abs()))
 
     def gap(self, relevance: Sequence[Tensor]) -> Tensor:
         """Return the greatest share of the start that inputs miss or have too much, a tensor of one number; NaN counts.
@@ -55,11 +54,16 @@ class Guard:
         Args:
             relevance: of the inputs, (N, ...) each.
         """
-        total = sum(part.double().flatten(1).sum(1) for part in relevance)
+        total = sum(per_image(part) for part in relevance)
         missing = self._due - total
         if self._is_together:
             return (missing.sum() - self._lost_together).abs() / self._scale.sum()
         return (missing.abs() / self._scale.clamp(min=torch.finfo(torch.float64).tiny)).amax()
+
+
+def per_image(relevance: Tensor) -> Tensor:
+    """Return the sums of relevance (N, ...) over all but the images, (N,) float64."""
+    return relevance.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
 
 
 @dataclass
@@ -115,8 +119,7 @@ def walk_back(output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Wa
 def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
     if step.backward is None:
         raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
-    conserves = step.conserves() if callable(step.conserves) else step.conserves
-    noted = watch.guard is not None and not conserves
+    noted = watch.guard is not None and not step.promises
     looked_at = noted or watch.visit is not None
     try:
         parts = step.backward(here.clone() if looked_at else here)

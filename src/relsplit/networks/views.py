@@ -98,7 +98,9 @@ class _Viewer:
             self._add_hooks(view, module)
             return view
         if isinstance(module, torch.jit.ScriptModule):  # lives outside of Python: its mode cannot be set on a view
-            view = self._seen[id(module)] = copy.deepcopy(module).eval().requires_grad_(False)
+            view = self._seen[id(module)] = copy.deepcopy(module).eval()
+            for parameter in view.parameters():  # a script has no requires_grad_ of its own
+                parameter.requires_grad_(False)
             return view
         view = self._seen[id(module)] = object.__new__(type(module))
         view.__dict__.update(module.__dict__)
@@ -106,7 +108,7 @@ class _Viewer:
             kind = type(value)
             if kind in _PLAIN or (name in _SHARED and not self._own_tensors):
                 continue
-            if not value and kind in (dict, OrderedDict):  # most of what a module holds: dictionaries of hooks
+            if kind in (dict, OrderedDict) and not value:  # most of what a module holds: dictionaries of hooks
                 view.__dict__[name] = kind()
             elif name == "_buffers":  # a forward pass may write into them
                 view.__dict__[name] = {

@@ -8,10 +8,10 @@ from relsplit.lrp.operations.linear import PlacedRule, record_linear
 from relsplit.lrp.recording.recorder import Call
 
 
-@OPERATIONS.register("convolution")
+@OPERATIONS.register("convolution", "_convolution")
 def convolution(call: Call) -> Any:
     """Carry relevance through a convolution by its rule."""
-    h, weight, bias, stride, padding, dilation, transposed, output_padding, groups = call.args
+    h, weight, bias, stride, padding, dilation, transposed, output_padding, groups = call.args[:9]
     if len(call.sources) != 1 or call.step(h) is None:
         return call.refuse("its weights depend on the input")
     source = call.sources[0][1]

@@ -114,16 +114,17 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         [steps[place] for place in receivers],
         backward,
         conserves=attention.rule.conserves,
-        support=_support([(layer_of(place, output.dtype), facts[place][0]) for place in receivers]),
+        support=_support([(layer_of(place, output.dtype), factors[place], facts[place][0]) for place in receivers])
+        if any(support is not None for support, _ in facts)
+        else None,
     )
     return output
 
 
-def _support(layers: list[tuple[LinearLayer, Tensor | None]]) -> Tensor | None:
+def _support(receivers: list[tuple[LinearLayer, Tensor, Tensor | None]]) -> Tensor | None:
+    """Return what receivers reach, each with its layer and its support; weights that are 0 (a closed row) reach nothing."""
     reached: Tensor | None = None
-    for layer, support in layers:
-        if support is None:
-            return None
-        seen = layer.reach(support)
+    for layer, factor, support in receivers:
+        seen = layer.reach(torch.ones_like(factor) if support is None else support.to(factor.dtype))
         reached = seen if reached is None else reached | seen
     return None if reached is None else supported(reached)

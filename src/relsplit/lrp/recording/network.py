@@ -1,7 +1,7 @@
 """One call of the user's own network, recorded."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from relsplit.lrp.outputs import OutputChoice, chosen_output
 from relsplit.lrp.recording.leaves import functions_kept_whole, keep_modules_whole
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import Step
-from relsplit.networks.views import running_view
+from relsplit.networks.views import shared_copy
 
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "_softmax", "_safe_softmax")
@@ -58,7 +58,8 @@ class Recording:
 class Network:
     """A user's network, to be recorded anew in every call.
 
-    Nothing that follows from its weights, hooks, attributes or control flow is kept from one call to the next.
+    What runs is a tree of modules made for the call, which shares the network's weights, hooks and code: in evaluation
+    mode, and free to keep or count things that the network itself never sees. Nothing is kept from one call to the next.
 
     Args:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.
@@ -117,12 +118,12 @@ class Network:
 
     def _record(self, images: Tensor) -> Recording:
         grad = torch.is_grad_enabled()
-        with torch.inference_mode(False), torch.set_grad_enabled(grad), nothing_saved():
+        with torch.inference_mode(False), torch.set_grad_enabled(grad):
             recording = self._run(images, attentions=None)
         return replace(recording, output=recording.output.detach())
 
     def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
-        network = evaluated(self.model, bool(self._options.leaves))
+        network = shared_copy(self.model, keep_in_place=True)
         recorder = Recorder(self._options, kind_of, network)
         recorder.attentions = attentions
         image = recorder.follow(images)
@@ -147,7 +148,7 @@ class Network:
         text = " ".join(str(error).split())[:300]
         try:
             with torch.no_grad():
-                evaluated(self.model)(images.detach().clone())
+                shared_copy(self.model, keep_in_place=True)(images.detach().clone())
         except Exception:  # whatever the user's code raises
             return InputError(
                 f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device} "
@@ -174,44 +175,6 @@ def _refusals() -> Iterator[None]:
         raise
     except Exception as error:
         raise _RefusedError(error) from error
-
-
-def evaluated(model: nn.Module, as_view: bool = False) -> nn.Module:
-    """Return ``model`` itself where all of it is plain and in evaluation mode; else a view of it that is.
-
-    Args:
-        model: any network; compiled code and wrappers that only delegate are taken off, for what they run is not seen.
-        as_view: whether a view is wanted anyway.
-    """
-    if as_view or any(module.training or _runs_other_code(module) for module in model.modules()):
-        return running_view(model)
-    return model
-
-
-def _runs_other_code(module: nn.Module) -> bool:
-    return (
-        hasattr(module, "_orig_mod")
-        or isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-        or module._compiled_call_impl is not None
-        or hasattr(module.__dict__.get("forward"), "_torchdynamo_orig_callable")
-    )
-
-
-def nothing_saved() -> Any:
-    """Within, autograd keeps no activations, though gradient mode is what the caller's is."""
-    if not torch.is_grad_enabled():
-        return nullcontext()
-    return torch.autograd.graph.saved_tensors_hooks(_drop, _missing)
-
-
-def _drop(tensor: Tensor) -> None:
-    return None
-
-
-def _missing(_: None) -> Tensor:
-    raise UnsupportedModelError(
-        "the model asks for gradients in its own forward: what those are made of is not recorded"
-    )
 
 
 def _is_faster_channels_last(images: Tensor) -> bool:

@@ -54,6 +54,11 @@ class Step:
     is_inside: bool = False
     is_cut: bool = False
 
+    @property
+    def promises(self) -> bool:
+        """Whether it promises to conserve relevance."""
+        return self.conserves() if callable(self.conserves) else self.conserves
+
     def __str__(self) -> str:
         """Say which operation this is and where, for a message."""
         return f"operation '{self.operation}'" + (f" in module '{self.path}'" if self.path else "")
