@@ -20,3 +20,7 @@ class IncompleteRun(RuntimeError):
 
 class Terminated(KeyboardInterrupt):
     """A scheduler or another program ended the run (SIGTERM); what was finished is on the disk. Exit code 143."""
+
+
+class UnsupportedModelError(InputError):
+    """The model does something that relevance cannot pass."""

@@ -30,19 +30,20 @@ class Registry(Generic[T]):
         self._files: dict[str, str] = {}
         self._complete = False
 
-    def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Return a decorator that gives a thing its name and leaves it as it is.
+    def register(self, *names: str) -> Callable[[Registered], Registered]:
+        """Return a decorator that gives a thing its names and leaves it as it is.
 
         Raises:
-            InputError: another file has given this name already; the same file may, when it is imported once more.
+            InputError: another file has given one of them already; the same file may, when it is imported once more.
         """
         file = sys._getframe(1).f_code.co_filename
-        other = self._files.setdefault(name, file)
-        if other != file:
-            raise InputError(f"{self._what}: {file} and {other} both register {name!r}: rename one")
+        for name in names:
+            other = self._files.setdefault(name, file)
+            if other != file:
+                raise InputError(f"{self._what}: {file} and {other} both register {name!r}: rename one")
 
         def keep(thing: Registered) -> Registered:
-            self._found[name] = cast(T, thing)
+            self._found.update(dict.fromkeys(names, cast(T, thing)))
             return thing
 
         return keep

@@ -71,7 +71,10 @@ def test_layer_names(method: Any) -> None:
             method(network, target_layer=wrong)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"features, avgpool, flatten, classifier.*auto"):
-        method(vgg)
+        method(vgg, target_layer="layer4[-1]")
+    assert torch.equal(method(vgg).attribute(images, TARGET), found)
+    with pytest.raises(InputError, match=r"avgpool returns a map of a single cell.*before it or auto"):
+        method(network, target_layer="avgpool").attribute(images, TARGET)
     with pytest.raises(InputError, match="feature map"):
         method(network, target_layer="fc").attribute(images, TARGET)
 

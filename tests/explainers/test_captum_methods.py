@@ -119,10 +119,25 @@ def test_captum_deeplift_alone_fails_on_a_resnet() -> None:
     torch.testing.assert_close(per_image(DeepLift(pool).attribute(images, TARGET)), change)
 
 
-def test_deeplift_refuses_activations_without_a_rule() -> None:
-    for activation in (nn.GELU, nn.ReLU6, nn.SiLU):
-        with pytest.raises(InputError, match="no DeepLIFT rule"):
-            DeepLift(small_vgg(activation)).attribute(3 * seeded_images(), TARGET)
+@pytest.mark.parametrize("activation", [nn.GELU, nn.ReLU6, nn.SiLU, nn.ELU, nn.Sigmoid, nn.Hardswish, nn.LeakyReLU])
+def test_deeplift_has_a_rule_for_every_elementwise_activation(activation: type[nn.Module]) -> None:
+    network, images = small_vgg(activation), 3 * seeded_images()
+    found = DeepLift(network).attribute(images, TARGET)
+    change = score(network, images) - score(network, torch.zeros_like(images))
+    torch.testing.assert_close(per_image(found), change)
+
+
+class Squared(nn.Module):
+    """A product of two features."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * images
+
+
+def test_deeplift_refuses_steps_without_a_rule() -> None:
+    with pytest.raises(InputError, match="without a DeepLIFT rule") as caught:
+        DeepLift(small_vgg(Squared)).attribute(3 * seeded_images(), TARGET)
+    assert "\n" not in str(caught.value)
 
 
 def test_integrated_gradients_become_complete_and_equal_captum(network: nn.Module) -> None:
@@ -184,7 +199,7 @@ def test_guided_backprop_sees_functional_relus_and_refuses_networks_without() ->
     unseen = captum.attr.GuidedBackprop(copy.deepcopy(network)).attribute(images.clone(), TARGET)
     torch.testing.assert_close(unseen, gradient(network, images))
     with pytest.raises(InputError, match="has none"):
-        GuidedBackprop(small_vgg(nn.ReLU6))
+        GuidedBackprop(small_vgg(nn.ReLU6)).attribute(images, TARGET)
 
 
 def test_lrp_epsilon_correct_equals_input_x_gradient(network: nn.Module) -> None:
@@ -245,12 +260,20 @@ class Untraceable(nn.Module):
         return result
 
 
-@pytest.mark.parametrize("method", [DeepLift, GuidedBackprop, lambda model: LRPEpsilon(model, "correct")])
-def test_untraceable_networks_are_refused_in_one_line(method: Any) -> None:
+def test_what_has_to_be_traced_refuses_untraceable_networks_in_one_line() -> None:
     with pytest.raises(InputError, match=r"cannot trace Untraceable") as caught:
-        method(Untraceable())
+        LRPEpsilon(Untraceable(), "correct").attribute(seeded_images(1), 0)
     assert "\n" not in str(caught.value)
-    InputXGradient(Untraceable()).attribute(seeded_images(1), 0)
+
+
+@pytest.mark.parametrize("method", [DeepLift, GuidedBackprop, InputXGradient])
+def test_whichever_path_a_network_takes_is_explained(method: Any) -> None:
+    images = seeded_images(1).abs()
+    for sign in (1, -1):
+        found = method(Untraceable()).attribute(sign * images, 0)
+        expected = method(small_vgg()).attribute(images, 0)
+        # The gradient turns around with the image; their product does not.
+        torch.testing.assert_close(found, sign * expected if method is GuidedBackprop else expected)
 
 
 class UsedAfterInPlace(nn.Module):
@@ -269,9 +292,13 @@ class UsedAfterInPlace(nn.Module):
         return result
 
 
-def test_a_network_that_relies_on_in_place_changes_is_refused() -> None:
-    with pytest.raises(InputError, match="in-place"):
-        InputXGradient(UsedAfterInPlace()).attribute(seeded_images(), TARGET)
+def test_a_network_that_relies_on_in_place_changes_is_explained_as_it_is_or_refused() -> None:
+    network, images = UsedAfterInPlace(), seeded_images()
+    found = InputXGradient(network).attribute(images, TARGET)
+    torch.testing.assert_close(found, images * gradient(network, images))
+    with pytest.raises(InputError, match="in-place") as caught:
+        LRPEpsilon(network).attribute(images, TARGET)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -124,16 +124,15 @@ def test_functional_calls_shared_modules_and_index_maps() -> None:
     assert torch.allclose(relevance.flatten(1).sum(1), sums["output"], rtol=1e-5)
 
 
-def test_untraceable_leaf_with_a_rule_of_its_own() -> None:
+def test_control_flow_with_and_without_a_rule_of_its_own() -> None:
     class Clip(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.clamp(max=float(x.max()) + 1) if float(x.sum()) > 0 else x
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Clip(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    with pytest.raises(UnsupportedModelError, match="leaves"):
-        LRP(model).attribute(images(1, 8))
-    relevance, sums = LRP(model, leaves={Clip: "pass"}).attribute(images(1, 8), return_sums=True)
-    assert torch.allclose(relevance.flatten(1).sum(1), sums["output"], rtol=1e-5)
+    for leaves in ({}, {Clip: "pass"}):
+        relevance, sums = LRP(model, leaves=leaves).attribute(images(1, 8), return_sums=True)  # type: ignore[arg-type]
+        assert torch.allclose(relevance.flatten(1).sum(1), sums["output"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +181,9 @@ def test_models_that_cannot_be_used() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.fft.fft2(x).real.mean((2, 3))
 
-    with pytest.raises(UnsupportedModelError, match="has no relevance rule: supported are"):
+    with pytest.raises(UnsupportedModelError, match="has no relevance rule"):
         LRP(Strange()).attribute(images())
-    with pytest.raises(InputError, match="class scores"):
+    with pytest.raises(InputError, match="logits or probabilities"):
         LRP(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())).attribute(images())
     with pytest.raises(InputError, match="Module"):
         LRP("resnet50")  # type: ignore[arg-type]

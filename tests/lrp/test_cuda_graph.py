@@ -25,7 +25,7 @@ def images() -> Tensor:
 def test_what_is_recorded_is_the_pass_of_lrp(network: nn.Module, images: Tensor, start: str) -> None:
     explainer = LRP(network, start=start)
     target = torch.tensor([PREDICTED, 3])
-    relevance, scores = pass_without_questions(explainer, images, target)
+    relevance, scores = pass_without_questions(explainer, images, target, "logits")
     predicted = network(images).argmax(1)
     assert torch.equal(scores.argmax(1), predicted)
     expected = explainer.attribute(images, torch.tensor([int(predicted[0]), 3]))

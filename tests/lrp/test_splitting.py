@@ -65,6 +65,8 @@ def test_bottleneck_equals_derivation_by_hand(projection: bool, split: str, incl
 
 def test_splitting_of_the_users_own() -> None:
     class ToTheBranch:
+        conserves = True
+
         def share(self, skip: Tensor, branch: Tensor) -> float:
             return 0.0
 
@@ -76,6 +78,8 @@ def test_splitting_of_the_users_own() -> None:
 
 def test_a_share_that_its_splitting_keeps_is_not_written_over() -> None:
     class Kept:
+        conserves = True
+
         def __init__(self) -> None:
             self.shares: list[Tensor] = []
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.networks.views import unwrapped
 
@@ -26,6 +27,7 @@ class ABN:
     Args:
         model: network with a method ``attention_map(images)``, such as
             :class:`relsplit.models.attention_branch.AttentionBranchNetwork`.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: the network has no attention branch.
@@ -34,18 +36,20 @@ class ABN:
     forward_equivalents = 1.0
     """Up to the end of the attention branch."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, scores: Scores = "auto") -> None:
         model = unwrapped(model)
         if not isinstance(model, AttentionNetwork):
             raise InputError(
                 f"explainer=abn: {type(model).__name__} has no attention branch, so no map of its own: choose a "
                 "network with one (model=abn_demo, abn_resnet18, abn_resnet50) or another explainer"
             )
-        self._shared = SharedNetwork(model)
+        self._shared = SharedNetwork(model, scores)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, h, w) in (0, 1), at the resolution of the branch."""
         with torch.inference_mode(False), torch.no_grad():
-            network, images, _ = self._shared.prepare(images, target)
-            assert isinstance(network, AttentionNetwork)
-            return network.attention_map(images)
+            call = self._shared.call(images)
+            if target is not None:
+                call.answer().classes(target)
+            assert isinstance(call.network, AttentionNetwork)
+            return call.network.attention_map(call.images)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images, checked_target
-from relsplit.explainers.shared.attention_weights import identity_like, map_of_tokens, run_with_weights
+from relsplit.explainers.shared.attention_weights import attentions, identity_like, map_of_tokens
 from relsplit.lrp import LRP
 
 
@@ -33,11 +33,12 @@ class AttentionRollout:
             InputError: the network has no attention among all of its tokens, or see
                 :class:`relsplit.explainers.explainer.Explainer`.
         """
+        images = checked_images(images)
+        found = attentions(self._lrp, images)
         with torch.inference_mode(False), torch.no_grad():
-            images = checked_images(images).clone()
-            output, weights = run_with_weights(self._lrp.program(images), images)
             if target is not None:
-                checked_target(target, len(images), output.shape[1])
+                checked_target(target, len(images), found.output.shape[1])
+            weights = found.weights
             mixing = identity_like(weights[0][:, 0]).expand(len(images), -1, -1)
             for each in weights:
                 mixed = each.mean(1) + identity_like(mixing)

@@ -1,35 +1,35 @@
-"""DeepLIFT, rescale rule (Shrikumar et al., ICML 2017), by captum."""
+"""DeepLIFT, rescale rule (Shrikumar et al., ICML 2017)."""
 
 from collections.abc import Sequence
 
-import captum.attr
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.captum_call import captum_call
-from relsplit.explainers.shared.deeplift_max_pool import DeepLiftMaxPool
-from relsplit.explainers.shared.module_per_step import one_module_per_step, replace_modules
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.explainers.shared.rescale_rule import RescaleRule
+from relsplit.networks.answer import Scores
+from relsplit.networks.shared_network import SharedNetwork, differentiated
+from relsplit.options import checked_options
 
 # Share of the attribution's absolute sum by which its sum may miss the change of the score: far above rounding in
 # float32, far below what an activation without a rule makes.
 TOLERANCE = 1e-3
 
 
+@checked_options
 class DeepLift:
-    """What each input contributes to the change of the logit against a baseline; contributions add up to the change.
+    """What each input contributes to the change of the score against a baseline; contributions add up to the change.
 
     Args:
-        model: a network that ``torch.fx`` can trace and whose activations captum has a rule for (ReLU, LeakyReLU, ELU,
-            Sigmoid, Tanh, Softplus, max pooling).
+        model: a network of linear layers, elementwise activations and max pooling over images, as modules or functions.
         baseline: see :class:`relsplit.explainers.shared.baseline.Baseline` (captum's default: ``"zero"``).
         mean: see ``baseline``.
         std: see ``baseline``.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
-        InputError: an unknown baseline, or a network that cannot be traced.
+        InputError: an unknown baseline.
     """
 
     forward_equivalents = 4.0
@@ -41,41 +41,36 @@ class DeepLift:
         baseline: str | float | Sequence[float] = "zero",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model, _rewrite)
+        self._shared = SharedNetwork(model, scores)
         self._baseline = Baseline(baseline, mean, std)
-        self._complete = False
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the logit.
+        """Attribution (N, 3, H, W) in units of what the network answers: the logit, or the probability.
 
         Raises:
-            InputError: on the first images it turns out that a step of the network has no DeepLIFT rule.
+            InputError: a step of the network has no DeepLIFT rule, or see
+                :class:`relsplit.explainers.explainer.Explainer`.
         """
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
-            baselines = self._baseline.like(images)
-            attribution: Tensor = captum.attr.DeepLift(network).attribute(images, baselines, target=classes).detach()
-        if not self._complete:
-            self._check_completeness(network, images, baselines, classes, attribution)
-            self._complete = True
+        with torch.inference_mode(False), torch.enable_grad():
+            call = self._shared.call(images)
+            count = len(call.images)
+            both = torch.cat([call.images, self._baseline.like(call.images)]).requires_grad_()
+            with RescaleRule(both):
+                output = call.network(both.clone())
+            answer = call.checked(output[:count] if isinstance(output, Tensor) else output)
+            classes = answer.classes(target)
+            found, reference = (each.own_score(classes) for each in (answer, answer.like(output[count:])))
+            (multipliers,) = differentiated(found.sum(), [both])
+        attribution = (both[:count] - both[count:]).detach() * multipliers[:count]
+        self._check_completeness(attribution, (found - reference).detach())
         return attribution
 
-    def _check_completeness(
-        self, network: nn.Module, images: Tensor, baselines: Tensor, classes: Tensor, attribution: Tensor
-    ) -> None:
-        with torch.no_grad():
-            change = (network(images) - network(baselines)).gather(1, classes[:, None])[:, 0]
+    def _check_completeness(self, attribution: Tensor, change: Tensor) -> None:
         missing = (attribution.flatten(1).sum(dim=1) - change).abs()
         if (missing > TOLERANCE * attribution.flatten(1).abs().sum(dim=1)).any():
             raise InputError(
-                f"deeplift: the attributions miss the change of the logit by {missing.max():.3g}: the network has an "
-                "activation that captum has no DeepLIFT rule for (as GELU, SiLU, ReLU6, or a product of two features)"
+                f"deeplift: the attributions miss the change of the score by {missing.max():.3g}: the network has a "
+                "step without a DeepLIFT rule (as a softmax, a layer normalisation, or a product of two features)"
             )
-
-
-def _rewrite(network: nn.Module) -> fx.GraphModule:
-    rewritten = one_module_per_step(network)
-    # On a copy of its own: the pooling's backward is DeepLIFT's, and the batch is images with references.
-    replace_modules(rewritten, nn.MaxPool2d, DeepLiftMaxPool)
-    return rewritten

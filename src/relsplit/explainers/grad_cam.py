@@ -1,18 +1,15 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017), by pytorch-grad-cam."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017), the maps scaled as pytorch-grad-cam scales them."""
 
-from typing import Any
-
-import pytorch_grad_cam
+import numpy as np
 import torch
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
+from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.captum_call import Score
-from relsplit.networks.named_layers import feature_map, find_layer, last_spatial_layer
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.explainers.shared.score import ClassScore
+from relsplit.networks.answer import Scores
+from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
+from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options
-
-SCORES = {"logit": ClassifierOutputTarget, "probability": ClassifierOutputSoftmaxTarget}
 
 
 @checked_options
@@ -20,10 +17,13 @@ class GradCAM:
     """Channels of the target layer, weighted by the mean gradient of the score, positive part, scaled to [0, 1].
 
     Args:
-        model: network with a convolutional ``target_layer``.
+        model: network with a ``target_layer`` that returns a feature map: (N, C, h, w), (N, h, w, C), or the tokens of
+            a grid, whose class token is left out.
         target_layer: name such as ``layer4[-1]`` (the paper's, for ResNets) or ``features.18``; ``auto`` takes the last
-            module that returns a feature map, which for torchvision ResNets is the same.
+            module that returns a feature map, which for torchvision ResNets is the same, and for vision transformers
+            the last one whose patches the answer depends on.
         score: what is differentiated, ``"logit"`` (pytorch-grad-cam's default, published) or ``"probability"``.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: the network has no such layer, or an unknown score.
@@ -32,33 +32,42 @@ class GradCAM:
     forward_equivalents = 1.0
     """One forward pass; the backward pass ends at the target layer, near the output."""
 
-    def __init__(self, model: nn.Module, target_layer: str = "layer4[-1]", score: Score = "logit") -> None:
-        self._shared = SharedNetwork(model)
-        self._score = SCORES[score]
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layer: str = "auto",
+        score: ClassScore = "logit",
+        scores: Scores = "auto",
+    ) -> None:
+        self._shared = SharedNetwork(model, scores)
+        self._score: ClassScore = score
         self._target_layer = target_layer
         if target_layer != "auto":
             find_layer(model, target_layer)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Maps (N, H, W) in [0, 1], already at image size, made as pytorch-grad-cam makes them (float32 inside)."""
+        """Maps (N, H, W) in [0, 1], already at image size, made as pytorch-grad-cam makes them (float32 inside).
+
+        Raises:
+            InputError: the layer returns no feature map of more than one cell, or see
+                :class:`relsplit.explainers.explainer.Explainer`.
+        """
         with torch.inference_mode(False), torch.enable_grad():
-            network, images, classes = self._shared.prepare(images, target)
-            auto = self._target_layer == "auto"
-            layer = last_spatial_layer(network, images[:1]) if auto else find_layer(network, self._target_layer)
-            # The gradient starts at the layer's output: nothing before it needs a graph.
-            start = layer.register_forward_hook(_start_graph)
-            try:
-                with pytorch_grad_cam.GradCAM(network, [layer]) as cam:
-                    # What follows may change its input in place; the library keeps a view of this output.
-                    protect = layer.register_forward_hook(lambda _module, _inputs, output: output.clone())
-                    try:
-                        maps = cam.forward(images, [self._score(int(c)) for c in classes])
-                    finally:
-                        protect.remove()
-            finally:
-                start.remove()
-        return torch.from_numpy(maps).to(images)
-
-
-def _start_graph(module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-    return feature_map(module, output).detach().requires_grad_()
+            call = self._shared.call(images)
+            images, network, name = call.images, call.network, self._target_layer
+            layer = last_spatial_layer(network, images[:1]) if name == "auto" else find_layer(network, name)
+            output, activation = layer_output(network, layer, name, images)
+            answer = call.checked(output)
+            score = answer.score(answer.classes(target), self._score)
+            (gradient,) = differentiated(score.sum(), [activation])
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        cam = (
+            (weights * activation.detach())
+            .sum(dim=1)
+            .to(torch.promote_types(images.dtype, torch.float32))
+            .cpu()
+            .numpy()
+        )
+        # Twice, as in the library: before and after its mean over layers, of which there is one.
+        scaled = scale_cam_image(np.maximum(cam, 0), (images.shape[-1], images.shape[-2]))
+        return torch.from_numpy(scale_cam_image(scaled)).to(images)

@@ -1,40 +1,70 @@
-"""Guided BackPropagation (Springenberg et al., 2015), by captum."""
+"""Guided BackPropagation (Springenberg et al., 2015)."""
 
-import captum.attr
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
-from relsplit.explainers.shared.module_per_step import one_module_per_step
+from relsplit.explainers.shared.score import ClassScore
+from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
+
+RELU = "ReluBackward0"
+"""autograd's step back through a ReLU, be it a module, a function, a method or in place."""
 
 
 @checked_options
 class GuidedBackprop:
     """The gradient of the score, of which each ReLU passes only the positive part.
 
+    The ReLUs are those that the network has really called, as autograd has recorded them.
+
     Args:
-        model: a network with ReLUs that ``torch.fx`` can trace; functional and in-place ReLUs are taken into account.
+        model: any differentiable network with ReLUs.
         score: ``"logit"`` (published) or ``"probability"``.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
-        InputError: an unknown score, a network that cannot be traced or has no ReLU.
+        InputError: an unknown score.
     """
 
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, score: Score = "logit") -> None:
-        self._shared = SharedNetwork(model, one_module_per_step)
-        self._score = score
-        if not any(isinstance(module, nn.ReLU) for module in self._shared.network.modules()):
-            raise InputError(f"guided_backprop acts on ReLUs, and {type(model).__name__} has none")
+    def __init__(self, model: nn.Module, score: ClassScore = "logit", scores: Scores = "auto") -> None:
+        self._shared = SharedNetwork(model, scores)
+        self._score: ClassScore = score
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
-            method = captum.attr.GuidedBackprop(with_score(network, self._score))
-            attribution: Tensor = method.attribute(images, classes)
-        return attribution.detach()
+        """Attribution (N, 3, H, W) in units of the score per unit of the normalised image.
+
+        Raises:
+            InputError: the network has called no ReLU, or see :class:`relsplit.explainers.explainer.Explainer`.
+        """
+        with torch.inference_mode(False):
+            call = self._shared.call(images)
+            gradient, _ = call.gradient(target, self._score, watch=_guide)
+            return gradient
+
+
+def _guide(output: Tensor) -> None:
+    """Have every ReLU on the way back from ``output`` pass on only what is positive."""
+    found, waiting = False, [output.grad_fn]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == RELU:
+            found = True
+            node.register_hook(_positive_part)
+        waiting.extend(following for following, _ in node.next_functions)
+    if not found:
+        raise InputError("guided_backprop acts on ReLUs, and the network has none: use another explainer")
+
+
+def _positive_part(gradients: tuple[Tensor | None, ...], _outer: Any) -> tuple[Tensor | None, ...]:
+    return tuple(gradient if gradient is None else gradient.clamp(min=0) for gradient in gradients)

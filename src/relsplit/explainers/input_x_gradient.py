@@ -1,9 +1,10 @@
-"""Input x Gradient (Shrikumar et al., 2016), by captum."""
+"""Input x Gradient (Shrikumar et al., 2016)."""
 
-import captum.attr
+import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
+from relsplit.explainers.shared.score import ClassScore
+from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
 
@@ -15,6 +16,7 @@ class InputXGradient:
     Args:
         model: any differentiable network.
         score: ``"logit"`` (captum on a plain network) or ``"probability"``.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: an unknown score.
@@ -23,14 +25,13 @@ class InputXGradient:
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, score: Score = "logit") -> None:
-        self._shared = SharedNetwork(model)
-        self._score = score
+    def __init__(self, model: nn.Module, score: ClassScore = "logit", scores: Scores = "auto") -> None:
+        self._shared = SharedNetwork(model, scores)
+        self._score: ClassScore = score
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score."""
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
-            method = captum.attr.InputXGradient(with_score(network, self._score))
-            attribution: Tensor = method.attribute(images, classes)
-        return attribution.detach()
+        with torch.inference_mode(False):
+            call = self._shared.call(images)
+            gradient, _ = call.gradient(target, self._score)
+            return call.images * gradient

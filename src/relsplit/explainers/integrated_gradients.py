@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import captum.attr
+import torch
 from torch import Tensor, nn
 
 from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
+from relsplit.explainers.shared.score import ClassScore
+from relsplit.networks.answer import Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, Limits, checked_options
@@ -31,6 +33,7 @@ class IntegratedGradients:
         score: ``"logit"`` (published) or ``"probability"``.
         batch_size: interpolated images per forward pass, None to let the device decide; changes memory and speed, not
             the result.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: an option has an unknown value, or fewer than one step or image.
@@ -44,14 +47,15 @@ class IntegratedGradients:
         baseline: str | float | Sequence[float] = "zero",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        score: Score = "logit",
+        score: ClassScore = "logit",
         batch_size: Count | None = None,
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model)
+        self._shared = SharedNetwork(model, scores)
         self._baseline = Baseline(baseline, mean, std)
         self._steps = steps
         self._method = method
-        self._score = score
+        self._score: ClassScore = score
         self._batch_size = batch_size
 
     @property
@@ -61,13 +65,15 @@ class IntegratedGradients:
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score."""
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
+        with torch.inference_mode(False), torch.enable_grad():
+            call = self._shared.call(images)
+            images = call.images
+            answer = call.checked(call.network(images.clone().requires_grad_().clone()))
             per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
-            attribution: Tensor = captum.attr.IntegratedGradients(with_score(network, self._score)).attribute(
+            attribution: Tensor = captum.attr.IntegratedGradients(call.scores(answer, self._score)).attribute(
                 images,
                 baselines=self._baseline.like(images),
-                target=classes,
+                target=answer.classes(target),
                 n_steps=self._steps,
                 method=self._method,
                 internal_batch_size=max(per_pass, len(images)),

@@ -9,8 +9,8 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, Identit
 from torch import Tensor, fx, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.captum_call import captum_call
 from relsplit.explainers.shared.module_per_step import one_module_per_step
+from relsplit.networks.answer import Answer, Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.networks.views import shared_copy
 from relsplit.options import Limits, checked_options
@@ -34,9 +34,10 @@ class LRPEpsilon:
             (BatchNorm passes relevance on there), epsilon after it.
         epsilon: stabiliser of every denominator (captum's default, published: 1e-9).
         blocks: where the mixture changes (published: 8, ResNet50's layer3.0).
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
-        InputError: an unknown value of an option, or a network that cannot be traced.
+        InputError: an unknown value of an option.
     """
 
     forward_equivalents = 3.0
@@ -49,12 +50,12 @@ class LRPEpsilon:
         rule: Literal["epsilon", "mixture"] = "epsilon",
         epsilon: Annotated[float, Limits(minimum=0)] = 1e-9,
         blocks: Annotated[int, Limits(minimum=0)] = 8,
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model, one_module_per_step if variant == "correct" else None)
+        self._shared = SharedNetwork(model, scores)
+        self._correct = variant == "correct"
         self._epsilon = epsilon
-        self._lower: frozenset[str] = frozenset()
-        if rule == "mixture":
-            self._lower = _modules_up_to_block(one_module_per_step(shared_copy(model)), blocks)
+        self._blocks = blocks if rule == "mixture" else None
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Relevance (N, 3, H, W) in units of the logit.
@@ -63,33 +64,66 @@ class LRPEpsilon:
         that it counts again and again or its sum exceeds float32's 3e38.
 
         Raises:
-            InputError: a module that captum has no rule for.
+            InputError: a module that captum has no rule for, or a network that cannot be traced or answers something
+                else when it is.
         """
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
-            relevance = self._relevance(network, images, classes)
+        with torch.inference_mode(False), torch.enable_grad():
+            call = self._shared.call(images)
+            network = one_module_per_step(call.network) if self._correct else shared_copy(call.network)
+            lower: frozenset[str] = frozenset()
+            if self._blocks is not None:
+                steps = network if isinstance(network, fx.GraphModule) else one_module_per_step(call.network)
+                lower = _modules_up_to_block(steps, self._blocks)
+            with torch.no_grad():
+                answer = call.checked(network(call.images.clone()), network)
+            classes = answer.classes(target)
+            relevance = self._relevance(network, call.images, answer, classes, lower)
             if not torch.isfinite(relevance.abs().flatten(1).sum(dim=1)).all():
-                relevance = self._relevance(network, images.double(), classes)
+                relevance = self._relevance(network, call.images.double(), answer, classes, lower)
         return relevance
 
-    def _relevance(self, network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-        # captum leaves activations and, for some rules, other weights on the modules: a copy for this call alone.
+    def _relevance(
+        self, network: nn.Module, images: Tensor, answer: Answer, classes: Tensor, lower: frozenset[str]
+    ) -> Tensor:
+        # captum leaves activations and, for some rules, other weights on the modules: a copy for this run alone.
         network = shared_copy(network).to(images.dtype)
-        self._set_rules(network)
+        self._set_rules(network, lower)
+        column = torch.zeros_like(classes) if answer.is_single else classes
         try:
-            relevance: Tensor = captum.attr.LRP(network).attribute(images, classes)
+            relevance: Tensor = _LRP(_Columns(network)).attribute(images.detach().clone().requires_grad_(), column)
         except TypeError as error:
             raise InputError(f"lrp_epsilon: captum has no rule for a module of the network: {error}") from error
+        if answer.is_single:  # of class 1; class 0 is its contrary
+            relevance = relevance * (2 * classes - 1).reshape(-1, 1, 1, 1)
         return relevance.detach()
 
-    def _set_rules(self, network: nn.Module) -> None:
+    def _set_rules(self, network: nn.Module, lower: frozenset[str]) -> None:
         for name, module in network.named_modules():
-            if name in self._lower and isinstance(module, LINEAR):
+            if name in lower and isinstance(module, LINEAR):
                 module.rule = Alpha1_Beta0_Rule()
-            elif name in self._lower and isinstance(module, nn.BatchNorm2d):
+            elif name in lower and isinstance(module, nn.BatchNorm2d):
                 module.rule = IdentityRule()
             elif isinstance(module, (*LINEAR, *POOLINGS, nn.BatchNorm2d, Addition_Module)):
                 module.rule = EpsilonRule(self._epsilon)
+
+
+class _Columns(nn.Module):
+    """The network, with one score in a column of its own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.network(images)
+        return output.reshape(len(images), -1)
+
+
+class _LRP(captum.attr.LRP):
+    """captum's, without writing the weights back at the end: the network is a copy for one run."""
+
+    def _restore_state(self) -> None:
+        pass
 
 
 def _modules_up_to_block(network: fx.GraphModule, blocks: int) -> frozenset[str]:

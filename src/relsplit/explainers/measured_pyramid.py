@@ -1,6 +1,6 @@
 """Relevance at the resolution that explains an image best, by measurement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -13,6 +13,7 @@ from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.start import Start
+from relsplit.networks.answer import Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 from relsplit.networks.shared_network import SharedNetwork
@@ -40,6 +41,7 @@ class MeasuredPyramid:
         std: see ``baseline``.
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: an option that does not exist.
@@ -58,10 +60,10 @@ class MeasuredPyramid:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         batch_size: Count | None = None,
+        scores: Scores = "auto",
     ) -> None:
         self._lrp = LRP(model, split, rule=rule, start=start)
-        self._shared = SharedNetwork(model)
-        self._inference = SharedNetwork(model, inference_copy)
+        self._shared = SharedNetwork(model, scores)
         self._smoothing = tuple(smoothing)
         self._levels = levels
         self._baseline = Baseline(baseline, mean, std)
@@ -79,13 +81,20 @@ class MeasuredPyramid:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False), torch.no_grad():
-            _, images, classes = self._shared.prepare(images, target)
+            call = self._shared.call(images)
+            images, answer = call.images, call.answer()
+            network = inference_copy(call.network, answered=(images, answer.output))
+            classes = answer.classes(target)
             candidates = self._candidates(images, classes)
             chosen = []
             for image, empty, maps, label in zip(
                 images, self._baseline.like(images), candidates.unbind(1), classes.tolist(), strict=True
             ):
-                areas = self._areas(image, empty, maps, label)
+
+                def probability(masked: Tensor, label: int = label) -> Tensor:
+                    return answer.like(network(masked)).probabilities[:, label]
+
+                areas = self._areas(probability, image, empty, maps)
                 chosen.append(maps[areas.argmax()])
             return torch.stack(chosen)
 
@@ -97,7 +106,7 @@ class MeasuredPyramid:
         whole = [mean_on_the_image(stages, size, smoothing) for smoothing in self._smoothing]
         return torch.stack([*coarse, *whole])
 
-    def _areas(self, image: Tensor, empty: Tensor, maps: Tensor, label: int) -> Tensor:
+    def _areas(self, probability: Callable[[Tensor], Tensor], image: Tensor, empty: Tensor, maps: Tensor) -> Tensor:
         """Area between the insertion and the deletion curve of every map (candidates, H, W) of one image."""
         rank = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).reshape(maps.shape)
         counts = torch.arange(1, self._levels, device=image.device) * rank[0].numel() // self._levels
@@ -107,7 +116,7 @@ class MeasuredPyramid:
         for shown in (first, ~first):
             for masks in shown.split(per_pass):
                 masked = torch.where(masks, image, empty).contiguous(memory_format=torch.channels_last)
-                found.append(self._inference.network(masked).softmax(dim=1)[:, label])
+                found.append(probability(masked))
         inserted, deleted = torch.cat(found).reshape(2, len(maps), self._levels - 1)
         # The ends of the curves, the image and the baseline, are the same for all candidates.
         areas: Tensor = (inserted - deleted).sum(1)

@@ -1,7 +1,6 @@
 """RISE (Petsiuk et al., BMVC 2018)."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
+from relsplit.networks.answer import Answer, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
 from relsplit.networks.shared_network import SharedNetwork
@@ -30,6 +30,7 @@ class RISE:
             result.
         seed: another seed draws other masks; every image has its own.
         precision: of the network that reads the masked images; fp16 is for GPUs.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: fewer than one sample, cell or image per pass, or ``keep`` not between 0 and 1.
@@ -44,9 +45,9 @@ class RISE:
         batch_size: Count | None = None,
         seed: Seed = 42,
         precision: Precision = "fp32",
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model)
-        self._inference = SharedNetwork(model, partial(inference_copy, precision=precision))
+        self._shared = SharedNetwork(model, scores)
         self._samples = samples
         self._cells = cells
         self._keep = keep
@@ -62,18 +63,22 @@ class RISE:
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W), in units of the probability: about the mean probability where the pixel is visible."""
         with torch.inference_mode(False), torch.no_grad():
-            _, images, classes = self._shared.prepare(images, target)
+            call = self._shared.call(images)
             check_precision(self._precision, images.device)
-            return torch.stack([self._explain(image, int(c)) for image, c in zip(images, classes, strict=True)])
+            answer = call.answer()
+            network = inference_copy(call.network, self._precision, (call.images, answer.output))
+            classes = answer.classes(target).tolist()
+            return torch.stack(
+                [self._explain(network, answer, image, c) for image, c in zip(call.images, classes, strict=True)]
+            )
 
-    def _explain(self, image: Tensor, target: int) -> Tensor:
-        network = self._inference.network
+    def _explain(self, network: nn.Module, answer: Answer, image: Tensor, target: int) -> Tensor:
         total = torch.zeros_like(image[0])
         for masks in self._masks(image):
             masked = image * masks[:, None]
             if self._precision == "fp32":  # otherwise the copy does it as it rounds
                 masked = masked.contiguous(memory_format=torch.channels_last)
-            probabilities = network(masked).softmax(dim=1)[:, target]
+            probabilities = answer.like(network(masked)).probabilities[:, target]
             total += (probabilities[:, None, None] * masks).sum(dim=0)
         return total / (self._samples * self._keep)
 

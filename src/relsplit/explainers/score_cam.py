@@ -1,13 +1,13 @@
 """Score-CAM (Wang et al., 2020): its own batched computation, in the released and in pytorch-grad-cam's variant."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relsplit.networks.answer import Answer, Score, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
 from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
@@ -41,14 +41,16 @@ class ScoreCAM:
     its convolutions and keeps the channels last in memory.
 
     Args:
-        model: network with a convolutional ``target_layer``.
-        target_layer: name such as ``layer4[-1]`` (published), or ``auto`` for the last module with a feature map.
+        model: network with a ``target_layer`` that returns a feature map.
+        target_layer: name such as ``layer4[-1]`` (published), or ``auto`` for the last module with a feature map; see
+            :class:`relsplit.explainers.grad_cam.GradCAM`.
         variant: ``"probability"`` (released code): weight = probability of the class, constant channels are left out,
             the sum is upsampled before its positive part is taken. ``"channel_softmax"`` (pytorch-grad-cam): weight =
             softmax of the logits over the channels.
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
         precision: of the network that reads the masked images; fp16 is for GPUs.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: the network has no such layer, or an option has an unknown value.
@@ -57,13 +59,13 @@ class ScoreCAM:
     def __init__(
         self,
         model: nn.Module,
-        target_layer: str = "layer4[-1]",
+        target_layer: str = "auto",
         variant: Literal["probability", "channel_softmax"] = "probability",
         batch_size: Count | None = None,
         precision: Precision = "fp32",
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model)
-        self._inference = SharedNetwork(model, partial(inference_copy, precision=precision))
+        self._shared = SharedNetwork(model, scores)
         self._variant = variant
         self._target_layer = target_layer
         self._batch_size = batch_size
@@ -79,20 +81,24 @@ class ScoreCAM:
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W) in [0, 1], at image size."""
         with torch.inference_mode(False), torch.no_grad():
-            network, images, classes = self._shared.prepare(images, target)
+            call = self._shared.call(images)
+            images, name = call.images, self._target_layer
             check_precision(self._precision, images.device)
-            auto = self._target_layer == "auto"
-            layer = last_spatial_layer(network, images[:1]) if auto else find_layer(network, self._target_layer)
-            activation = layer_output(network, layer, images)
+            layer = last_spatial_layer(call.network, images[:1]) if name == "auto" else find_layer(call.network, name)
+            output, activation = layer_output(call.network, layer, name, images)
+            answer = call.read(output)
+            network = inference_copy(call.network, self._precision, (images, answer.output))
             masks = different_masks(activation)
-            scores = self._masked_scores(images, masks, classes)[masks.pattern_of]
+            classes = answer.classes(target)
+            scores = self._masked_scores(network, answer, images, masks, classes)[masks.pattern_of]
             if self._variant == "probability":
                 return _released_map(activation, scores.masked_fill(masks.constant, 0), images.shape[-2:])
             return _grad_cam_library_map(activation, scores.softmax(dim=1), images.shape[-2:])
 
-    def _masked_scores(self, images: Tensor, masks: Masks, classes: Tensor) -> Tensor:
+    def _masked_scores(
+        self, network: nn.Module, answer: Answer, images: Tensor, masks: Masks, classes: Tensor
+    ) -> Tensor:
         """Of every masked image the score of its class: the probability, or the logit."""
-        network = self._inference.network
         aligned = self._variant == "channel_softmax"
         size = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel(), self._precision)
         # One tensor for all: thousands of small ones between the large ones of the network would fragment the heap.
@@ -105,10 +111,8 @@ class ScoreCAM:
             masked = images[image] * mask
             if self._precision == "fp32":  # otherwise the copy does it as it rounds
                 masked = masked.contiguous(memory_format=torch.channels_last)
-            logits = network(masked)
-            if not aligned:
-                logits = logits.softmax(dim=1)
-            scores[start : start + size] = logits.gather(1, classes[image][:, None])[:, 0]
+            score: Score = "logit" if aligned else "probability"
+            scores[start : start + size] = answer.like(network(masked)).score(classes[image], score)
         return scores
 
 

@@ -1,14 +1,15 @@
-"""SmoothGrad (Smilkov et al., 2017), by captum."""
+"""SmoothGrad (Smilkov et al., 2017)."""
 
+from collections.abc import Callable
 from typing import Annotated
 
-import captum.attr
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.captum_call import Score, captum_call, with_score
 from relsplit.explainers.shared.image_seed import image_seed
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.explainers.shared.score import ClassScore
+from relsplit.networks.answer import Scores
+from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import Count, Limits, Seed, checked_options
 
 
@@ -23,6 +24,7 @@ class SmoothGrad:
         score: ``"logit"`` or ``"probability"``.
         batch_size: noisy copies per forward pass; another number draws other noise.
         seed: another seed draws other noise.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: fewer than one sample or copy, noise that is not positive, an unknown score.
@@ -33,14 +35,15 @@ class SmoothGrad:
         model: nn.Module,
         samples: Annotated[int, Limits(minimum=1, maximum=100_000)] = 50,
         noise: Annotated[float, Limits(above=0, maximum=100)] = 0.15,
-        score: Score = "logit",
+        score: ClassScore = "logit",
         batch_size: Count = 32,
         seed: Seed = 42,
+        scores: Scores = "auto",
     ) -> None:
-        self._shared = SharedNetwork(model)
+        self._shared = SharedNetwork(model, scores)
         self._samples = samples
         self._noise = noise
-        self._score = score
+        self._score: ClassScore = score
         self._batch_size = batch_size
         self._seed = seed
 
@@ -51,23 +54,22 @@ class SmoothGrad:
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""
-        with captum_call():
-            network, images, classes = self._shared.prepare(images, target)
-            method = captum.attr.NoiseTunnel(captum.attr.Saliency(with_score(network, self._score)))
-            return torch.stack([self._smooth(method, image, c) for image, c in zip(images, classes, strict=True)])
+        with torch.inference_mode(False), torch.enable_grad():
+            call = self._shared.call(images)
+            answer = call.checked(call.network(call.images.clone().requires_grad_().clone()))
+            scores = call.scores(answer, self._score)
+            classes = answer.classes(target)
+            return torch.stack([self._smooth(scores, x, c) for x, c in zip(call.images, classes, strict=True)])
 
-    def _smooth(self, method: captum.attr.NoiseTunnel, image: Tensor, target: Tensor) -> Tensor:
-        # captum draws from the global generator, which is put back as it was.
-        devices = [image.device] if image.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(image_seed(image, self._seed))
-            attribution: Tensor = method.attribute(
-                image[None],
-                nt_type="smoothgrad",
-                nt_samples=self._samples,
-                nt_samples_batch_size=min(self._batch_size, self._samples),
-                stdevs=float(image.max() - image.min()) * self._noise,
-                target=target[None],
-                abs=False,
-            )
-        return attribution.detach()[0]
+    def _smooth(self, scores: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
+        # A generator of its own: the global one is shared by all threads.
+        generator = torch.Generator(image.device).manual_seed(image_seed(image, self._seed))
+        deviation = torch.tensor(float(image.max() - image.min()) * self._noise, device=image.device)
+        total = torch.zeros_like(image)
+        for start in range(0, self._samples, self._batch_size):
+            count = min(self._batch_size, self._samples - start)
+            noise = torch.normal(0, deviation.repeat(count, *image.shape), generator=generator)
+            noisy = (image + noise).detach().requires_grad_()
+            (gradient,) = differentiated(scores(noisy)[:, target].sum(), [noisy])
+            total += gradient.sum(0)
+        return total / self._samples

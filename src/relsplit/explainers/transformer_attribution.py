@@ -4,12 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images, checked_target
-from relsplit.explainers.shared.attention_weights import (
-    WeightRelevance,
-    identity_like,
-    map_of_tokens,
-    run_with_weights,
-)
+from relsplit.explainers.shared.attention_weights import WeightRelevance, attentions, identity_like, map_of_tokens
 from relsplit.lrp import LRP
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.rules.epsilon import Epsilon
@@ -43,20 +38,19 @@ class TransformerAttribution:
             InputError: the network has no attention among all of its tokens, or see
                 :class:`relsplit.explainers.explainer.Explainer`.
         """
+        images = checked_images(images)
+        found = attentions(self._lrp, images)
         with torch.inference_mode(False):
-            images = checked_images(images).clone()
             with torch.enable_grad():
-                output, weights = run_with_weights(self._lrp.program(images), images.requires_grad_())
+                output = found.output
                 classes = output.shape[1]
                 chosen = (
                     output.argmax(1) if target is None else checked_target(target, len(images), classes, images.device)
                 )
-                score = output.gather(1, chosen.unsqueeze(1)).sum()
-                # The last block's other tokens are not read: their weights are no part of the score.
-                gradients = torch.autograd.grad(score, weights, materialize_grads=True)
+                gradients = found.gradients(output.gather(1, chosen.unsqueeze(1)).sum())
             with torch.no_grad():
-                relevance = self._lrp.observed(images.detach(), chosen, WeightRelevance).observer.of_blocks()
-                mixing = identity_like(weights[0][:, 0]).expand(len(images), -1, -1)
+                relevance = self._lrp.observed(images, chosen, WeightRelevance).observer.of_blocks()
+                mixing = identity_like(found.weights[0][:, 0]).expand(len(images), -1, -1)
                 for gradient, arrived in zip(gradients, relevance, strict=True):
                     part = (gradient * arrived).clamp(min=0).mean(1)
                     mixing = mixing + part @ mixing

@@ -1,6 +1,6 @@
 """The paper's method: relevance splitting for residual networks, and the rules of layer-wise relevance propagation."""
 
-from relsplit.lrp.graph.tracing import UnsupportedModelError
+from relsplit.errors import UnsupportedModelError
 from relsplit.lrp.lrp import LRP
 from relsplit.lrp.rules.alpha_beta import AlphaBeta
 from relsplit.lrp.rules.epsilon import Epsilon

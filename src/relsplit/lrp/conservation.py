@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor, fx
+import torch
+from torch import Tensor
 
-from relsplit.lrp.graph.tracing import describe
-from relsplit.lrp.operations.operation import Passed
-from relsplit.lrp.program import Program
+from relsplit.lrp.recording.network import Recording
+from relsplit.lrp.recording.step import Passed, Step
+from relsplit.lrp.walk import per_image
 
 TOLERATED = 1e-4
 """Share of the start that may be missing or too much before somebody is told."""
@@ -17,25 +18,27 @@ TOLERATED = 1e-4
 class Observer(Protocol):
     """Sees relevance on its way back."""
 
-    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
-        """Take note of what has arrived at a node and what it passes on; the image comes last and passes on nothing."""
+    def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
+        """Take note of what has arrived at a step and what it passes on; the input comes last and passes on nothing."""
 
 
 class Sums:
-    """Relevance sums at the places of a program, (N,) each, in the order of the forward pass.
+    """Relevance sums at the places of a network, (N,) each, in the order of the forward pass.
 
     A place where the images are not the first dimension (tokens first, windows) is left out.
     """
 
-    def __init__(self, program: Program, start: Tensor) -> None:
-        self._places = program.places
+    def __init__(self, recording: Recording, start: Tensor) -> None:
+        self._places = recording.places()
         self._count = len(start)
         self._found: dict[str, Tensor] = {}
 
-    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
-        """Take note of the relevance that has arrived at a node."""
-        for name in self._places.get(node, ()) if len(relevance) == self._count else ():
-            self._found[name] = relevance.flatten(1).sum(1)
+    def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
+        """Take note of the relevance that has arrived at a step."""
+        if step.is_inside or len(relevance) != self._count:
+            return
+        for name in self._places.get(step.index, ()):
+            self._found[name] = relevance.reshape(len(relevance), -1).sum(1)
 
     def by_name(self) -> dict[str, Tensor]:
         """Return the sums from the image to the output."""
@@ -47,42 +50,48 @@ class Leak:
     """A step that passes on less or more than it received.
 
     Attributes:
-        where: the node and its module.
+        where: the operation and its module.
         share: what is missing (negative: too much), as a share of the start; of the image where it is greatest, or of
             all images together where they are not the first dimension.
+        promised: whether the step promises to conserve relevance.
     """
 
     where: str
     share: float
+    promised: bool
 
 
 class Ledger:
     """What every step received and passed on."""
 
-    def __init__(self, program: Program, start: Tensor) -> None:
-        self._sums = Sums(program, start)
-        self._start = start.double().flatten(1).sum(1)
+    def __init__(self, recording: Recording, start: Tensor) -> None:
+        self._sums = Sums(recording, start)
+        self._start = per_image(start)
+        self._scale = per_image(start.abs())
         self.leaks: list[Leak] = []
         """The one nearest to the output first."""
 
-    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
-        """Take note of what has arrived at a node and what it passes on; the image keeps all."""
-        self._sums.visit(node, relevance, passed)
-        if node.op == "placeholder":
+    def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
+        """Take note of what has arrived at a step and what it passes on; the input keeps all."""
+        self._sums.visit(step, relevance, passed)
+        if step.is_input or step.is_inside:
             return
         parts = [relevance, *(-part for _, part in passed)]
         if all(len(part) == len(self._start) for part in parts):
-            shares = sum(part.double().flatten(1).sum(1) for part in parts) / self._start
+            missing = torch.stack([per_image(part) for part in parts]).sum(0)
+            shares = share_of(missing, self._scale)
         else:
-            shares = sum(part.double().sum().reshape(1) for part in parts) / self._start.sum()
+            missing = torch.stack([part.double().sum() for part in parts]).sum(0, keepdim=True)
+            shares = share_of(missing, self._scale.sum().reshape(1))
         worst = float(shares[shares.abs().argmax()])
-        if abs(worst) > TOLERATED / 10:
-            self.leaks.append(Leak(describe(node), worst))
+        if not abs(worst) <= TOLERATED / 10:  # NaN is no small number
+            self.leaks.append(Leak(str(step), worst, step.promises))
 
     def conservation(self, forwards: float) -> "Conservation":
         """Return all that was seen; ``forwards`` is the cost of a map."""
         sums = self._sums.by_name()
-        return Conservation(sums, self.leaks, relative_gap(self._start, sums["input"]), forwards)
+        gap = share_of(sums["input"].double() - self._start, self._scale).abs().amax()
+        return Conservation(sums, self.leaks, float(gap), forwards, self._scale)
 
 
 @dataclass(frozen=True)
@@ -92,21 +101,22 @@ class Conservation:
     Attributes:
         sums: relevance at the input, at the input of every residual block, and at the output, (N,) each.
         leaks: the steps that lose or add relevance, the one nearest to the output first.
-        gap: greatest difference between the map's sum and the start, as a share of the start.
+        gap: greatest difference between the map's sum and the start's, as a share of the start's magnitude.
         forwards: how many forward passes the map costs, by time.
+        scale: the start's magnitude, (N,): the sum of its absolute values, of which relevance is a share in the table.
     """
 
     sums: Mapping[str, Tensor]
     leaks: list[Leak]
     gap: float
     forwards: float
+    scale: Tensor
 
     def __str__(self) -> str:
-        start = self.sums["output"]
         width = max(len(name) for name in self.sums)
         lines = [f"{'place':<{width}}  relevance, share of the start (mean, lowest, highest image)"]
         for name, values in reversed(list(self.sums.items())):
-            share = values.double() / start.double()
+            share = share_of(values.double(), self.scale)
             lines.append(f"{name:<{width}}  {share.mean():.6f}  {share.min():.6f}  {share.max():.6f}")
         lines.append(f"gap at the input: {self.gap:.1e} of the start; cost: {self.forwards:.1f} forward passes")
         for leak in self.leaks[:5]:
@@ -114,8 +124,6 @@ class Conservation:
         return "\n".join(lines)
 
 
-def relative_gap(start: Tensor, total: Tensor) -> float:
-    """Return the greatest ``|total - start| / |start|`` over images, both (N,); images that start from 0 count not."""
-    start, total = start.double(), total.double()
-    shares = ((total - start) / start).abs()[start != 0]
-    return float(shares.max()) if len(shares) else 0.0
+def share_of(relevance: Tensor, scale: Tensor) -> Tensor:
+    """Return relevance (N,) as shares of the start's magnitude ``scale`` (N,); of nothing, nothing is missing."""
+    return relevance / scale.masked_fill(scale == 0, 1)

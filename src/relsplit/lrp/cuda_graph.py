@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images
 from relsplit.errors import InputError
-from relsplit.lrp.layers.kept import samples_read_together
 from relsplit.lrp.lrp import LRP
-from relsplit.lrp.start import check_finite, start_relevance
-from relsplit.lrp.walk import ForwardPass
+from relsplit.lrp.start import check_finite
+from relsplit.lrp.walk import walk_back
+from relsplit.networks.answer import Answer, Kind
 
 PREDICTED = -1
 """Stands for the predicted class among targets."""
@@ -50,16 +50,16 @@ class RecordedLRP:
         self._explainer = explainer  # keeps alive what the recorded kernels read
         self._target = torch.full((len(images),), PREDICTED, device=images.device)
         explainer.attribute(self._images)  # what the network or the options do not allow is said here
+        self._kind = explainer.answer(explainer.record(self._images), len(images)).kind
         beside = torch.cuda.Stream(images.device)
         beside.wait_stream(torch.cuda.current_stream(images.device))
         with torch.cuda.stream(beside):
             for _ in range(_WARM_UPS):
-                pass_without_questions(explainer, self._images, self._target)
+                pass_without_questions(explainer, self._images, self._target, self._kind)
         torch.cuda.current_stream(images.device).wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        weights = [*explainer.model.parameters(), *explainer.model.buffers()]
-        with samples_read_together(weights), torch.cuda.graph(self._graph):
-            self._relevance, self._scores = pass_without_questions(explainer, self._images, self._target)
+        with torch.cuda.graph(self._graph):
+            self._relevance, self._scores = pass_without_questions(explainer, self._images, self._target, self._kind)
 
     def attribute(self, images: Tensor, target: int | Tensor | None = None) -> Tensor:
         """Return the relevance of every pixel, as :meth:`relsplit.LRP.attribute` does.
@@ -86,26 +86,28 @@ class RecordedLRP:
         if target is None:
             self._target.fill_(PREDICTED)
         else:
-            self._target.copy_(checked_target(target, len(images), self._scores.shape[1], images.device))
+            self._target.copy_(Answer(self._scores, self._kind).classes(target))
         self._graph.replay()
         check_finite(self._scores)
         return self._relevance.clone()
 
 
-def pass_without_questions(explainer: LRP, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def pass_without_questions(explainer: LRP, images: Tensor, target: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
     """Explain images that are checked; on a GPU nothing is read back on the way.
 
     Args:
         explainer: whose ``start`` is no function.
         images: (N, C, H, W).
         target: (N,) int64 classes, :data:`PREDICTED` for the predicted one.
+        kind: what the network's output holds.
 
     Returns:
         Relevance (N, C, H, W) and scores (N, classes).
     """
     with torch.inference_mode(False), torch.no_grad():
-        forward = ForwardPass(explainer.program(images), images)
-        scores: Tensor = forward.output
-        classes = torch.where(target == PREDICTED, scores.argmax(1), target)
-        start = start_relevance(scores, classes, explainer.start)  # type: ignore[arg-type]
-        return forward.propagate(start).contiguous(), scores
+        recording = explainer.record(images)
+        answer = Answer(recording.output, kind)
+        classes = torch.where(target == PREDICTED, answer.predicted, target)
+        start = answer.start(classes, explainer.start)  # type: ignore[arg-type]  # it is no function
+        (relevance,) = walk_back(recording.result, start, [recording.image], recording.recorder.watch)
+        return relevance.contiguous(), answer.output

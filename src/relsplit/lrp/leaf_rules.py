@@ -65,8 +65,8 @@ def leaf_rules(leaves: "Mapping[Any, str | LeafRule]", model: nn.Module) -> dict
     rules: dict[Any, LeafRule] = {}
     for given, rule in leaves.items():
         leaf = _class_named(given, model) if isinstance(given, str) else given
-        if not callable(leaf):
-            raise InputError(f"leaves: {leaf!r} is neither a module class nor a function")
+        if not isinstance(leaf, type) and not hasattr(leaf, "__code__"):
+            raise InputError(f"leaves: {leaf!r} is neither a module class nor a Python function")
         if isinstance(rule, str) and rule not in _NAMED:
             raise InputError(
                 f"leaves: rule {rule!r} is unknown: use one of {', '.join(map(repr, _NAMED))}, or a function"

@@ -3,40 +3,38 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
-from relsplit.errors import InputError
+from relsplit.checks import checked_images
+from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
-from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums, relative_gap
-from relsplit.lrp.graph.outputs import OutputChoice
-from relsplit.lrp.graph.tracing import UnsupportedModelError
-from relsplit.lrp.layers.kept import samples_read_together
+from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
-from relsplit.lrp.operations.context import MaxPool, Options
-from relsplit.lrp.operations.operation import Passed
-from relsplit.lrp.program import Program
-from relsplit.lrp.programs import Programs
-from relsplit.lrp.rules.choice import first_layer_rule, rule_choice
+from relsplit.lrp.options import MaxPool, Options
+from relsplit.lrp.outputs import OutputChoice
+from relsplit.lrp.recording.network import Network, Recording
+from relsplit.lrp.recording.step import Passed, Step
+from relsplit.lrp.rules.choice import check_patterns, first_layer_rule, rule_choice
 from relsplit.lrp.rules.quotient import Stabilizer
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
-from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start, start_relevance
-from relsplit.lrp.walk import ForwardPass
-from relsplit.networks.views import eval_view
+from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
+from relsplit.lrp.walk import Guard, walk_back
+from relsplit.networks.answer import Answer, AnswerReader, Scores
+from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
 
 Observed = TypeVar("Observed", bound=Observer | None)
-Observe = Callable[[Program, Tensor], Observed]
+Observe = Callable[[Recording, Tensor], Observed]
 Target = int | Tensor | StartFunction
 """One class, a class for each image, or a function from the output to its relevance."""
 
@@ -45,8 +43,10 @@ Target = int | Tensor | StartFunction
 class LRP:
     """Layer-wise relevance propagation with conservation for residual networks.
 
-    One forward pass and one walk back over the traced model give the relevance of every pixel; per image its sum is the
-    probability of the explained class. The model is never changed, neither its weights, nor its mode, nor its hooks.
+    One forward pass of the model, recorded, and one walk back over the record give the relevance of every pixel; per
+    image its sum is the probability of the explained class. What is explained is what the model did in this very call:
+    its hooks, its control flow, its weights and attributes as they are then. The model is never changed, and nothing
+    of it is kept, so that threads may share an explainer.
 
     Example:
         >>> import torch
@@ -61,9 +61,8 @@ class LRP:
         True
 
     Args:
-        model: any network that takes (N, C, H, W) images and returns (N, classes) scores. It is traced by torch.fx
-            once; where that fails (control flow, attention modules), torch.export compiles it for each shape of images
-            on first use, in seconds.
+        model: any network that takes (N, C, H, W) images and returns (N, classes) scores. It is run as in evaluation
+            mode, whatever its mode is.
         split: relevance splitting where a skip connection meets its residual branch: "ratio" (paper Eq. 5, the proposed
             method), "symmetric" (Eq. 4), "proportional" (signed shares, as plain LRP does), "gamma" (signed shares that
             favour the sum's sign) or an object with a method ``share(skip, branch)``, see
@@ -80,17 +79,19 @@ class LRP:
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
         start: the relevance of the explained class: its "probability", its "logit", or "one"; or a function from the
             scores (N, classes) to their relevance, of the same shape (contrastive, several classes, a regression).
-        leaves: rules for modules (by class, or its name) or functions that cannot be traced: "pass",
-            "input_times_gradient", "block" or a function (see ``relsplit.lrp.leaf_rules``).
+        leaves: rules for modules (by class, or its name) or Python functions that are to be taken as one operation:
+            "pass", "input_times_gradient", "block" or a function (see ``relsplit.lrp.leaf_rules``).
         attention: how relevance passes ``softmax(Q K^T) V``: "ratio" (to the values by their magnitude, conserves),
             "z_plus" and "flow" (conserve, too), "cp_lrp" (Ali et al. 2022), "attn_lrp" (Achtibat et al. 2024), or an
             :class:`relsplit.lrp.attention.treatment.Attention`.
         output: which part of the model's output is explained if it returns several: a name, an index, or a function.
             None finds the obvious one (the only one, or "logits").
+        scores: what the output holds: "logits" or "probabilities"; "auto" recognises the latter, and says so once. One
+            score (N, 1) or (N,) speaks for two classes, 1 and 0.
 
     Raises:
         InputError: an option that does not exist.
-        UnsupportedModelError: the model can neither be traced nor exported.
+        UnsupportedModelError: the model is a TorchScript as a whole, which has no modules with names.
     """
 
     forward_equivalents = 3.0
@@ -110,9 +111,12 @@ class LRP:
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
         attention: "str | Attention" = "ratio",
         output: "OutputChoice | None" = None,
+        scores: Scores = "auto",
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
+        if isinstance(model, torch.jit.ScriptModule):
+            raise UnsupportedModelError("a TorchScript model keeps its code to itself: hand in the original nn.Module")
         self.model = model
         self.start = start
         self._options = Options(
@@ -124,7 +128,9 @@ class LRP:
             leaves=leaf_rules(leaves or {}, model),
             attention=_attention(attention),
         )
-        self._programs = Programs(model, self._options, output)
+        check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
+        self._network = Network(model, self._options, output)
+        self._reader = AnswerReader(scores)
         self._warned = False
 
     @overload
@@ -175,12 +181,9 @@ class LRP:
                 is no class; a module that does not exist, or that relevance does not pass.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
-        with _plain(checked_images(images)) as images:
-            run = self.observed(images, target, partial(_watch, return_sums=return_sums, at=at, images=images))
-            if run.program.conserves and not self._warned:
-                gap = relative_gap(run.start.flatten(1).sum(1), run.relevance.flatten(1).sum(1))
-                if gap > TOLERATED:
-                    self._warn(gap, images, target)
+        images = checked_images(images)
+        run = self.observed(images, target, partial(_watch, return_sums=return_sums, at=at, images=images))
+        self._look_at(run, images, target)
         watch = run.observer
         if watch is None:
             return run.relevance
@@ -203,9 +206,11 @@ class LRP:
         Raises:
             InputError: see :meth:`attribute`.
         """
-        with _plain(checked_images(images)) as images:
-            run = self.observed(images, target, Ledger)
-            network = eval_view(self.model)
+        images = checked_images(images)
+        run = self.observed(images, target, Ledger)
+        network = shared_copy(self.model, keep_in_place=True)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
         return run.observer.conservation(forwards=whole / forward)
 
@@ -213,77 +218,99 @@ class LRP:
         """Explain ``images`` while somebody looks on; for methods that build on relevance inside the network.
 
         Args:
-            images: (N, C, H, W), checked, no inference tensor.
+            images: (N, C, H, W), checked.
             target: see :meth:`attribute`.
             observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on;
                 without one (None) the walk writes over what it has passed, which is faster.
 
         Returns:
-            The program, the relevance at both ends, and the observer.
+            The relevance at both ends, and the observer.
 
         Raises:
             InputError: see :meth:`attribute`.
         """
-        program = self._programs.get(images)
-        try:
-            return self._walk(program, images, target, observe)
-        except UnsupportedModelError as error:
-            return self._walk(self._programs.instead_of(program, images, error), images, target, observe)
+        recording = self.record(images)
+        with _plain():
+            start = self._start(recording, target, len(images))
+            observer = observe(recording, start)
+            guard = Guard(start)
+            watch = recording.recorder.watch
+            watch.visit, watch.guard = None if observer is None else observer.visit, guard
+            (relevance,) = walk_back(recording.result, start, [recording.image], watch)
+        return Run(start, relevance.contiguous(), guard, observer)
 
-    def program(self, images: Tensor) -> Program:
-        """Return the compiled network that explains ``images`` (N, C, H, W).
+    def record(self, images: Tensor) -> Recording:
+        """Run the network once on ``images`` (N, C, H, W), checked, and return what it did.
 
         Raises:
-            UnsupportedModelError: it holds an operation without a rule.
+            InputError: the network does not accept the images.
+            UnsupportedModelError: its output does not depend on them.
         """
-        return self._programs.get(images)
+        return self._network.record(images)
 
-    def _walk(
-        self,
-        program: Program,
-        images: Tensor,
-        target: "Target | None",
-        observe: "Observe[Observed]",
-    ) -> "Run[Observed]":
-        with self._weights_looked_at(images.device):
-            forward = ForwardPass(program, _fast_layout(images))
-            start = self._start(forward.output, target, len(images))
-            observer = observe(program, start)
-            relevance = forward.propagate(start, None if observer is None else observer.visit)
-        return Run(program, start, relevance.contiguous(), observer)
+    def attend(self, images: Tensor) -> Recording:
+        """Run the network once on ``images``, checked, with gradients; the recording has what its attentions computed.
 
-    def _weights_looked_at(self, device: torch.device) -> AbstractContextManager[None]:
-        """Look for changed weights once, where every look would stop the GPU; a CPU looks at each as it comes to it."""
-        if device.type != "cuda":
-            return nullcontext()
-        return samples_read_together([*self.model.parameters(), *self.model.buffers()])
+        Raises:
+            InputError: see :meth:`record`.
+            UnsupportedModelError: see :meth:`record`.
+        """
+        return self._network.attend(images)
 
-    def _start(self, output: Any, target: "Target | None", count: int) -> Tensor:
+    def _start(self, recording: Recording, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
-        if not isinstance(output, Tensor) or output.dim() == 0 or output.shape[0] != count:
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(f"model: its output must be class scores of shape ({count}, classes), not {found}")
-        check_finite(output)
-        if callable(target):
-            return computed_start(output, target, "target")
-        if output.dim() != 2:
-            raise InputError(
-                f"model: its output must be class scores of shape ({count}, classes), not {tuple(output.shape)}; "
-                "for any other output give a function from it to its relevance as target"
-            )
-        if callable(self.start):
-            return computed_start(output, self.start, "start")
-        chosen = output.argmax(1) if target is None else checked_target(target, count, output.shape[1], output.device)
-        return start_relevance(output, chosen, self.start)
+        output = recording.output
+        if callable(target) or callable(self.start):
+            if not output.dim() or len(output) != count:
+                raise InputError(f"model: its output must have {count} rows, one an image, not {tuple(output.shape)}")
+            function, option = (target, "target") if callable(target) else (self.start, "start")
+            check_finite(output)
+            return computed_start(output, function, option)  # type: ignore[arg-type]  # one of them is a function
+        answer = self.answer(recording, count)
+        answer.check_finite()
+        return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function
+
+    def answer(self, recording: Recording, count: int) -> Answer:
+        """Return what the network answered ``count`` images, read as ``scores`` says.
+
+        Raises:
+            InputError: it is no score for each class.
+        """
+        try:
+            return self._reader.read(recording.output, count, recording.ends_in_probabilities)
+        except InputError as error:
+            raise InputError(f"{error}; of any other output give a function to its relevance as target") from error
+
+    def _look_at(self, run: "Run[Any]", images: Tensor, target: "Target | None") -> None:
+        """Say if the map does not hold what was promised.
+
+        Raises:
+            UnsupportedModelError: it holds NaN or infinity.
+        """
+        if self._warned:
+            if not bool(torch.isfinite(run.relevance.sum())):
+                raise self._not_finite(images, target)
+            return
+        gap = float(run.guard.gap([run.relevance]))
+        if not gap < torch.inf:
+            raise self._not_finite(images, target)
+        if gap > TOLERATED:
+            self._warned = True
+            self._warn(gap, images, target)
+
+    def _not_finite(self, images: Tensor, target: "Target | None") -> UnsupportedModelError:
+        leaks = self.observed(images, target, Ledger).observer.leaks
+        where = next((f", first at {leak.where}" for leak in leaks if not abs(leak.share) < torch.inf), "")
+        return UnsupportedModelError(f"relevance is NaN or infinite{where}: choose another rule there")
 
     def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
-        self._warned = True
         leaks = self.observed(images, target, Ledger).observer.leaks
-        where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in leaks[:1])
+        broken = [leak for leak in leaks if leak.promised][:1]
+        where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in broken)
         warnings.warn(
             f"LRP: relevance is not conserved, the map's sum is off by {gap:.1e} of the start{where}: "
             "LRP.check(images) shows every step",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -291,53 +318,46 @@ class LRP:
 class Run(Generic[Observed]):
     """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images')."""
 
-    program: Program
     start: Tensor
     relevance: Tensor
+    guard: Guard
     observer: Observed
 
 
 def _watch(
-    program: Program, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
-) -> "_Watch | None":
-    return _Watch(program, start, return_sums, at, images) if return_sums or at is not None else None
+    recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
+) -> "_Observers | None":
+    return _Observers(recording, start, return_sums, at, images) if return_sums or at is not None else None
 
 
-class _Watch:
-    """Looks at what :meth:`LRP.attribute` is asked for."""
+class _Observers:
+    """Look at what :meth:`LRP.attribute` is asked for."""
 
     def __init__(
-        self, program: Program, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
+        self, recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
     ) -> None:
-        self.sums = Sums(program, start) if return_sums else None
-        self.inside = None if at is None else stages(program, at, images.shape[2:])
+        self.sums = Sums(recording, start) if return_sums else None
+        self.inside = None if at is None else stages(recording, at, images.shape[2:])
 
-    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
-        """Show what has arrived at a node to all that look on."""
+    def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
+        """Show what has arrived at a step to all that look on."""
         for observer in (self.sums, self.inside):
             if observer is not None:
-                observer.visit(node, relevance, passed)
+                observer.visit(step, relevance, passed)
 
 
 @contextmanager
-def _plain(images: Tensor) -> Iterator[Tensor]:
-    """No gradients; no inference tensors, which cannot take part in the transposes of index maps."""
+def _plain() -> Iterator[None]:
+    """No gradients, and no inference mode, whose tensors cannot take part in the transposes of index maps."""
     with torch.inference_mode(False), torch.no_grad():
-        yield images.clone() if images.is_inference() else images
-
-
-def _fast_layout(images: Tensor) -> Tensor:
-    """On a CPU, channels last in memory: measured a tenth faster from three images on, and slower for fewer."""
-    if images.device.type != "cpu" or len(images) < 3:
-        return images
-    return images.contiguous(memory_format=torch.channels_last)
+        yield
 
 
 def _splitting(split: "str | Splitting") -> Splitting:
     if isinstance(split, str):
         return SPLITTINGS.get(split, hint=", or an object with a method share(skip, branch)")()
-    if not hasattr(split, "share"):
-        raise InputError(f"split: a {type(split).__name__} has no method share(skip, branch)")
+    for missing in (name for name in ("share", "conserves") if not hasattr(split, name)):
+        raise InputError(f"split: a {type(split).__name__} has no {missing}: see relsplit.lrp.splitting.Splitting")
     return split
 
 

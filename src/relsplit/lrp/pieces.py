@@ -17,7 +17,7 @@ def in_pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     Args:
         tensors: of equal shapes.
     """
-    flat = None if tensors[0].is_cuda else _flat(tensors)
+    flat = _flat(tensors) if tensors[0].device.type == "cpu" else None
     if flat is None:
         yield tensors
     else:

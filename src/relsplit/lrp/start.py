@@ -37,17 +37,3 @@ def check_finite(scores: Tensor) -> None:
     """
     if not torch.isfinite(scores).all():
         raise InputError("model: it answers with NaN or infinite scores: check its weights and the images")
-
-
-def start_relevance(logits: Tensor, target: Tensor, start: Start) -> Tensor:
-    """Return (N, classes) with the explained class's probability, logit or 1, and zero elsewhere.
-
-    In float32 at least: half precision would not conserve relevance.
-    """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    index = target.unsqueeze(1)
-    if start == "one":
-        value = torch.ones_like(index, dtype=logits.dtype)
-    else:
-        value = (logits.softmax(1) if start == "probability" else logits).gather(1, index)
-    return torch.zeros_like(logits).scatter_(1, index, value)

@@ -1,104 +1,137 @@
-"""One forward pass, one walk back.
+"""One walk back over what was recorded.
 
-The walk is a plain loop instead of one call of ``torch.autograd.grad`` through custom functions: it computes the same
-numbers, needs no graph, no hooks and no gradient mode of the caller, frees each activation as soon as it has been
-passed, and leaves out the bookkeeping of about two hundred autograd nodes.
+The walk is a plain loop instead of one call of ``torch.autograd.grad`` through custom functions: it needs no graph, no
+hooks and no gradient mode of the caller, and frees each activation as soon as it has been passed.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from relsplit.errors import InputError
-from relsplit.lrp.graph.tracing import UnsupportedModelError, describe
-from relsplit.lrp.operations.operation import Operation, Passed, plus
+from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.precision import full_precision
-from relsplit.lrp.program import Program
+from relsplit.lrp.recording.step import Passed, Step
 
-Visit = Callable[[fx.Node, Tensor, Passed], None]
-
-
-class FailedStepError(UnsupportedModelError):
-    """A step of the program failed: the images do not fit the model, or the step is not what it was taken for."""
+Visit = Callable[[Step, Tensor, Passed], None]
+"""Is told at each step what has arrived there and what it passes on. It may keep the former."""
 
 
-@contextmanager
-def _named(node: fx.Node) -> Iterator[None]:
-    """Say at which node it was that something failed."""
+class Guard:
+    """Knows what the map's sum has to be: the start, less what steps lost that do not promise to conserve relevance.
+
+    Args:
+        start: relevance (N, ...) that the walk begins with.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        self._due = per_image(start)
+        self._scale = per_image(start.abs())
+        self._lost_together = self._due.new_zeros(())
+        self._is_together = False
+
+    def note(self, arrived: Tensor, passed: Passed) -> None:
+        """Take note of what a step that does not promise anything made of what had arrived."""
+        parts = [part for _, part in passed]
+        if any(len(part) != len(self._due) for part in (arrived, *parts)):
+            # Images are not the first dimension there (heads, windows, tokens first): the batch has one account.
+            self._is_together = True
+            self._lost_together += arrived.double().sum() - sum(part.double().sum() for part in parts)
+            self._scale = self._scale + arrived.double().abs().sum()
+            return
+        self._due -= per_image(arrived)
+        for part in parts:
+            self._due += per_image(part)
+        # Relevance of both signs can be far larger than its sum, and is rounded accordingly.
+        self._scale = torch.maximum(self._scale, per_image(arrived.abs()))
+
+    def gap(self, relevance: Sequence[Tensor]) -> Tensor:
+        """Return the greatest share of the start that inputs miss or have too much, a tensor of one number; NaN counts.
+
+        Args:
+            relevance: of the inputs, (N, ...) each.
+        """
+        total = sum(per_image(part) for part in relevance)
+        missing = self._due - total
+        if self._is_together:
+            return (missing.sum() - self._lost_together).abs() / self._scale.sum()
+        return (missing.abs() / self._scale.clamp(min=torch.finfo(torch.float64).tiny)).amax()
+
+
+def per_image(relevance: Tensor) -> Tensor:
+    """Return the sums of relevance (N, ...) over all but the images, (N,) float64."""
+    return relevance.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
+
+
+@dataclass
+class Watch:
+    """Who looks on while relevance goes back.
+
+    Attributes:
+        visit: is told of each step.
+        guard: is told of steps that do not promise to conserve relevance.
+    """
+
+    visit: Visit | None = None
+    guard: Guard | None = None
+
+
+def walk_back(output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Watch) -> list[Tensor]:
+    """Walk back once, without autocast and TF32; what a step kept for the way back is freed when it has been passed.
+
+    Args:
+        output: where relevance starts.
+        relevance: of the output's shape; it is not changed.
+        inputs: where it ends.
+        watch: who looks on.
+
+    Returns:
+        The relevance of each input; zeros where none came.
+
+    Raises:
+        UnsupportedModelError: relevance came to an operation without a rule.
+    """
+    with torch.autocast(relevance.device.type, enabled=False), full_precision(relevance.device):
+        arrived: dict[Step, Tensor] = {output: relevance.clone()}
+        waiting, ends = [(-output.index, id(output), output)], set(inputs)
+        while waiting and waiting[0][2] not in ends:
+            step = heapq.heappop(waiting)[2]
+            here = arrived.pop(step)
+            step.is_cut = not waiting
+            passed = _passed(step, here, watch)
+            for source, part in passed:
+                if source in arrived:
+                    arrived[source] = plus(arrived[source], part)
+                else:
+                    arrived[source] = part
+                    heapq.heappush(waiting, (-source.index, id(source), source))
+            del here, passed
+    for step in inputs:
+        if step in arrived and watch.visit is not None:
+            step.is_cut = len(waiting) == 1
+            watch.visit(step, arrived[step], [])
+    return [arrived[step] if step in arrived else relevance.new_zeros(step.shape) for step in inputs]
+
+
+def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
+    if step.backward is None:
+        raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
+    noted = watch.guard is not None and not step.promises
+    looked_at = noted or watch.visit is not None
     try:
-        yield
+        parts = step.backward(here.clone() if looked_at else here)
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise FailedStepError(f"{describe(node)} failed ({type(error).__name__}: {reason})") from error
-
-
-class ForwardPass:
-    """The values of one forward pass, freed as soon as neither it nor the way back needs them."""
-
-    def __init__(self, program: Program, images: Tensor) -> None:
-        self._values: dict[fx.Node, Any] = {program.image: images}
-        self._supports: dict[fx.Node, Tensor | None] = {}
-        self._tape: list[tuple[fx.Node, Operation, Any]] = []
-        self._program = program
-        for node, operation in program.operations.items():
-            with _named(node):
-                value, saved = operation.forward(self)
-                self._values[node] = value
-                if node in program.partial:
-                    self._supports[node] = operation.support(self)
-            self._tape.append((node, operation, saved))
-            del value, saved
-            for dead in program.releases.get(node, ()):
-                del self._values[dead]
-                self._supports.pop(dead, None)
-        self.output = self._values[program.output]
-
-    def arguments(self, node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args: Any = fx.node.map_arg(node.args, self._values.__getitem__)
-        kwargs: Any = fx.node.map_arg(node.kwargs, self._values.__getitem__) if node.kwargs else {}
-        return args, kwargs
-
-    def of(self, node: fx.Node) -> Any:
-        return self._values[node]
-
-    def support(self, node: fx.Node) -> Tensor | None:
-        return self._supports.get(node)
-
-    def propagate(self, relevance: Tensor, visit: Visit | None = None) -> Tensor:
-        """Walk back once from the output's relevance, without autocast and TF32; return the image's.
-
-        What a node kept for the way back is freed when it has been passed.
-
-        Args:
-            relevance: of the output; it is not changed.
-            visit: is told at each node what has arrived there and what the node passes on. It may keep the former; the
-                latter will be written over.
-        """
-        with torch.autocast(relevance.device.type, enabled=False), full_precision(relevance.device):
-            return self._walk_back(relevance, visit)
-
-    def _walk_back(self, relevance: Tensor, visit: Visit | None) -> Tensor:
-        program = self._program
-        self._values.clear()
-        arrived: dict[fx.Node, Tensor] = {program.output: relevance.clone()}
-        while self._tape:
-            node, operation, saved = self._tape.pop()
-            here = arrived.pop(node, None)
-            if here is None:
-                continue
-            with _named(node):
-                passed = operation.backward(saved, here if visit is None else here.clone())
-            if visit is not None:
-                visit(node, here, passed)
-            for source, part in passed:
-                arrived[source] = plus(arrived[source], part) if source in arrived else part
-            del here, saved, passed, part
-        result = arrived.pop(program.image)
-        if visit is not None:
-            visit(program.image, result, [])
-        return result
+        raise UnsupportedModelError(f"{step} failed on the way back ({type(error).__name__}: {reason})") from error
+    passed = list(zip(step.sources, parts, strict=True))
+    if noted and watch.guard is not None:
+        watch.guard.note(here, passed)
+    if watch.visit is not None:
+        watch.visit(step, here, passed)
+    step.backward, step.sources = None, ()
+    return passed

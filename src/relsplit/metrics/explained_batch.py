@@ -20,7 +20,7 @@ class ExplainedBatch:
         targets: (N,) int64, explained class.
         maps: (N, H, W), as they are scored.
         relevance_sum: (N,), sum of the attribution before any post-processing.
-        probability: (N,), softmax probability of the explained class, in [0, 1].
+        probability: (N,), probability of the explained class, in [0, 1].
         boxes: (N, H, W) bool; all False where the sample has none.
         segmentations: see ``boxes``.
         network: the explained network.

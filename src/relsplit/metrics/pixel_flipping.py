@@ -8,25 +8,36 @@ from torch import Tensor, nn
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
-from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.networks.answer import AnswerReader, Scores, reader_of
+from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, checked_options
 
 Steps = Annotated[int, Limits(minimum=2, maximum=100_000)]
 
 
 @checked_options
-def flipping_area(model: nn.Module, images: Tensor, maps: Tensor, targets: Tensor, *, steps: Steps = 20) -> Tensor:
+def flipping_area(
+    model: nn.Module,
+    images: Tensor,
+    maps: Tensor,
+    targets: Tensor,
+    *,
+    steps: Steps = 20,
+    scores: Scores | AnswerReader = "auto",
+) -> Tensor:
     """Return the area under the curve of the class's probability while pixels are replaced by the mean colour.
 
     Bach et al. 2015, Sec. "Pixel-wise flipping"; as in Quantus, the curve begins after the first step and ends with
     the empty image. The x axis is scaled to length 1.
 
     Args:
-        model: classifier of normalised images; logits (N, classes).
+        model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour.
         maps: (N, H, W); only their order matters, ties in order of pixel index.
         targets: (N,) class whose probability is read.
         steps: points of the curve; each takes away equally many pixels.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
+            said already.
 
     Returns:
         (N,) float64 in [0, 1]; low is good.
@@ -47,10 +58,11 @@ def flipping_area(model: nn.Module, images: Tensor, maps: Tensor, targets: Tenso
         return torch.where(gone[:, None], torch.zeros_like(images[:1]), images[sample])
 
     read = []
-    with evaluation_mode(model):
-        for start, stop, probabilities in probabilities_in_batches(model, len(images) * steps, masked, BatchSize(32)):
+    with evaluating(model) as network:
+        parts = answers_in_batches(network, len(images) * steps, masked, BatchSize(32), reader_of(scores))
+        for start, stop, answer in parts:
             sample = torch.arange(start, stop, device=images.device) // steps
-            read.append(probabilities.gather(1, targets[sample][:, None])[:, 0].double())
+            read.append(answer.probability(targets[sample]).double())
     curves = torch.cat(read).view(len(images), steps)
     return torch.trapezoid(curves, dx=1 / (steps - 1), dim=1).cpu()
 
@@ -61,12 +73,16 @@ class PixelFlipping:
 
     Args:
         steps: points of the curve.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
     """
 
-    def __init__(self, steps: Steps = 20) -> None:
+    def __init__(self, steps: Steps = 20, scores: Scores = "auto") -> None:
         self.steps = steps
+        self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the area of every sample."""
-        values = flipping_area(batch.network, batch.images, batch.maps, batch.targets, steps=self.steps)
+        values = flipping_area(
+            batch.network, batch.images, batch.maps, batch.targets, steps=self.steps, scores=self._reader
+        )
         return {"pixel_flipping": values}

@@ -21,9 +21,11 @@ def cascading_randomisation(model: nn.Module, seed: int) -> Iterator[tuple[str, 
     to step.
     """
     randomised = copy.deepcopy(model)
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    accelerators = {parameter.device for parameter in model.parameters() if parameter.device.type != "cpu"}
+    kind = next((device.type for device in accelerators), "cuda")
+    devices = sorted({device.index or 0 for device in accelerators})
     for number, stage in enumerate(stages(model)):
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices, device_type=kind):
             torch.manual_seed(seed + number)
             for layer in layers_with_weights(randomised.get_submodule(stage)):
                 layer.reset_parameters()

@@ -14,7 +14,8 @@ from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
-from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.networks.answer import AnswerReader, Scores, reader_of
+from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, Seed, checked_options
 
 Percentage = Annotated[float, Limits(above=0, below=100)]
@@ -33,6 +34,7 @@ def imputed_survival(
     percentages: Sequence[Percentage] = PERCENTAGES,
     noise: Noise = 0.01,
     seed: Seed = 42,
+    scores: Scores | AnswerReader = "auto",
 ) -> Tensor:
     """Return how often the network still answers with the class when the highest pixels are imputed.
 
@@ -40,13 +42,15 @@ def imputed_survival(
     are unknowns of the same system of equations, plus noise. So the mask cannot be read off the imputed image.
 
     Args:
-        model: classifier of normalised images; logits (N, classes).
+        model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised.
         maps: (N, H, W); only their order matters, ties in order of pixel index.
         targets: (N,) the class.
         percentages: of the pixels that are removed, one image each.
         noise: standard deviation, in units of the normalised image; follows from the image's own content and ``seed``.
         seed: another seed draws other noise.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
+            said already.
 
     Returns:
         (N,) float64 in [0, 1], the share of the percentages at which the class is still the predicted one; low is good.
@@ -58,7 +62,8 @@ def imputed_survival(
     ranks = rank_pixels(checked_maps(maps, images)).rank.cpu().numpy()
     targets = checked_target(targets, len(images), device=images.device)
     shares = []
-    with evaluation_mode(model):
+    reader = reader_of(scores)
+    with evaluating(model) as network:
         for image, rank, target in zip(images, ranks, targets, strict=True):
             generator = image_generator(image, seed)
             pixels = image.detach().cpu().double()
@@ -69,13 +74,13 @@ def imputed_survival(
                 filled = torch.from_numpy(linear_imputation(pixels.numpy(), mask))
                 removed.append(filled + noise * draw * torch.from_numpy(mask))
             shown = torch.stack(removed).to(image)
-            shares.append((_predicted(model, shown) == target).double().mean())
+            shares.append((_predicted(network, shown, reader) == target).double().mean())
     return torch.stack(shares).cpu()
 
 
-def _predicted(model: nn.Module, images: Tensor) -> Tensor:
-    parts = probabilities_in_batches(model, len(images), lambda start, stop: images[start:stop], BatchSize(32))
-    return torch.cat([probabilities.argmax(1) for _, _, probabilities in parts])
+def _predicted(network: nn.Module, images: Tensor, reader: AnswerReader) -> Tensor:
+    parts = answers_in_batches(network, len(images), lambda start, stop: images[start:stop], BatchSize(32), reader)
+    return torch.cat([answer.predicted for _, _, answer in parts])
 
 
 def linear_imputation(image: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -119,17 +124,25 @@ class ROAD:
         percentages: of the pixels that are removed.
         noise: standard deviation, in units of the normalised image.
         seed: another seed draws other noise.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
     """
 
-    def __init__(self, percentages: Sequence[Percentage] = PERCENTAGES, noise: Noise = 0.01, seed: Seed = 42) -> None:
+    def __init__(
+        self,
+        percentages: Sequence[Percentage] = PERCENTAGES,
+        noise: Noise = 0.01,
+        seed: Seed = 42,
+        scores: Scores = "auto",
+    ) -> None:
         self.percentages = tuple(percentages)
         self.noise = noise
         self.seed = seed
+        self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the share of every sample."""
         values = imputed_survival(
             batch.network, batch.images, batch.maps, batch.targets,
-            percentages=self.percentages, noise=self.noise, seed=self.seed,
+            percentages=self.percentages, noise=self.noise, seed=self.seed, scores=self._reader,
         )  # fmt: skip
         return {"road": values}

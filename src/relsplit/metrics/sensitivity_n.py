@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
-from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.networks.answer import AnswerReader, Scores, reader_of
+from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, Seed, checked_options
 
 Share = Annotated[float, Limits(above=0, maximum=1)]
@@ -26,6 +27,7 @@ def subset_correlation(
     shares: Sequence[Share] = (0.1, 0.3, 0.5),
     subsets: Subsets = 20,
     seed: Seed = 42,
+    scores: Scores | AnswerReader = "auto",
 ) -> Tensor:
     """Return the correlation between summed relevance and the drop of the class's probability, over random pixels.
 
@@ -34,13 +36,15 @@ def subset_correlation(
     as FaithfulnessCorrelation; its SensitivityN correlates over the images of a batch, which gives an image no value.
 
     Args:
-        model: classifier of normalised images; logits (N, classes).
+        model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour.
         maps: (N, H, W).
         targets: (N,) class whose probability is read.
         shares: n, as shares of all pixels.
         subsets: random sets for each n. They follow from the image's own content and ``seed``.
         seed: another seed draws others.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
+            said already.
 
     Returns:
         (N,) float64 in [-1, 1]; a map or an answer that is the same for all sets counts 0.
@@ -52,10 +56,11 @@ def subset_correlation(
     maps = checked_maps(maps, images)
     targets = checked_target(targets, len(images), device=images.device)
     correlations = []
-    with evaluation_mode(model):
+    reader = reader_of(scores)
+    with evaluating(model) as network:
         for image, values, target in zip(images, maps.double().flatten(1), targets, strict=True):
             gone = _random_sets(image, shares, subsets, seed).to(image.device)  # (shares * subsets, H * W)
-            answers = _answers(model, image, gone, int(target))
+            answers = _answers(network, image, gone, target, reader)
             sums = (gone.double() @ values).view(len(shares), subsets)
             drops = (answers[0] - answers[1:]).view(len(shares), subsets)
             correlations.append(_pearson(sums, drops).mean())
@@ -70,18 +75,26 @@ class SensitivityN:
         shares: of the pixels that are taken away.
         subsets: random sets for each share.
         seed: another seed draws others.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
     """
 
-    def __init__(self, shares: Sequence[Share] = (0.1, 0.3, 0.5), subsets: Subsets = 20, seed: Seed = 42) -> None:
+    def __init__(
+        self,
+        shares: Sequence[Share] = (0.1, 0.3, 0.5),
+        subsets: Subsets = 20,
+        seed: Seed = 42,
+        scores: Scores = "auto",
+    ) -> None:
         self.shares = tuple(shares)
         self.subsets = subsets
         self.seed = seed
+        self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the correlation of every sample."""
         values = subset_correlation(
             batch.network, batch.images, batch.maps, batch.targets,
-            shares=self.shares, subsets=self.subsets, seed=self.seed,
+            shares=self.shares, subsets=self.subsets, seed=self.seed, scores=self._reader,
         )  # fmt: skip
         return {"sensitivity_n": values}
 
@@ -96,15 +109,15 @@ def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int
     return gone
 
 
-def _answers(model: nn.Module, image: Tensor, gone: Tensor, target: int) -> Tensor:
+def _answers(network: nn.Module, image: Tensor, gone: Tensor, target: Tensor, reader: AnswerReader) -> Tensor:
     """Probability of the class for the image, then without each set."""
     masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])
 
     def masked(start: int, stop: int) -> Tensor:
         return torch.where(masks[start:stop], torch.zeros_like(image), image)
 
-    parts = probabilities_in_batches(model, len(masks), masked, BatchSize(32))
-    return torch.cat([probabilities[:, target].double() for _, _, probabilities in parts])
+    parts = answers_in_batches(network, len(masks), masked, BatchSize(32), reader)
+    return torch.cat([answer.probability(target.expand(stop - start)).double() for start, stop, answer in parts])
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:

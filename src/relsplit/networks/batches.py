@@ -8,19 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from relsplit.errors import InputError
+from relsplit.networks.answer import Answer, AnswerReader
+from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.inference_copy import Precision
+from relsplit.networks.views import running_view
 from relsplit.options import Count, checked_options
 
 
 def images_per_pass(batch_size: int | None, device: torch.device, pixels: int, precision: Precision = "fp32") -> int:
-    """Return ``batch_size``; for None, what suits the device: 64 on a GPU, on a CPU 4 images of 224x224 ``pixels``.
+    """Return ``batch_size``; for None, what suits the device: 64 on an accelerator, on a CPU 4 images of 224x224.
 
-    On a CPU the memory is kept constant, allocations of more than 32 MiB are slow: in half precision twice the images.
+    On a CPU, by the number of ``pixels``, the memory is kept constant, allocations of more than 32 MiB are slow:
+    in half precision twice the images.
     """
     if batch_size is not None:
         return batch_size
-    return 64 if device.type == "cuda" else max(1, (4 if precision == "fp32" else 8) * 224**2 // pixels)
+    return 64 if device.type != "cpu" else max(1, (4 if precision == "fp32" else 8) * 224**2 // pixels)
 
 
 @checked_options
@@ -43,46 +46,51 @@ class BatchSize:
         warnings.warn(f"out of memory: the batch size is halved to {self.value} images", RuntimeWarning, stacklevel=2)
 
 
+def release_cached_memory() -> None:
+    """Give back what an accelerator's allocator keeps for later, where there is one that does."""
+    empty = getattr(torch.get_device_module(), "empty_cache", None)
+    if empty is not None:
+        empty()
+
+
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without autograd; every module's own mode is restored."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Without autograd, the network itself, or if a part of it is in training mode a view of it that is not.
+
+    Other threads may go on training it.
+    """
+    network = running_view(model) if any(module.training for module in model.modules()) else model
+    with torch.inference_mode():
+        yield network
 
 
-def probabilities_in_batches(
-    model: nn.Module, total: int, build: Callable[[int, int], Tensor], batch_size: BatchSize
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield ``(start, stop, softmax probabilities (stop - start, classes))`` over inputs ``build(start, stop)``.
+def answers_in_batches(
+    network: nn.Module, total: int, build: Callable[[int, int], Tensor], batch_size: BatchSize, reader: AnswerReader
+) -> Iterator[tuple[int, int, Answer]]:
+    """Yield ``(start, stop, answer)`` over inputs ``build(start, stop)``.
 
     Only one batch of inputs exists at a time. After torch.OutOfMemoryError the same inputs are tried again in
-    batches of half the size; at one image the error is the caller's.
+    batches of half the size; at one image the error is the caller's. What the first batch's answer holds, those of the
+    others hold, too.
 
     Raises:
-        InputError: the model does not return logits (N, classes).
+        InputError: the network does not return scores of classes.
     """
-    start = 0
+    start, first = 0, None
     while start < total:
         stop = min(start + batch_size.value, total)
+        fits = True
         try:
-            logits = model(build(start, stop))
+            output = network(build(start, stop))
         except torch.OutOfMemoryError:
             if batch_size.value == 1:
                 raise
-            logits = None
-        if logits is None:  # outside the handler, whose traceback keeps the failed batch alive
+            fits = False
+        if not fits:  # outside the handler, whose traceback keeps the failed batch alive
             batch_size.halve()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release_cached_memory()
             continue
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != stop - start:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(f"the model must return logits (N, classes), not {found}")
-        yield start, stop, logits.float().softmax(1) if logits.dtype.itemsize < 4 else logits.softmax(1)
+        if first is None:
+            first = reader.read(output, stop - start, lambda: ends_in_probabilities(network, build(0, 1)))
+        yield start, stop, first.like(output, stop - start)
         start = stop

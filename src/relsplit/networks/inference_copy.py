@@ -8,7 +8,8 @@ from torch.fx.experimental.optimization import fuse
 
 from relsplit.errors import InputError
 from relsplit.networks.fused_convolutions import ADDITIONS, FusedConvolution, can_be_fused, fuse_convolutions
-from relsplit.networks.views import shared_copy
+from relsplit.networks.tracing import traced
+from relsplit.networks.views import has_forward_hooks, shared_copy
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -17,31 +18,60 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def inference_copy(network: nn.Module, precision: Precision = "fp32") -> nn.Module:
+def inference_copy(
+    network: nn.Module, precision: Precision = "fp32", answered: "tuple[Tensor, Tensor] | None" = None
+) -> nn.Module:
     """Return the same function, faster: BatchNorm folded, activations in place, channels last in memory.
 
+    The copy is of the network as it is now: make it for one call, or for as long as nothing changes.
+
     Args:
-        network: in eval mode; it is not changed. What ``torch.fx`` cannot trace stays as it is, but for the memory
-            format. The convolutions' weights are copied, scaled.
+        network: in eval mode; it is not changed. One that has forward hooks, that ``torch.fx`` cannot trace, or whose
+            trace does not answer as it was ``answered``, stays as it is but for the memory format. The convolutions'
+            weights are copied, scaled.
         precision: bf16 or fp16 round weights and activations to 8 and 11 significant bits. The copy takes images in
             the network's precision or in its own, and returns its output in theirs.
+        answered: images and what the network answers to them, which the copy has to answer, too (before it is rounded);
+            None where nothing is known.
 
     Returns:
         The copy. On a CPU it can be neither moved to another device nor converted.
     """
-    folded: nn.Module
-    try:
-        folded = fuse(network)
-    except Exception:  # fx runs the network's own code: anything can come out of it
-        folded = shared_copy(network)
-    folded = folded.to(memory_format=torch.channels_last)
+    folded = None if has_forward_hooks(network) else _folded(network)
+    if folded is not None and answered is not None and not _answers(folded, *answered):
+        folded = None
+    copy: nn.Module = shared_copy(network, keep_in_place=True) if folded is None else folded
+    copy = copy.to(memory_format=torch.channels_last)
     if precision != "fp32":
-        folded = folded.to(_HALF[precision])
-    if isinstance(folded, fx.GraphModule):
-        if can_be_fused(folded):
-            fuse_convolutions(folded)
-        _activate_in_place(folded)
-    return folded if precision == "fp32" else _InHalf(folded, _HALF[precision])
+        copy = copy.to(_HALF[precision])
+    if isinstance(copy, fx.GraphModule) and folded is not None:
+        if can_be_fused(copy):
+            fuse_convolutions(copy)
+        _activate_in_place(copy)
+    return copy if precision == "fp32" else _InHalf(copy, _HALF[precision])
+
+
+def _folded(network: nn.Module) -> fx.GraphModule | None:
+    """The network's trace with BatchNorm folded into convolutions; None where fx cannot trace it."""
+    try:
+        folded = fuse(traced(network), inplace=True, no_trace=True)
+    except Exception:  # fx runs the network's own code: anything can come out of it
+        return None
+    assert isinstance(folded, fx.GraphModule)
+    return folded
+
+
+def _answers(copy: nn.Module, images: Tensor, answer: Tensor) -> bool:
+    """Whether the copy answers the same, up to the rounding of another order of sums."""
+    try:
+        with torch.no_grad():
+            found = copy(images)
+    except Exception:  # what fx has recorded need not run
+        return False
+    if not isinstance(found, Tensor) or found.shape != answer.shape:
+        return False
+    tolerance = (1e-3 if answer.dtype.itemsize >= 4 else 5e-2) * float(answer.abs().max())
+    return torch.allclose(found, answer, rtol=0, atol=tolerance, equal_nan=True)
 
 
 def check_precision(precision: Precision, device: torch.device, where: str = "") -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.networks.feature_maps import Layout, layout
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
@@ -35,7 +36,11 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 
 def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
-    """Return the module that is the last to return a (N, C, h, w) with more than one position.
+    """Return the module that is the last to return a feature map of more than one cell.
+
+    What a feature map is says :func:`relsplit.networks.feature_maps.layout`.
+    Of a transformer's tokens, it is the last map in which the answer still depends on more than the class token: after
+    the last attention it depends on nothing else.
 
     Args:
         network: in eval mode.
@@ -44,57 +49,91 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
     Raises:
         InputError: no module does.
     """
-    spatial: list[nn.Module] = []
+    size = (images.shape[-2], images.shape[-1])
+    maps: list[tuple[nn.Module, Layout, Tensor]] = []
 
-    def remember(module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            spatial.append(module)
+    def remember(module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+        found = layout(output, len(images), size)
+        if found is None or not isinstance(output, Tensor) or found.cells == 1:
+            return None
+        # What is read as a map has to be a node of the graph; what follows may change it in place.
+        kept = output.clone() if output.requires_grad else output.detach().requires_grad_()
+        maps.append((module, found, kept))
+        return kept.clone()
 
     # Not the network itself: it ends last, and a CAM of its output is no CAM.
     handles = [module.register_forward_hook(remember) for module in network.modules() if module is not network]
     try:
-        with torch.no_grad():
-            network(images)
+        with torch.enable_grad():
+            output = network(images.clone())
     finally:
         for handle in handles:
             handle.remove()
-    if not spatial:
-        raise InputError(f"target_layer: no module of {type(network).__name__} returns a feature map (N, C, h, w)")
-    return spatial[-1]
+    if not maps:
+        raise InputError(
+            f"target_layer: no module of {type(network).__name__} returns a feature map of more than one cell"
+        )
+    if maps[-1][1].kind != "tokens":
+        return maps[-1][0]
+    return _last_tokens_read(maps, output)
 
 
-def layer_output(network: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
-    """Return the activation (N, C, h, w) of ``layer``, a module of ``network``, for ``images``, without gradients.
+def _last_tokens_read(maps: "list[tuple[nn.Module, Layout, Tensor]]", output: Tensor) -> nn.Module:
+    width = maps[-1][2].shape[-1]
+    # Queries, keys and values together, and the hidden layers of an MLP, are tokens of another width.
+    tokens = [each for each in maps if each[1].kind == "tokens" and each[2].shape[-1] == width]
+    gradients = torch.autograd.grad(
+        output.flatten(1).square().sum(), [kept for *_, kept in tokens], materialize_grads=True, allow_unused=True
+    )
+    for (module, found, _), gradient in zip(reversed(tokens), reversed(gradients), strict=True):
+        if bool(found.grid(gradient).count_nonzero()):
+            return module
+    return tokens[-1][0]
+
+
+def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what ``network`` answers to ``images`` and the feature map (N, C, h, w) that ``layer`` returned.
+
+    Args:
+        network: one that this call alone uses; gradients are recorded, if they are, from the layer's output on.
+        layer: a module of it.
+        name: what the layer is called in an error.
+        images: (N, C, H, W).
+
+    Returns:
+        The network's output, and the layer's; the latter requires gradients where they are recorded.
 
     Raises:
-        InputError: the layer does not return one feature map.
+        InputError: the layer returns no feature map, or one of a single cell, or is not used.
     """
-    outputs: list[Tensor] = []
+    found: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        # A copy: the next step may change the activation in place.
-        outputs.append(feature_map(layer, output).clone())
+    def keep(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        arranged = layout(output, len(images), (images.shape[-2], images.shape[-1]))
+        if arranged is None or not isinstance(output, Tensor):
+            raise InputError(
+                f"target_layer: {name} returns no feature map (N, C, h, w), (N, h, w, C) or tokens of a grid; choose "
+                "another layer or auto"
+            )
+        if arranged.cells == 1:
+            raise InputError(
+                f"target_layer: {name} returns a map of a single cell, which says nothing of places; choose a layer "
+                "before it or auto"
+            )
+        # A leaf of its own: nothing before the layer needs a graph. And copies, because the next step may change the
+        # activation in place.
+        activation = arranged.grid(output).detach().clone().requires_grad_(torch.is_grad_enabled())
+        found.append(activation)
+        return arranged.back(activation, output.detach())
 
     handle = layer.register_forward_hook(keep)
     try:
-        with torch.no_grad():
-            network(images)
+        answer = network(images.clone())
     finally:
         handle.remove()
-    if not outputs:
-        raise InputError(f"target_layer: {type(layer).__name__} is not used in the forward pass")
-    return outputs[-1]
-
-
-def feature_map(layer: nn.Module, output: object) -> Tensor:
-    """Return ``output`` of ``layer`` if it is a feature map.
-
-    Raises:
-        InputError: it is not a tensor (N, C, h, w).
-    """
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        raise InputError(f"target_layer: {type(layer).__name__} does not return one feature map (N, C, h, w)")
-    return output
+    if not found:
+        raise InputError(f"target_layer: {name} is not used in the forward pass; choose another layer or auto")
+    return answer, found[-1]
 
 
 def channel_count(network: nn.Module, layer: nn.Module) -> int:

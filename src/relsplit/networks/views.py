@@ -1,68 +1,189 @@
 """Module trees that share a network's tensors, so that what is set on them never reaches the network itself.
 
-Two kinds, for two uses. A *view* reads the network's parameters as they are at any time, replaced ones included; it is
-for running the network without gradients. A *copy* has aliases of the parameters that require no gradients, and hooks
-of its own; it is for libraries that hang hooks on modules and differentiate.
+Both kinds are made for one call from the network as it is then, in less than a millisecond: hooks, attributes,
+exchanged modules, replaced methods and weights are those of the network at that moment, and nothing can grow stale.
+Other threads may go on using the network meanwhile.
+
+A *view* has the network's own parameters; it is for running the network without gradients. A *copy* has aliases of the
+parameters that require no gradients, and buffers of its own; it is for what differentiates, hangs hooks on modules or
+runs a forward pass that writes into buffers.
 """
 
 import copy
+from collections import OrderedDict
+from functools import partial
+from types import MethodType
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+_PLAIN = {bool, int, float, str, type(None)}
 _SHARED = ("_parameters", "_buffers")
+_PRE_HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Take off wrappers that only delegate: ``DataParallel``, ``DistributedDataParallel``, ``torch.compile``."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = model.module
-        if inner is None:
-            return model
+    while (inner := _delegate(model)) is not None:
         model = inner
+    return model
 
 
-def eval_view(model: nn.Module) -> nn.Module:
-    """Copy the module tree of ``model`` (not its tensors) with every module in evaluation mode and out of place.
+def eval_view(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
+    """Copy the module tree of ``model`` (not its tensors) with every module in evaluation mode.
 
-    Other threads may go on using the model meanwhile, and weights changed later are the weights the view sees. Wrappers
-    that only delegate are taken off.
+    Weights changed later are the weights the view sees. Wrappers that only delegate are taken off; their hooks stay.
+
+    Args:
+        model: any network.
+        keep_in_place: whether activations may be in place.
     """
-    return _view(unwrapped(model), {})
+    return _Viewer(keep_in_place, own_tensors=False).module(model)
+
+
+def running_view(model: nn.Module) -> nn.Module:
+    """Return a view in evaluation mode that runs just as the network does.
+
+    Activations are in place, and what a forward pass writes into buffers, lists and dictionaries is in the network's.
+    """
+    return _Viewer(keep_in_place=True, own_tensors=False, own_containers=False).module(model)
 
 
 def shared_copy(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
-    """Copy the module tree, in eval mode, on the tensors of ``model``; activations are not in place by default.
+    """Copy the module tree, in eval mode, with parameters that share the memory of ``model``'s and need no gradients.
 
-    Hooks, attributes and modes set on the copy do not reach ``model``, and neither do gradients: the copy's parameters
-    are aliases that require none. No weight is copied, and weights changed in place are seen.
+    Neither hooks, attributes and modes set on the copy reach ``model``, nor gradients, nor what a forward pass writes
+    into buffers.
+
+    Args:
+        model: any network.
+        keep_in_place: whether activations may be in place; a network that reads what they have overwritten answers
+            something else without.
     """
-    # .data instead of detach(): autograd's version counters stay apart, too.
-    memo: dict[int, object] = {id(p): nn.Parameter(p.data, requires_grad=False) for p in model.parameters()}
-    memo |= {id(b): b.data for b in model.buffers()}
-    network = copy.deepcopy(model, memo).eval()
-    for module in network.modules():
-        if getattr(module, "inplace", False) is True and not keep_in_place:
-            setattr(module, "inplace", False)  # noqa: B010 (the attribute is not nn.Module's)
-    return network
+    with torch.inference_mode(False):
+        return _Viewer(keep_in_place, own_tensors=True).module(model)
 
 
-def _view(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
-    if id(module) in seen:
-        return seen[id(module)]
-    view: nn.Module = type(module).__new__(type(module))
-    # The dictionaries of parameters and buffers stay shared, so that a parameter replaced later is seen as well; others
-    # do not: a module may keep there what it has computed once.
-    view.__dict__ = {
-        name: copy.copy(value) if type(value) in (dict, list, set) and name not in _SHARED else value
-        for name, value in module.__dict__.items()
-    }
-    view.__dict__["training"] = False
-    if "inplace" in view.__dict__:
-        view.__dict__["inplace"] = False
-    seen[id(module)] = view
-    view.__dict__["_modules"] = {
-        name: None if child is None else _view(child, seen) for name, child in module._modules.items()
-    }
-    return view
+def has_forward_hooks(model: nn.Module) -> bool:
+    """Say whether anything is hooked to a forward pass of ``model``: what a module returns is not all that happens."""
+    everywhere = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
+    return bool(everywhere) or any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def _delegate(module: nn.Module) -> nn.Module | None:
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = module.module
+    return inner
+
+
+class _Viewer:
+    """Makes the view of one network: whatever refers to one of its modules refers to that module's view."""
+
+    def __init__(self, keep_in_place: bool, own_tensors: bool, own_containers: bool = True) -> None:
+        self._keep_in_place = keep_in_place
+        self._own_tensors = own_tensors
+        self._own_containers = own_containers
+        self._seen: dict[int, Any] = {}
+
+    def module(self, module: nn.Module) -> nn.Module:
+        if id(module) in self._seen:
+            found: nn.Module = self._seen[id(module)]
+            return found
+        inner = _delegate(module)
+        if inner is not None:
+            view = self._seen[id(module)] = self.module(inner)
+            self._add_hooks(view, module)
+            return view
+        if isinstance(module, torch.jit.ScriptModule):  # lives outside of Python: its mode cannot be set on a view
+            view = self._seen[id(module)] = copy.deepcopy(module).eval()
+            for parameter in view.parameters():  # a script has no requires_grad_ of its own
+                parameter.requires_grad_(False)
+            return view
+        view = self._seen[id(module)] = object.__new__(type(module))
+        view.__dict__.update(module.__dict__)
+        for name, value in module.__dict__.items():
+            kind = type(value)
+            if kind in _PLAIN or (name in _SHARED and not self._own_tensors):
+                continue
+            if kind in (dict, OrderedDict) and not value:  # most of what a module holds: dictionaries of hooks
+                view.__dict__[name] = kind()
+            elif name == "_buffers":  # a forward pass may write into them
+                view.__dict__[name] = {
+                    key: each if each is None else self._tensor(each, True) for key, each in value.items()
+                }
+            else:
+                view.__dict__[name] = self._value(value)
+        view.__dict__["training"] = False
+        if view.__dict__.get("_compiled_call_impl") is not None:  # it runs the network, not the view
+            view.__dict__["_compiled_call_impl"] = None
+        if view.__dict__.get("inplace") is True and not self._keep_in_place:
+            view.__dict__["inplace"] = False
+        return view
+
+    def _value(self, value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
+        if id(value) in self._seen:
+            return self._seen[id(value)]
+        if isinstance(value, nn.Module):
+            return self.module(value)
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if isinstance(value, dict):
+            new = self._seen[id(value)] = copy.copy(value)  # a module may keep there what it has computed once
+            for key, each in value.items():
+                if type(each) not in _PLAIN:
+                    new[key] = self._value(each)
+            if not self._own_containers and all(new[key] is each for key, each in value.items()):
+                new = self._seen[id(value)] = value
+            return new
+        if type(value) is list:
+            filled: list[Any] = []
+            self._seen[id(value)] = filled
+            filled.extend(self._value(each) for each in value)
+            if not self._own_containers and all(new is old for new, old in zip(filled, value, strict=True)):
+                filled = self._seen[id(value)] = value
+            return filled
+        if type(value) in (tuple, set):
+            if all(type(each) in _PLAIN for each in value):
+                return value if type(value) is tuple else set(value)
+            return type(value)(self._value(each) for each in value)
+        return self._callable(value)
+
+    def _callable(self, value: Any) -> Any:
+        """A method of a module that was kept or replaced belongs to the module's view."""
+        plain = getattr(value, "_torchdynamo_orig_callable", None)  # a compiled one runs the network
+        if plain is not None:
+            return self._value(plain)
+        if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
+            return MethodType(value.__func__, self.module(value.__self__))
+        if isinstance(value, partial):
+            arguments = (self._value(each) for each in value.args)
+            return partial(
+                self._value(value.func), *arguments, **{k: self._value(v) for k, v in value.keywords.items()}
+            )
+        return value
+
+    def _tensor(self, tensor: Tensor, cloned: bool = False) -> Tensor:
+        if id(tensor) in self._seen:
+            found: Tensor = self._seen[id(tensor)]
+            return found
+        if not self._own_tensors:
+            return tensor
+        # .data instead of detach(): autograd's version counters stay apart, too. An inference tensor cannot take part
+        # in autograd at all.
+        data = tensor.data.clone() if cloned or tensor.is_inference() else tensor.data
+        alias = nn.Parameter(data, requires_grad=False) if isinstance(tensor, nn.Parameter) else data
+        self._seen[id(tensor)] = alias
+        return alias
+
+    def _add_hooks(self, view: nn.Module, wrapper: nn.Module) -> None:
+        """What is hooked to a wrapper acts before everything that is hooked to what it wraps, and after it."""
+        for names, wrapper_first in ((_PRE_HOOKS, True), (_HOOKS, False)):
+            for name in names:
+                own, outer = view.__dict__[name], self._value(wrapper.__dict__[name])
+                first, second = (outer, own) if wrapper_first else (own, outer)
+                view.__dict__[name] = OrderedDict([*first.items(), *second.items()])

@@ -12,6 +12,7 @@ from relsplit.data.dataset import collate_evaluation
 from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.lrp import LRP
+from relsplit.networks.answer import AnswerReader
 from relsplit.runs.folder import check_folder, claim_folder, holding
 from relsplit.runs.records import CONSERVATION
 from relsplit.tasks.setup.configuration import run_folder
@@ -64,7 +65,7 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
     explainer, network, config = prepared.explainer.explainer, prepared.network, prepared.config
     assert isinstance(explainer, LRP)
     device = next(network.parameters()).device
-    lines = []
+    lines, reader = [], AnswerReader()
     for batch in DataLoader(prepared.dataset, batch_size=config["task"]["batch_size"], collate_fn=collate_evaluation):
         if not batch.indices:
             continue
@@ -75,7 +76,8 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
             name = config["model"]["name"]
             raise InputError(f"model={name} has no residual block: its conservation has no such checkpoints")
         with torch.no_grad():
-            probability = network(images).double().softmax(dim=1).amax(dim=1)
+            answer = reader.read(network(images).double(), len(images))
+        probability = answer.probability(answer.predicted)
         columns = [probability, sums["input"], sums[blocks[0]], sums[blocks[-1]]]
         for index, values in zip(batch.indices, torch.stack([c.double().cpu() for c in columns], dim=1), strict=True):
             lines.append([prepared.samples[index].sample_id, *values.tolist()])

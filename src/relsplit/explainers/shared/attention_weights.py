@@ -1,43 +1,55 @@
 """The attention weights of a vision transformer: their values, their relevance, their gradients, and maps of tokens."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from relsplit.errors import InputError
-from relsplit.lrp.operations.matmul import MatrixProduct
-from relsplit.lrp.operations.operation import Passed
-from relsplit.lrp.program import Program
+from relsplit.lrp import LRP
+from relsplit.lrp.recording.network import Recording
+from relsplit.lrp.recording.recorder import Attended
+from relsplit.lrp.recording.step import Passed, Step
 
 
-def weight_nodes(program: Program) -> list[fx.Node]:
-    """Return the nodes that hold attention weights, in the order of the forward pass."""
-    products = [operation for operation in program.operations.values() if isinstance(operation, MatrixProduct)]
-    return [product.weights for product in products if product.weights is not None]
+@dataclass(frozen=True)
+class Attentions:
+    """What a plain vision transformer's blocks attended to, in the order of the forward pass.
+
+    Attributes:
+        output: of the network.
+        weights: (N, heads, T, T) of every block.
+        attended: what each of them computed.
+    """
+
+    output: Tensor
+    weights: list[Tensor]
+    attended: Sequence[Attended]
+
+    def gradients(self, score: Tensor) -> list[Tensor]:
+        """Return the gradients of ``score``, computed from the output, with respect to all weights."""
+        # The weights A act through A V alone; the last block's other tokens are not read.
+        outputs = [attended.output for attended in self.attended]
+        gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
+        products = [gradient @ attended.value.mT for gradient, attended in zip(gradients, self.attended, strict=True)]
+        return [product.reshape(weights.shape) for product, weights in zip(products, self.weights, strict=True)]
 
 
-def run_with_weights(program: Program, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+def attentions(explainer: LRP, images: Tensor) -> Attentions:
     """Run the network once.
 
     Args:
-        program: of the network.
+        explainer: of the network.
         images: (N, C, H, W).
-
-    Returns:
-        Its output, and the attention weights (N, heads, T, T) of every block, all part of one autograd graph if
-        gradients are on.
 
     Raises:
         InputError: the network has no attention among all of its tokens.
     """
-    values: dict[fx.Node, Any] = {program.image: images}
-    for node, operation in program.operations.items():
-        args: Any = fx.node.map_arg(node.args, values.__getitem__)
-        kwargs: Any = fx.node.map_arg(node.kwargs, values.__getitem__)
-        values[node] = operation.evaluate(*args, **kwargs)
-    weights = [values[node] for node in weight_nodes(program)]
+    recording = explainer.attend(images)
+    attended = recording.recorder.attentions or []
+    weights = [_by_image(each.weights(), len(images)) for each in attended]
     shapes = sorted({tuple(each.shape[1:]) for each in weights})
     plain = len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] == shapes[0][2]
     if not plain or any(len(each) != len(images) for each in weights):
@@ -46,24 +58,29 @@ def run_with_weights(program: Program, images: Tensor) -> tuple[Tensor, list[Ten
             "the network must be a plain vision transformer, with attention among all of its tokens in every block: "
             f"attention weights found, without the batch: {found}"
         )
-    return values[program.output], weights
+    return Attentions(recording.output, weights, attended)
+
+
+def _by_image(weights: Tensor, count: int) -> Tensor:
+    """Separate the images from the heads where they are one dimension."""
+    return weights.unflatten(0, (count, -1)) if weights.dim() == 3 and len(weights) % count == 0 else weights
 
 
 class WeightRelevance:
     """Takes note of the relevance that attention weights receive."""
 
-    def __init__(self, program: Program, start: Tensor) -> None:
-        self._nodes = weight_nodes(program)
-        self._found: dict[fx.Node, Tensor] = {}
+    def __init__(self, recording: Recording, start: Tensor) -> None:
+        self._count = len(start)
+        self._found: list[Tensor] = []
 
-    def visit(self, node: fx.Node, relevance: Tensor, passed: Passed) -> None:
+    def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
         """See :class:`relsplit.lrp.conservation.Observer`."""
-        if node in self._nodes:
-            self._found[node] = relevance
+        if step.is_attention_weights:
+            self._found.append(_by_image(relevance, self._count))
 
     def of_blocks(self) -> list[Tensor]:
         """Return the relevance (N, heads, T, T) of every block's weights, in the order of the forward pass."""
-        return [self._found[node] for node in self._nodes]
+        return self._found[::-1]
 
 
 def map_of_tokens(mixing: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ functional activations and additions have no module at all. captum then either s
 word: the relevance of a skip connection is counted twice at each addition, a functional ReLU is taken for linear.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import fx, nn
 
 from relsplit.errors import InputError
 from relsplit.networks.fused_convolutions import ADDITIONS
+from relsplit.networks.tracing import traced
 from relsplit.networks.views import shared_copy
 
 RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
@@ -40,7 +40,7 @@ def one_module_per_step(network: nn.Module) -> fx.GraphModule:
         InputError: ``torch.fx`` cannot trace the network.
     """
     try:
-        traced = fx.symbolic_trace(network)
+        steps = traced(network)
     except Exception as error:  # fx runs the network's own code: anything can come out of it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
@@ -48,51 +48,43 @@ def one_module_per_step(network: nn.Module) -> fx.GraphModule:
             "(integrated_gradients, input_x_gradient, grad_cam) or make the network's steps independent of its input"
         ) from error
     called: set[str] = set()
-    for node in list(traced.graph.nodes):
+    for node in list(steps.graph.nodes):
         if node.op == "call_module":
-            module = traced.get_submodule(node.target)
+            module = steps.get_submodule(node.target)
             if isinstance(module, IDENTITIES):
-                _replace_by(traced, node, node.args[0])
+                _replace_by(steps, node, node.args[0])
             elif isinstance(module, nn.Flatten):
                 # captum has no rule for the module; the function is passed through.
-                with traced.graph.inserting_before(node):
-                    flat = traced.graph.call_function(torch.flatten, (node.args[0], module.start_dim, module.end_dim))
-                _replace_by(traced, node, flat)
+                with steps.graph.inserting_before(node):
+                    flat = steps.graph.call_function(torch.flatten, (node.args[0], module.start_dim, module.end_dim))
+                _replace_by(steps, node, flat)
             elif node.target in called:
-                _replace(traced, node, shared_copy(module), node.args)
+                _replace(steps, node, shared_copy(module), node.args)
             called.add(node.target)
         elif node.target in RELUS:
-            _replace(traced, node, nn.ReLU(), node.args[:1])
+            _replace(steps, node, nn.ReLU(), node.args[:1])
         elif node.target in POOLINGS and len(node.args) <= 5:  # further on, function and module differ in their order
-            _replace(traced, node, POOLINGS[node.target](*node.args[1:], **node.kwargs), node.args[:1])
+            _replace(steps, node, POOLINGS[node.target](*node.args[1:], **node.kwargs), node.args[:1])
         elif node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs and _all_nodes(node.args):
-            _replace(traced, node, Addition_Module(), node.args)
-    traced.delete_all_unused_submodules()
-    traced.graph.lint()
-    traced.recompile()
-    return traced
-
-
-def replace_modules(network: nn.Module, kind: type[nn.Module], replacement: Callable[[Any], nn.Module]) -> None:
-    """Put ``replacement(module)`` in the place of every module of exactly this ``kind``."""
-    for name, module in list(network.named_modules()):
-        if type(module) is kind:
-            parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, replacement(module))
+            _replace(steps, node, Addition_Module(), node.args)
+    steps.delete_all_unused_submodules()
+    steps.graph.lint()
+    steps.recompile()
+    return steps
 
 
 def _all_nodes(arguments: tuple[Any, ...]) -> bool:
     return all(isinstance(argument, fx.Node) for argument in arguments)
 
 
-def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, arguments: Any) -> None:
+def _replace(steps: fx.GraphModule, node: fx.Node, module: nn.Module, arguments: Any) -> None:
     name = f"rewritten.{node.name}"
-    traced.add_submodule(name, module)
-    with traced.graph.inserting_before(node):
-        call = traced.graph.call_module(name, args=arguments)
-    _replace_by(traced, node, call)
+    steps.add_submodule(name, module)
+    with steps.graph.inserting_before(node):
+        call = steps.graph.call_module(name, args=arguments)
+    _replace_by(steps, node, call)
 
 
-def _replace_by(traced: fx.GraphModule, node: fx.Node, other: Any) -> None:
+def _replace_by(steps: fx.GraphModule, node: fx.Node, other: Any) -> None:
     node.replace_all_uses_with(other)
-    traced.graph.erase_node(node)
+    steps.graph.erase_node(node)

@@ -17,3 +17,8 @@ class Attention:
 
     rule: Rule
     to_weights: bool = False
+
+    @property
+    def conserves(self) -> bool:
+        """Whether relevance is conserved: the softmax's bias takes a part of what the weights receive."""
+        return self.rule.conserves and not self.to_weights

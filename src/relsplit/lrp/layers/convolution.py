@@ -21,16 +21,15 @@ class Convolution:
         transposed: bool,
         output_padding: list[int],
         groups: int,
-        parts: WeightParts,
     ) -> None:
-        self.weight = weight
+        self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach().reshape(-1, *[1] * (weight.dim() - 2))
         self.geometry = (stride, padding, dilation, transposed, output_padding)
         self.groups = groups
-        self.parts = parts
+        self._parts = WeightParts(weight)
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        weight = self.parts.get(self.weight, part, h)
+        weight = self._parts.get(part, h)
         return torch.convolution(h, weight, None, *self.geometry, self.groups)
 
     @property
@@ -39,9 +38,9 @@ class Convolution:
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
         stride, padding, dilation, transposed, _ = self.geometry
-        if not s.is_cuda and not transposed and has_few_inputs(self.weight, stride, dilation, self.groups):
-            return transpose_by_phases(s, self.parts.get(self.weight, phases(part, stride), s), stride, padding, h)
-        weight = self.parts.get(self.weight, part, s)
+        if s.device.type == "cpu" and not transposed and has_few_inputs(self.weight, stride, dilation, self.groups):
+            return transpose_by_phases(s, self._parts.get(phases(part, stride), s), stride, padding, h)
+        weight = self._parts.get(part, s)
         return self._transpose(s, weight, h, self.groups)
 
     def _transpose(self, s: Tensor, weight: Tensor, h: Tensor, groups: int) -> Tensor:

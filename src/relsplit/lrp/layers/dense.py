@@ -11,20 +11,20 @@ from relsplit.lrp.layers.weights import WeightPart, WeightParts
 class Dense:
     """A fully connected layer on the last dimension."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, parts: WeightParts) -> None:
-        self.weight = weight
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach()
-        self.parts = parts
+        self._parts = WeightParts(weight)
 
     @property
     def side_by_side(self) -> int | None:
         return -1
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        return F.linear(h, self.parts.get(self.weight, part, h))
+        return F.linear(h, self._parts.get(part, h))
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        return s @ self.parts.get(self.weight, part, s)
+        return s @ self._parts.get(part, s)
 
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
         total = relevance.sum(-1, keepdim=True)

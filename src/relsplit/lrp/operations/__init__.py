@@ -1,18 +1,32 @@
-"""What a node of the graph does with relevance on its way back: one file per way, chosen by the node's kind.
+"""What an operation does with relevance on its way back: one file per way, chosen by the operation's name.
 
-A file declares which kinds of nodes it handles with ``@OPERATIONS.register(kind)`` on a function
-``(node, context) -> operation``, or None where it cannot handle the node. All files of this folder are found by
-themselves.
+A file declares which of PyTorch's operations it handles with ``@OPERATIONS.register("add", "sub")`` on a function
+``(call) -> what the operation returned`` that runs ``call`` and notes the steps it makes. The names are those of
+PyTorch's ``aten`` operations, without the underscore of those in place; others are called "library::name". All files of
+this folder are found by themselves.
 """
 
-from collections.abc import Callable
+import functools
+from typing import Any
 
-from torch import fx
-
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Operation
+from relsplit.lrp.recording.recorder import Handle, Kind
 from relsplit.registry import Registry
 
-BuildOperation = Callable[[fx.Node, Context], Operation | None]
+OPERATIONS: Registry[Handle] = Registry("operation", __name__)
 
-OPERATIONS: Registry[BuildOperation] = Registry("operation", __name__)
+
+@functools.cache
+def kind_of(func: Any) -> Kind:
+    """Return what is known of an operation, by the overload that is called."""
+    schema = func._schema
+    library, _, name = schema.name.partition("::")
+    written = tuple(
+        (place, argument.name)
+        for place, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    if written and name.endswith("_") and not name.startswith("__"):
+        name = name[:-1]
+    if library != "aten":
+        name = f"{library}::{name}"
+    return Kind(name, OPERATIONS.find(name), written, not written and func._can_decompose())

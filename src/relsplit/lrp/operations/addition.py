@@ -1,84 +1,75 @@
 """Two activations meet: relevance is split between them (paper Eq. 4-5)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
+from relsplit.lrp.arithmetic import minus, supports, times
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values, minus, supported, times
 from relsplit.lrp.operations.pass_through import pass_through
-from relsplit.lrp.promise import promises_conservation
-from relsplit.lrp.splitting.splitting import Splitting
+from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.step import Step
 
 
-@dataclass(frozen=True)
-class Addition:
-    """A skip connection meets its residual branch."""
+@OPERATIONS.register("add", "sub", "rsub")
+def addition(call: Call) -> Any:
+    """Split the relevance of a sum between its summands; with a constant summand it passes through."""
+    given = call.given()
+    first, second = given["self"], given["other"]
+    steps = call.step(first), call.step(second)
+    if steps[0] is None or steps[1] is None:
+        return pass_through(call)
+    alpha = given.get("alpha", 1)
+    signs = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
+    return split_sum(call, (first, second), (steps[0], steps[1]), signs)
 
-    node: fx.Node
-    evaluate: Evaluate
-    skip: fx.Node
-    branch: fx.Node
-    negated: fx.Node | None  # the summand that is subtracted
-    splitting: Splitting | None  # None: everything to the branch
 
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.skip, self.branch)
+def split_sum(
+    call: Call, summands: tuple[Tensor, Tensor], steps: tuple[Step, Step], signs: tuple[float, float] = (1, 1)
+) -> Any:
+    """Run an addition and note how relevance is divided at it.
 
-    @property
-    def conserves(self) -> bool:
-        return self.splitting is None or promises_conservation(self.splitting)
+    Args:
+        call: the addition.
+        summands: as they are added, but for factors.
+        steps: that made them.
+        signs: the factors.
+    """
+    recorder, options = call.recorder, call.options
+    residual = recorder.ancestry.residual(steps[0].index, steps[1].index, recorder.path(), call.name)
+    recorder.facts.residuals.append(residual)
+    order = (0, 1) if residual.skip_is_first else (1, 0)
+    skip, branch = (summands[place] * signs[place] if signs[place] != 1 else summands[place] for place in order)
+    of_skip, of_branch = (steps[place] for place in order)
+    shapes = skip.shape, branch.shape
+    splitting = options.splitting if options.include_identity or not residual.identity else None
+    share: Tensor | float = 0.0
+    if splitting is not None:
+        # Before the operation runs: it may write over a summand.
+        wide = torch.promote_types(torch.promote_types(skip.dtype, branch.dtype), torch.float32)
+        share = splitting.share(*torch.broadcast_tensors(skip.detach().to(wide), branch.detach().to(wide)))
+    # Where one summand is constant (a padded channel, a class token), the other one takes all.
+    if of_branch.support is not None:
+        share = torch.where(of_branch.support > 0, share, 1.0)
+    if of_skip.support is not None:
+        share = torch.where(of_skip.support > 0, share, 0.0)
+    output = call.run()
+    facts: dict[str, Any] = {
+        "nonnegative": of_skip.nonnegative and of_branch.nonnegative and signs[0] > 0 and signs[1] > 0,
+        "is_attention": of_skip.is_attention and of_branch.is_attention,
+        "support": supports((of_skip.support, shapes[0]), (of_branch.support, shapes[1])),
+    }
+    if isinstance(share, float) and share == 0:
+        call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], **facts)
+        return output
+    owned = getattr(splitting, "returns_new", False)
 
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        skip, branch = values.of(self.skip), values.of(self.branch)
-        share: Tensor | float = 0.0
-        if self.splitting is not None:
-            wide = torch.promote_types(torch.promote_types(skip.dtype, branch.dtype), torch.float32)
-            signed_skip = (-skip if self.negated is self.skip else skip).to(wide)
-            signed_branch = (-branch if self.negated is self.branch else branch).to(wide)
-            share = self.splitting.share(*torch.broadcast_tensors(signed_skip, signed_branch))
-        share = self._supported_share(share, values)
-        return self.evaluate(*args, **kwargs), (share, skip.shape, branch.shape)
-
-    def _supported_share(self, share: Tensor | float, values: Values) -> Tensor | float:
-        """Where one summand is constant (a padded channel, a class token), the other one takes all."""
-        skip, branch = values.support(self.skip), values.support(self.branch)
-        if branch is not None:
-            share = torch.where(branch > 0, share, 1.0)
-        return share if skip is None else torch.where(skip > 0, share, 0.0)
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        share, skip_shape, branch_shape = saved
-        if isinstance(share, float) and share == 0:
-            return [(self.branch, relevance.sum_to_size(branch_shape))]
-        down_skip = times(share, relevance) if getattr(self.splitting, "returns_new", False) else relevance * share
+    def backward(relevance: Tensor) -> list[Tensor]:
+        down_skip = times(share, relevance) if owned else relevance * share
         down_branch = minus(relevance, down_skip)
-        return [(self.skip, down_skip.sum_to_size(skip_shape)), (self.branch, down_branch.sum_to_size(branch_shape))]
+        return [down_skip.sum_to_size(shapes[0]), down_branch.sum_to_size(shapes[1])]
 
-    def support(self, values: Values) -> Tensor | None:
-        skip, branch = values.support(self.skip), values.support(self.branch)
-        return None if skip is None or branch is None else supported(torch.maximum(skip, branch) > 0)
-
-
-@OPERATIONS.register("add")
-@OPERATIONS.register("subtract")
-def addition(node: fx.Node, context: Context) -> Operation | None:
-    """Build the addition of two activations; with a constant summand relevance passes through."""
-    residual = context.facts.residuals.get(node)
-    if residual is None:
-        return pass_through(node, context)
-    negated = node.args[1] if context.kind(node) == "subtract" else None
-    split = context.options.include_identity or not residual.identity
-    return Addition(
-        node,
-        context.evaluate(node),
-        residual.skip,
-        residual.branch,
-        negated if isinstance(negated, fx.Node) else None,
-        context.options.splitting if split else None,
-    )
+    conserves = splitting is None or splitting.conserves
+    call.record(output, [of_skip, of_branch], backward, conserves=conserves, **facts)
+    return output

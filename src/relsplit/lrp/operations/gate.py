@@ -1,69 +1,99 @@
 """An elementwise product of two activations: a gated signal takes all, its gate nothing; equals share."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
+from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Operation, Passed, Values
-from relsplit.lrp.operations.pass_through import pass_through
+from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.step import Step
 
 
-@dataclass(frozen=True)
-class Gate:
-    """The signal takes all: the factor that is no gate or, if none is known to be one, the greater factor.
+@OPERATIONS.register("mul")
+def gate(call: Call) -> Any:
+    """Pass relevance to the signal: the factor that is no gate or, if none is known to be one, the greater factor.
 
-    Two factors of equal size take a half each (the uniform rule of Achtibat et al. 2024).
+    Two factors of equal size take a half each (the uniform rule of Achtibat et al. 2024). A constant factor takes
+    nothing.
     """
-
-    node: fx.Node
-    evaluate: Evaluate
-    factors: tuple[fx.Node, fx.Node]
-    gate: fx.Node | None
-
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return tuple(factor for factor in self.factors if factor is not self.gate)
-
-    @property
-    def conserves(self) -> bool:
-        return True
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        return self.evaluate(*args, **kwargs), [(signal, values.of(signal).shape) for signal in self._signals(values)]
-
-    def _signals(self, values: Values) -> tuple[fx.Node, ...]:
-        first, second = self.factors
-        if self.gate is not None:
-            return self.sources
-        sizes = values.of(first).numel(), values.of(second).numel()
-        if sizes[0] == sizes[1]:
-            return self.factors
-        return (first,) if sizes[0] > sizes[1] else (second,)
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        if len(saved) == 1:
-            ((signal, shape),) = saved
-            return [(signal, relevance.sum_to_size(shape))]
-        return [(signal, (relevance / len(saved)).sum_to_size(shape)) for signal, shape in saved]
-
-    def support(self, values: Values) -> Tensor | None:
-        shape = values.of(self.node).shape
-        supports = [values.support(signal) for signal in self._signals(values)]
-        known = [support.broadcast_to(shape) for support in supports if support is not None]
-        return torch.stack(known).amax(0) if len(known) == len(supports) else None
+    given = call.given()
+    factors = [(tensor, call.step(tensor)) for tensor in (given["self"], given["other"])]
+    found = [(tensor, step) for tensor, step in factors if step is not None]
+    signals = _signals(found)
+    shapes = [tensor.shape for tensor, _ in signals]
+    alone = len(found) == 1
+    output = call.run()
+    if not output.is_floating_point():
+        return output
+    call.record(
+        output,
+        [step for _, step in signals],
+        lambda relevance: (
+            [(relevance / len(shapes)).sum_to_size(shape) for shape in shapes]
+            if len(shapes) > 1
+            else [relevance.sum_to_size(shapes[0])]
+        ),
+        nonnegative=not alone and all(step.nonnegative for _, step in found),
+        is_gate=alone and found[0][1].is_gate,
+        is_attention=alone and found[0][1].is_attention,
+        support=_support([step for _, step in signals], output.shape),
+    )
+    return output
 
 
-@OPERATIONS.register("multiply")
-def gate(node: fx.Node, context: Context) -> Operation | None:
-    """Build the product of two activations; by a constant factor relevance passes through."""
-    factors = context.sources(node)
-    if len(factors) != 2:
-        return pass_through(node, context)
-    gates = [factor for factor in factors if context.facts.is_gate(factor)]
-    known = gates[0] if len(gates) == 1 else None
-    return Gate(node, context.evaluate(node), (factors[0], factors[1]), known)
+def _signals(factors: list[tuple[Tensor, Step]]) -> list[tuple[Tensor, Step]]:
+    if len(factors) == 1:
+        return factors
+    known = [factor for factor in factors if not factor[1].is_gate]
+    if len(known) == 1:
+        return known
+    (first, _), (second, _) = factors
+    if first.numel() == second.numel():
+        return factors
+    return factors[:1] if first.numel() > second.numel() else factors[1:]
+
+
+def _support(signals: list[Step], shape: torch.Size) -> Tensor | None:
+    known = [step.support.broadcast_to(shape) > 0 for step in signals if step.support is not None]
+    return supported(torch.stack(known).any(0)) if len(known) == len(signals) else None
+
+
+@OPERATIONS.register("div")
+def quotient(call: Call) -> Any:
+    """Pass relevance to the numerator: what an activation is divided by only scales it."""
+    given = call.given()
+    numerator = call.step(given["self"])
+    tensor = given["self"] if numerator is not None else given["other"]
+    source = numerator or call.sources[0][1]
+    shape = tensor.shape
+    others = [step for _, step in call.sources if step is not source]
+    output = call.run()
+    if not output.is_floating_point():
+        return output
+    call.record(
+        output,
+        [source],
+        lambda relevance: [relevance.sum_to_size(shape)],
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+        nonnegative=source.nonnegative and bool(others) and all(step.nonnegative for step in others),
+        support=None if source.support is None else source.support.broadcast_to(output.shape),
+    )
+    return output
+
+
+@OPERATIONS.register("addcmul", "addcdiv", "lerp")
+def written_out(call: Call) -> Any:
+    """Compound arithmetic, by the plain operations that it is made of."""
+    given = call.given()
+    first = given["self"]
+    with call.recorder:
+        if call.name == "lerp":
+            result = first * (1 - given["weight"]) + given["end"] * given["weight"]
+        else:
+            one, other, value = given["tensor1"], given["tensor2"], given["value"]
+            product = one * other if call.name == "addcmul" else one / other
+            result = first + (product if value == 1 else product * value)
+        return first.copy_(result) if call.is_in_place else result

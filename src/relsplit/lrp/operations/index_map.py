@@ -1,55 +1,242 @@
-"""Reshaping, slicing, padding, concatenation: relevance follows the entries to where they came from."""
+"""Reshaping, slicing, padding, concatenation, choices: relevance follows the entries to where they came from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
+from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values, supported
+from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.step import Step
+
+RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 
 
-@dataclass(frozen=True)
-class IndexMap:
-    """Every entry of the output is an entry of an input; relevance goes where the entry came from."""
+@OPERATIONS.register(*RESHAPES)
+def reshape(call: Call) -> Any:
+    """The same entries in the same order, in another shape."""
+    tensor, source = call.sources[0]
+    output = call.run()
+    if output.dtype != tensor.dtype:
+        return call.refused(output, "it reads the bits of a number as another type")
+    shape = tensor.shape
+    support = None if source.support is None else source.support.reshape(output.shape)
+    _one(call, output, source, lambda relevance: relevance.reshape(shape), support)
+    return output
 
-    node: fx.Node
-    evaluate: Evaluate
-    sources: tuple[fx.Node, ...]
-    constants: tuple[fx.Node, ...]
-    compute: Callable[[Callable[[fx.Node], Any]], Any]  # the value as a function of sources and constants
 
-    @property
-    def conserves(self) -> bool:
-        return True
+@OPERATIONS.register("permute", "transpose", "t", "movedim", "swapaxes", "numpy_T")
+def permute(call: Call) -> Any:
+    """The same entries with their dimensions in another order."""
+    tensor, source = call.sources[0]
+    output = call.run()
+    given = call.given()
+    if call.name == "t":
+        order = list(reversed(range(tensor.dim())))
+    elif call.name == "transpose":
+        order = list(range(tensor.dim()))
+        first, second = given["dim0"], given["dim1"]
+        order[first], order[second] = order[second], order[first]
+    else:
+        order = [dim % tensor.dim() for dim in given["dims"]]
+    back = [order.index(dim) for dim in range(len(order))]
+    _one(call, output, source, lambda relevance: relevance.permute(back))
+    return output
 
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        output = self.evaluate(*args, **kwargs)
-        layouts = [(values.of(source).shape, values.of(source).stride()) for source in self.sources]
-        return output, (layouts, {node: values.of(node) for node in self.constants})
 
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        layouts, constants = saved
-        # The transpose of an index map does not depend on its input's values, so none were kept.
-        inputs = [_unwritten(shape, stride, like=relevance).requires_grad_() for shape, stride in layouts]
-        known = {**constants, **dict(zip(self.sources, inputs, strict=True))}
+@OPERATIONS.register("expand")
+def expand(call: Call) -> Any:
+    """Entries that are seen several times."""
+    tensor, source = call.sources[0]
+    shape = tensor.shape
+    output = call.run()
+    _one(call, output, source, lambda relevance: relevance.sum_to_size(shape))
+    return output
+
+
+@OPERATIONS.register("slice", "select")
+def part(call: Call) -> Any:
+    """A part of the entries, in the same order."""
+    tensor, source = call.sources[0]
+    func, rest, kwargs, shape = call.func, call.args[1:], call.kwargs, tensor.shape
+    output = call.run()
+
+    def backward(relevance: Tensor) -> Tensor:
+        result = relevance.new_zeros(shape)
+        func(result, *rest, **kwargs).copy_(relevance)
+        return result
+
+    _one(call, output, source, backward)
+    return output
+
+
+@OPERATIONS.register("split", "split_with_sizes", "unbind", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk")
+def parts(call: Call) -> Any:
+    """Parts of the entries, several at once."""
+    tensor, source = call.sources[0]
+    func, rest, kwargs, shape = call.func, call.args[1:], call.kwargs, tensor.shape
+    outputs = call.run()
+
+    def backward_of(place: int) -> Callable[[Tensor], Tensor]:
+        def backward(relevance: Tensor) -> Tensor:
+            result = relevance.new_zeros(shape)
+            func(result, *rest, **kwargs)[place].copy_(relevance)
+            return result
+
+        return backward
+
+    supports = None if source.support is None else func(source.support, *rest, **kwargs)
+    for place, output in enumerate(outputs):
+        support = None if supports is None else supported(supports[place] > 0)
+        _one(call, output, source, backward_of(place), support)
+    return outputs
+
+
+def _one(
+    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None = None
+) -> None:
+    """Note an index map of one source; without ``support`` it follows from the source's."""
+    if support is None and source.support is not None:
+        support = supported(_again(call, [source.support.to(call.sources[0][0].dtype)]) > 0)
+    call.record(
+        output,
+        [source],
+        lambda relevance: [backward(relevance)],
+        nonnegative=source.nonnegative,
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+        support=support,
+    )
+
+
+_PADS = (
+    "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+    "replication_pad2d", "replication_pad3d", "_pad_circular",
+)  # fmt: skip
+_PICKS = (
+    "index", "index_select", "gather", "take", "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "native_channel_shuffle", "repeat", "repeat_interleave", "im2col", "unfold", "diagonal",
+    "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "_unsafe_index",
+    "embedding", "diag_embed",
+)  # fmt: skip
+_JOINS = (
+    "cat", "stack", "where", "masked_fill", "slice_scatter", "select_scatter", "index_put", "_index_put_impl",
+    "_unsafe_index_put", "scatter", "diagonal_scatter", "as_strided_scatter", "maximum", "minimum", "fmax", "fmin",
+    "index_copy", "index_fill", "masked_scatter", "hstack", "vstack",
+)  # fmt: skip
+_CHOICES = ("maximum", "minimum", "fmax", "fmin")
+
+
+@OPERATIONS.register(*_PADS, *_PICKS, *_JOINS)
+def index_map(call: Call) -> Any:
+    """Any other map of entries: by the transpose that PyTorch knows, for which no values are needed."""
+    sources = [(tensor, step) for tensor, step in call.sources if tensor.is_floating_point()]
+    if call.given().get("accumulate"):
+        return call.refuse("it adds to what is there")
+    steps, shapes = [step for _, step in sources], [(tensor.shape, tensor.stride()) for tensor, _ in sources]
+    by_value = call.name in _CHOICES
+    others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
+    makes_constants = call.name in (*_PADS[:1], *_JOINS) or call.has_support
+    support = _support(call, sources) if makes_constants and not by_value else None
+    again = _Again(call, sources)
+    output = call.run()
+
+    def backward(relevance: Tensor) -> list[Tensor]:
+        inputs = [
+            _unwritten(shape, stride, relevance) if saved is None else saved.tensor.to(relevance.dtype).clone()
+            for (shape, stride), saved in zip(shapes, others, strict=True)
+        ]
+        for each in inputs:
+            each.requires_grad_()
         with torch.enable_grad():
-            results = torch.autograd.grad(self.compute(known.__getitem__), inputs, relevance, materialize_grads=True)
-        return list(zip(self.sources, results, strict=True))
+            return list(torch.autograd.grad(again(inputs), inputs, relevance, materialize_grads=True))
 
-    def support(self, values: Values) -> Tensor | None:
-        known: dict[fx.Node, Any] = {node: values.of(node) for node in self.constants}
-        masks, none = {}, {}
-        for source in self.sources:
-            mask = values.support(source)
-            masks[source] = torch.ones_like(values.of(source)) if mask is None else mask
-            none[source] = torch.zeros_like(masks[source])
-        # What differs comes from an entry of the image's; a constant, infinite ones included, is the same in both.
-        return supported(self.compute({**known, **masks}.__getitem__) != self.compute({**known, **none}.__getitem__))
+    call.record(
+        output,
+        steps,
+        backward,
+        nonnegative=all(step.nonnegative for step in steps),
+        is_gate=len(steps) == 1 and steps[0].is_gate,
+        is_attention=len(steps) == 1 and steps[0].is_attention,
+        support=support,
+    )
+    return output
+
+
+@OPERATIONS.register("sort", "topk", "kthvalue", "median", "mode", "cummax", "cummin")
+def choice(call: Call) -> Any:
+    """Entries that are chosen by their size: relevance goes where each came from."""
+    tensor, source = call.sources[0]
+    output = call.run()
+    if isinstance(output, Tensor) or source.support is not None:
+        return call.refuse("it chooses among all entries")
+    values, indices = output
+    given, shape = call.given(), tensor.shape
+    dim, keeps = given.get("dim", -1), values.dim() == tensor.dim()
+    positions = call.save(indices if keeps else indices.unsqueeze(dim))
+
+    def backward(relevance: Tensor) -> list[Tensor]:
+        arrived = relevance if keeps else relevance.unsqueeze(dim)
+        return [arrived.new_zeros(shape).scatter_add_(dim, positions.tensor, arrived)]
+
+    call.record(values, [source], backward, nonnegative=source.nonnegative)
+    return output
+
+
+class _Again:
+    """An operation as a function of those arguments that depend on the input; never in place."""
+
+    def __init__(self, call: Call, sources: Sequence[tuple[Tensor, Step]]) -> None:
+        places = {id(tensor): place for place, (tensor, _) in enumerate(sources)}
+        self._func = _functional(call.func, call.name) if call.is_in_place else call.func
+        self._args = tuple(_holed(value, places) for value in call.args)
+        self._kwargs = {name: _holed(value, places) for name, value in call.kwargs.items() if name != "out"}
+
+    def __call__(self, values: Sequence[Tensor]) -> Tensor:
+        """Return the operation's result for other values."""
+        kwargs = {name: _filled(value, values) for name, value in self._kwargs.items()}
+        result: Tensor = self._func(*[_filled(value, values) for value in self._args], **kwargs)
+        return result
+
+
+def _again(call: Call, values: Sequence[Tensor]) -> Tensor:
+    return _Again(call, call.sources)(values)
+
+
+class _Hole:
+    """The place of an argument."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def _holed(value: Any, places: dict[int, int]) -> Any:
+    if isinstance(value, Tensor):
+        return _Hole(places[id(value)]) if id(value) in places else value.detach()
+    return [_holed(each, places) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _filled(value: Any, values: Sequence[Tensor]) -> Any:
+    if isinstance(value, _Hole):
+        return values[value.place]
+    return [_filled(each, values) for each in value] if isinstance(value, list) else value
+
+
+def _functional(func: Any, name: str) -> Any:
+    overload = func._overloadname
+    packet = getattr(torch.ops.aten, name)
+    return getattr(packet, overload if overload in packet.overloads() else packet.overloads()[0])
+
+
+def _support(call: Call, sources: Sequence[tuple[Tensor, Step]]) -> Tensor | None:
+    masks = [
+        torch.ones_like(tensor) if step.support is None else step.support.to(tensor.dtype) for tensor, step in sources
+    ]
+    again = _Again(call, sources)
+    # What differs comes from an entry of the input's; a constant, infinite ones included, is the same in both.
+    return supported(again(masks) != again([torch.zeros_like(mask) for mask in masks]))
 
 
 def _unwritten(shape: torch.Size, stride: tuple[int, ...], like: Tensor) -> Tensor:
@@ -57,34 +244,3 @@ def _unwritten(shape: torch.Size, stride: tuple[int, ...], like: Tensor) -> Tens
     if sum((size - 1) * step for size, step in zip(shape, stride, strict=True)) + 1 != shape.numel():
         return torch.empty(shape, dtype=like.dtype, device=like.device)
     return torch.empty_strided(shape, stride, dtype=like.dtype, device=like.device)
-
-
-@OPERATIONS.register("index")
-def index_map(node: fx.Node, context: Context) -> IndexMap:
-    """Build the index map of a node; of one part of a split, the map from what was split."""
-    evaluate = context.evaluate(node)
-    parts = node.args[0]
-    if isinstance(parts, fx.Node) and context.kind(parts) == "tuple":
-        whole, split, index = parts, context.evaluate(parts), node.args[1]
-
-        def compute(value: Callable[[fx.Node], Any]) -> Any:
-            return split(*fx.node.map_arg(whole.args, value), **fx.node.map_arg(whole.kwargs, value))[index]
-
-        read = whole.all_input_nodes
-    else:
-
-        def compute(value: Callable[[fx.Node], Any]) -> Any:
-            return evaluate(*fx.node.map_arg(node.args, value), **fx.node.map_arg(node.kwargs, value))
-
-        read = node.all_input_nodes
-    facts, conditions = context.facts, _conditions(node, context)
-    sources = tuple(source for source in read if source in facts.dependent and source not in facts.sizes | conditions)
-    constants = tuple(source for source in read if source not in sources)
-    return IndexMap(node, evaluate, sources, constants, compute)
-
-
-def _conditions(node: fx.Node, context: Context) -> set[Any]:
-    """What only says where an entry comes from, though it may depend on the image."""
-    if context.name(node) == "where":
-        return {node.args[1 if node.op == "call_method" else 0]}
-    return {node.args[1]} if context.name(node) == "masked_fill" else set()

@@ -1,86 +1,75 @@
-"""Layers that are linear in their input: convolution, fully connected, average pooling, interpolation."""
+"""Layers that are linear in their input, and the rule that carries relevance through each."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor
 
-from relsplit.lrp.layers import binding
-from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values, supported, where_supported
-from relsplit.lrp.promise import promises_conservation
-from relsplit.lrp.rules.rule import Rule
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A layer with a rule."""
-
-    node: fx.Node
-    evaluate: Evaluate
-    source: fx.Node
-    bind: binding.Bind
-    rule: Rule
-    nonnegative: bool
-    covers_input: bool  # no entry lies outside of all windows
-
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.source,)
-
-    @property
-    def conserves(self) -> bool:
-        return self.covers_input and promises_conservation(self.rule)
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        layer = self.bind(*args, **kwargs)
-        return self.evaluate(*args, **kwargs), (values.of(self.source), layer, values.support(self.source))
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        h, layer, support = saved
-        support = None if support is None else support.to(relevance.dtype)
-        h = where_supported(h.to(relevance.dtype), support)
-        result = self.rule.propagate(layer, h, relevance, nonnegative=self.nonnegative, support=support)
-        return [(self.source, result)]
-
-    def support(self, values: Values) -> Tensor | None:
-        support = values.support(self.source)
-        if support is None:
-            return None
-        args, kwargs = values.arguments(self.node)
-        return supported(self.bind(*args, **kwargs).reach(support))
+from relsplit.lrp.arithmetic import supported, where_supported
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.recording.recorder import Call, Recorder
+from relsplit.lrp.recording.step import Step
+from relsplit.lrp.rules.choice import checked_rule
+from relsplit.lrp.rules.rule import Place, Rule
 
 
-def linear(node: fx.Node, context: Context, bind: binding.Bind, covers_input: bool = True) -> Linear | None:
-    """Build the operation of a layer; None where the image enters it elsewhere than as the first argument."""
-    source = context.sources(node)[0]
-    if source is not node.args[0]:
-        return None
-    nonnegative = source in context.facts.nonnegative
-    return Linear(node, context.evaluate(node), source, bind, context.rule(node), nonnegative, covers_input)
+class PlacedRule:
+    """The rule of a layer, chosen when relevance comes by: how deep the layer lies is known at the end only.
+
+    Args:
+        recorder: that records the network.
+        source: the layer's input.
+        kind: "convolution", "dense" or "mean".
+        rule: that it has wherever it stands; None: the options say.
+    """
+
+    def __init__(self, recorder: Recorder, source: Step, kind: str, rule: Rule | None = None) -> None:
+        self._facts, self._options = recorder.facts, recorder.options
+        self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
+        self._rule = rule
+        self._kind = kind
+        self._path = recorder.path()
+        self._residuals_before = len(recorder.facts.residuals)
+        self._layers_before = recorder.facts.layers
+
+    def get(self) -> Rule:
+        """Return the rule."""
+        if self._rule is not None:
+            return self._rule
+        if self._is_first:
+            return self._options.input_rule
+        depth = self._layers_before / max(self._facts.all_layers, 1)
+        place = Place(self._path, self._residuals_before, depth, self._kind)
+        return checked_rule("rule", self._options.rules.rule_at(place))
 
 
-@OPERATIONS.register("convolution")
-def convolution(node: fx.Node, context: Context) -> Linear | None:
-    """Build a convolution, transposed or not."""
-    module = context.module(node)
-    if module is not None:
-        return linear(node, context, binding.bind_convolution_module(module))
-    return linear(node, context, binding.bind_convolution_function(context.name(node)))
+def record_linear(
+    call: Call, output: Tensor, h: Tensor, source: Step, layer: LinearLayer, placed: PlacedRule, **facts: Any
+) -> Step:
+    """Note that a layer made ``output`` of ``h``.
 
+    Args:
+        call: that has run.
+        output: of the layer.
+        h: its input, as it was saved, or not written over.
+        source: the step that made ``h``.
+        layer: as the rule sees it.
+        placed: the rule.
+        facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`; ``covers`` is False where entries lie outside of
+            all windows, which no rule can conserve.
+    """
+    covers = facts.pop("covers", True)
+    saved, support, nonnegative = call.save(h.detach()), source.support, source.nonnegative
 
-@OPERATIONS.register("dense")
-def dense(node: fx.Node, context: Context) -> Linear | None:
-    """Build a fully connected layer."""
-    module = context.module(node)
-    return linear(node, context, binding.bind_dense_function() if module is None else binding.bind_dense(module))
+    def backward(relevance: Tensor) -> list[Tensor]:
+        mask = None if support is None else support.to(relevance.dtype)
+        value = where_supported(saved.tensor.to(relevance.dtype), mask)
+        return [placed.get().propagate(layer, value, relevance, nonnegative=nonnegative, support=mask)]
 
-
-@OPERATIONS.register("mean")
-def mean(node: fx.Node, context: Context) -> Linear | None:
-    """Build average pooling, a mean, a sum, or interpolation."""
-    evaluate = context.evaluate(node)
-    bicubic = "bicubic" in context.name(node) or getattr(context.module(node), "mode", "") == "bicubic"
-    return linear(node, context, binding.bind_bicubic(evaluate) if bicubic else binding.bind_map(evaluate))
+    return call.record(
+        output,
+        [source],
+        backward,
+        conserves=lambda: covers and placed.get().conserves,
+        support=None if support is None else supported(layer.reach(support)),
+        **facts,
+    )

@@ -1,63 +1,88 @@
 """Max pooling: as an average over each window, or the winner takes all."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+import torch.nn.functional as F
+from torch import Tensor
 
-from relsplit.lrp.layers import binding
+from relsplit.lrp.arithmetic import supported
+from relsplit.lrp.layers.linear_map import LinearMap
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.linear import Linear, linear
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values, supported
+from relsplit.lrp.operations.mean import linear_map
+from relsplit.lrp.recording.recorder import Call
+
+_WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
+_ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The winner of each window takes all."""
-
-    node: fx.Node
-    evaluate: Evaluate
-    source: fx.Node
-
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.source,)
-
-    @property
-    def conserves(self) -> bool:
-        return True
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        return self.evaluate(*args, **kwargs), (values.of(self.source), values.support(self.source), args[1:], kwargs)
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        h, support, args, kwargs = saved
-        if support is not None:
-            h = h.masked_fill(support == 0, -torch.inf)
-        with torch.enable_grad():
-            variable = (
-                h.to(relevance.dtype).requires_grad_() if h.dtype != relevance.dtype else h.detach().requires_grad_()
-            )
-            (result,) = torch.autograd.grad(self.evaluate(variable, *args, **kwargs), variable, relevance)
-        return [(self.source, result)]
-
-    def support(self, values: Values) -> Tensor | None:
-        support = values.support(self.source)
-        if support is None:
-            return None
-        args, kwargs = values.arguments(self.node)
-        return supported(self.evaluate(support, *args[1:], **kwargs) > 0)
-
-
-@OPERATIONS.register("max")
-def max_pool(node: fx.Node, context: Context) -> Linear | Winner | None:
-    """Build max pooling as the option ``max_pool`` says."""
-    choice = context.options.max_pool
+@OPERATIONS.register(*_WINDOWED, *_ADAPTIVE, "amax", "max")
+def max_pool(call: Call) -> Any:
+    """Carry relevance through max pooling as the option ``max_pool`` says."""
+    if call.name == "max" and len(call.args) > 1 and isinstance(call.args[1], Tensor):
+        with call.recorder:
+            return torch.maximum(*call.args)
+    choice = call.options.max_pool
     if choice == "winner":
-        return Winner(node, context.evaluate(node), context.sources(node)[0])
-    module, name = context.module(node), context.name(node)
-    bind = binding.bind_average_over_max_window(name, module, two_by_two=choice == "average_2x2")
-    return linear(node, context, bind, covers_input=choice != "average_2x2")
+        return _winner(call)
+    two_by_two = choice == "average_2x2" and call.name in _WINDOWED
+    return linear_map(call, _average(call, two_by_two), call.args[0], covers=not two_by_two)
+
+
+def _average(call: Call, two_by_two: bool) -> LinearMap:
+    """The average over the same windows, or over the released code's 2x2 windows."""
+    given, name = call.given(), call.name
+    if name in _ADAPTIVE:
+        pool, size = getattr(F, name.replace("max", "avg")), given["output_size"]
+        return LinearMap(lambda x: pool(x, size))
+    if name in ("amax", "max"):
+        dim, keepdim = given.get("dim"), given.get("keepdim", False)
+        whole = dim is None or dim == []
+        return LinearMap(lambda x: x.mean() if whole else x.mean(dim, keepdim))
+    dims = int(name[len("max_pool")])
+    kernel = _each(given["kernel_size"], dims)
+    stride = _each(given["stride"] or kernel, dims)
+    padding, dilation = _each(given["padding"], dims), _each(given["dilation"], dims)
+    ceil_mode = given["ceil_mode"]
+    pool = getattr(F, f"avg_pool{dims}d")
+    if two_by_two:
+        # With padding, as in ResNet's 3x3/2/1 pooling, an odd last row or column is a window of its own.
+        return LinearMap(lambda x: pool(x, 2, 2, 0, ceil_mode or any(padding)))
+    if any(each != 1 for each in dilation):
+        return LinearMap(lambda x: _box(x, kernel, stride, padding, dilation))
+    return LinearMap(lambda x: pool(x, kernel, stride, padding, ceil_mode))
+
+
+def _each(value: Any, dims: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * dims if len(values) == 1 else values
+
+
+def _box(x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
+    box = x.new_ones(x.shape[1], 1, *kernel)
+    return torch.convolution(x, box, None, stride, padding, dilation, False, [0] * len(kernel), x.shape[1])
+
+
+def _winner(call: Call) -> Any:
+    """The winner of each window takes all."""
+    (h, source), rest, kwargs, func = call.sources[0], call.args[1:], call.kwargs, call.func
+
+    def values(x: Tensor) -> Tensor:
+        output = func(x, *rest, **kwargs)
+        return output if isinstance(output, Tensor) else output[0]
+
+    output = call.run()
+    value = output if isinstance(output, Tensor) else output[0]
+    saved, support = call.save(h.detach()), source.support
+
+    def backward(relevance: Tensor) -> list[Tensor]:
+        seen = saved.tensor.to(relevance.dtype)
+        if support is not None:
+            seen = seen.masked_fill(support == 0, -torch.inf)
+        with torch.enable_grad():
+            variable = seen.detach().requires_grad_()
+            return list(torch.autograd.grad(values(variable), variable, relevance))
+
+    reached = None if support is None else supported(values(support.to(h.dtype)) > 0)
+    call.record(value, [source], backward, nonnegative=source.nonnegative, support=reached)
+    return output

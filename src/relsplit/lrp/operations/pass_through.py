@@ -1,54 +1,111 @@
-"""Activation, normalisation, dropout, scaling by constants: relevance goes through unchanged."""
+"""Activation, normalisation, dropout, conversion: relevance goes through unchanged."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, fx
+import torch
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values
+from relsplit.lrp.recording.recorder import Call
+
+_ACTIVATIONS = (
+    "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
+    "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink",
+    "softshrink", "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
+)  # fmt: skip
+_NORMALISATIONS = (
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update",
+    "_batch_norm_no_update", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm",
+    "_fused_rms_norm",
+)  # fmt: skip
+_ELEMENTWISE = (
+    "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "abs", "reciprocal",
+    "clone", "_to_copy", "native_dropout", "contiguous",
+)  # fmt: skip
+_GATES = {"sigmoid", "hardsigmoid", "tanh"}
+_NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "square", "sqrt", "rsqrt"}
+_SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous"}
 
 
-@dataclass(frozen=True)
-class PassThrough:
-    """Relevance goes through unchanged."""
-
-    node: fx.Node
-    evaluate: Evaluate
-    source: fx.Node
-
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.source,)
-
-    @property
-    def conserves(self) -> bool:
-        return True
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        return self.evaluate(*args, **kwargs), values.of(self.source).shape
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        return [(self.source, relevance.sum_to_size(saved))]
-
-    def support(self, values: Values) -> Tensor | None:
-        support = values.support(self.source)
-        return None if support is None else support.broadcast_to(values.of(self.node).shape)
+@OPERATIONS.register(*_ACTIVATIONS, *_NORMALISATIONS, *_ELEMENTWISE)
+def pass_through(call: Call) -> Any:
+    """Pass relevance on to the one input, of the first of several outputs."""
+    if len(call.sources) != 1:
+        return call.refuse("several of its arguments depend on the input")
+    tensor, source = call.sources[0]
+    shape = tensor.shape
+    output = call.run()
+    value = output if isinstance(output, torch.Tensor) else output[0]
+    if value.is_complex():
+        return call.refused(output, "relevance of complex numbers is not defined")
+    if not value.is_floating_point():
+        return output
+    keeps = call.name in _SIGN_KEEPING
+    call.record(
+        value,
+        [source],
+        lambda relevance: [relevance.sum_to_size(shape)],
+        nonnegative=call.name in _NONNEGATIVE or _is_cut_at_zero(call) or (keeps and source.nonnegative),
+        is_gate=call.name in _GATES or (keeps and source.is_gate),
+        is_attention=call.name in _GATES or (keeps and source.is_attention),
+        support=None if source.support is None else source.support.broadcast_to(value.shape),
+    )
+    return output
 
 
-@OPERATIONS.register("pass")
-def pass_through(node: fx.Node, context: Context) -> PassThrough | None:
-    """Pass relevance to the one input that depends on the image."""
-    sources = context.sources(node)
-    return PassThrough(node, context.evaluate(node), sources[0]) if len(sources) == 1 else None
+def _is_cut_at_zero(call: Call) -> bool:
+    if call.name not in ("hardtanh", "clamp", "clamp_min"):
+        return False
+    lowest = call.given().get("min_val" if call.name == "hardtanh" else "min")
+    return isinstance(lowest, (int, float)) and lowest >= 0
 
 
-@OPERATIONS.register("divide")
-def quotient(node: fx.Node, context: Context) -> PassThrough | None:
-    """Pass relevance to the numerator of a quotient: what an activation is divided by only scales it."""
-    numerator = node.args[0]
-    if isinstance(numerator, fx.Node) and numerator in context.sources(node):
-        return PassThrough(node, context.evaluate(node), numerator)
-    return pass_through(node, context)
+@OPERATIONS.register("alias", "detach", "lift", "lift_fresh", "view_as_real", "set_", "_version")
+def another_name(call: Call) -> Any:
+    """Another name of the same memory: whoever holds it is found by that."""
+    return call.run()
+
+
+@OPERATIONS.register(
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_empty", "new_full", "new_empty_strided", "sign", "sgn", "floor", "ceil", "round", "trunc", "heaviside",
+    "bernoulli", "eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin", "argsort", "isnan", "isfinite", "isinf",
+    "logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or", "any", "all", "nonzero",
+    "equal", "is_same_size", "_local_scalar_dense", "item", "sym_size", "_assert_async", "_assert_scalar",
+)  # fmt: skip
+def constant(call: Call) -> Any:
+    """What only looks at its input, or is constant but for jumps: to everything after it, a constant."""
+    output = call.run()
+    if call.is_in_place:
+        call.recorder.holders.write(output, None)
+    return output
+
+
+@OPERATIONS.register("zero", "fill", "normal", "uniform", "exponential", "random")
+def filled(call: Call) -> Any:
+    """Memory is filled with what does not depend on the input."""
+    output = call.run()
+    if call.is_in_place:
+        call.recorder.holders.write(output, None)
+    return output
+
+
+@OPERATIONS.register("copy")
+def copied(call: Call) -> Any:
+    """``copy_`` writes one tensor over another: whatever was there is gone."""
+    given = call.given()
+    source, tensor = call.step(given["src"]), given["src"]
+    output = call.run()
+    if source is None:
+        call.recorder.holders.write(output, None)
+        return output
+    shape = tensor.shape
+    call.record(
+        output,
+        [source],
+        lambda relevance: [relevance.sum_to_size(shape)],
+        nonnegative=source.nonnegative,
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+        support=None if source.support is None else source.support.broadcast_to(output.shape),
+    )
+    return output

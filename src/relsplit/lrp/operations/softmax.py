@@ -1,55 +1,32 @@
 """The softmax of attention weights, where these receive relevance."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.context import Context
-from relsplit.lrp.operations.operation import Evaluate, Passed, Values
-from relsplit.lrp.operations.pass_through import PassThrough, pass_through
+from relsplit.lrp.recording.recorder import Call
 
 
-@dataclass(frozen=True)
-class Softmax:
-    """The softmax as AttnLRP has it: its Taylor expansion's linear part (Achtibat et al. 2024, Eq. 13)."""
+@OPERATIONS.register("_softmax", "_safe_softmax", "softmax")
+def softmax(call: Call) -> Any:
+    """An activation; or, where attention weights receive relevance, the linear part of its Taylor expansion.
 
-    node: fx.Node
-    evaluate: Evaluate
-    source: fx.Node
-    dim: int
+    The latter is AttnLRP's (Achtibat et al. 2024, Eq. 13).
+    """
+    (scores, source), dim = call.sources[0], call.given()["dim"]
+    output = call.run()
+    facts: dict[str, Any] = {"nonnegative": True, "is_gate": True, "is_attention": True}
+    if not call.options.attention.to_weights:
+        call.record(output, [source], lambda relevance: [relevance], support=source.support, **facts)
+        return output
+    saved, weights = call.save(scores.detach()), call.save(output.detach())
 
-    @property
-    def sources(self) -> tuple[fx.Node, ...]:
-        return (self.source,)
+    def backward(relevance: Tensor) -> list[Tensor]:
+        given, shares = saved.tensor.to(relevance.dtype), weights.tensor.to(relevance.dtype)
+        result = given * (relevance - shares * relevance.sum(dim, keepdim=True))
+        return [torch.where(shares > 0, result, 0)]
 
-    @property
-    def conserves(self) -> bool:
-        return False
-
-    def forward(self, values: Values) -> tuple[Any, Any]:
-        args, kwargs = values.arguments(self.node)
-        output = self.evaluate(*args, **kwargs)
-        return output, (values.of(self.source), output)
-
-    def backward(self, saved: Any, relevance: Tensor) -> Passed:
-        scores, weights = saved
-        result = scores * (relevance - weights * relevance.sum(self.dim, keepdim=True))
-        return [(self.source, torch.where(weights > 0, result, 0))]
-
-    def support(self, values: Values) -> Tensor | None:
-        return None
-
-
-@OPERATIONS.register("softmax")
-def softmax(node: fx.Node, context: Context) -> Softmax | PassThrough | None:
-    """Build the softmax of attention weights that receive relevance; any other one is an activation."""
-    if not context.options.attention.to_weights:
-        return pass_through(node, context)
-    module: Any = context.module(node)
-    dim = module.dim if module is not None else node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    if not isinstance(dim, int):
-        return None
-    return Softmax(node, context.evaluate(node), context.sources(node)[0], dim)
+    call.record(output, [source], backward, conserves=False, **facts)
+    return output

@@ -38,7 +38,7 @@ class AlphaBeta:
         if abs(alpha - beta - 1) > 1e-6:
             raise InputError(f"alpha-beta rule: alpha - beta must be 1, not alpha={alpha}, beta={beta}")
         self.alpha, self.beta, self.stabilizer, self.bias = alpha, beta, stabilizer, bias
-        self.conserves = not bias
+        self.conserves = not bias and not stabilizer
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

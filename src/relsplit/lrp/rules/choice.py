@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import cast
 
 from relsplit.errors import InputError
 from relsplit.lrp.rules import RULES
@@ -49,7 +50,7 @@ def check_patterns(choice: RuleChoice, paths: Sequence[str]) -> None:
 
     Args:
         choice: of a network's rules.
-        paths: of the network's layers.
+        paths: of the network's modules.
 
     Raises:
         InputError: a pattern fits no layer.
@@ -84,9 +85,7 @@ def rule_choice(
         return ByName({pattern: rule_choice(each, stabilizer) for pattern, each in rule.items()})
     if isinstance(rule, RuleChoice):
         return rule
-    if isinstance(rule, Rule):
-        return Everywhere(rule)
-    raise InputError(f"rule: a {type(rule).__name__} has no method propagate: see relsplit.lrp.rules.rule.Rule")
+    return Everywhere(checked_rule("rule", rule))
 
 
 def first_layer_rule(rule: "str | Rule", stabilizer: float) -> Rule:
@@ -104,6 +103,16 @@ def first_layer_rule(rule: "str | Rule", stabilizer: float) -> Rule:
             return found
         known = ", ".join(name for name in RULES.names() if isinstance(RULES.get(name)(stabilizer), Rule))
         raise InputError(f"input_rule must be activation (z_plus with the pixels), {known}, or a rule, not {rule!r}")
-    if not isinstance(rule, Rule):
-        raise InputError(f"input_rule: a {type(rule).__name__} has no method propagate")
-    return rule
+    return checked_rule("input_rule", rule)
+
+
+def checked_rule(option: str, rule: object) -> Rule:
+    """Return ``rule`` if it is one.
+
+    Raises:
+        InputError: it cannot propagate, or does not say whether it conserves relevance.
+    """
+    if hasattr(rule, "propagate") and hasattr(rule, "conserves"):
+        return cast(Rule, rule)  # an isinstance of a protocol takes far longer
+    missing = "attribute conserves (True or False)" if hasattr(rule, "propagate") else "method propagate"
+    raise InputError(f"{option}: a {type(rule).__name__} has no {missing}: see relsplit.lrp.rules.rule.Rule")

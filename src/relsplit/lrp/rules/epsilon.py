@@ -16,6 +16,8 @@ class Epsilon:
     The share of the bias (and of epsilon) goes nowhere: the rule conserves relevance only without biases.
     """
 
+    conserves = False
+
     def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
 

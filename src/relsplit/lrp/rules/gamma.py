@@ -34,7 +34,7 @@ class Gamma:
         bias: bool = False,
     ) -> None:
         self.gamma, self.stabilizer, self.bias = gamma, stabilizer, bias
-        self.conserves = not bias
+        self.conserves = not bias and not stabilizer
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -17,10 +17,9 @@ class Ones:
     Padding stays zero. A unit without positive weights distributes its relevance evenly over its receptive field.
     """
 
-    conserves = True
-
     def __init__(self, stabilizer: Stabilizer = 0.0) -> None:
         self.stabilizer = stabilizer
+        self.conserves = not stabilizer
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

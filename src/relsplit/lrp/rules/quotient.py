@@ -26,11 +26,11 @@ def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[
     # Quotients of subnormal numbers overflow; what small z could have passed on counts as nothing.
     floor = torch.finfo(z.dtype).tiny ** 0.75
     # Reading z once is far cheaper than masking it; a GPU would have to wait for the answer, so there it is masked.
-    if not z.is_cuda and (z.numel() == 0 or bool(z.amin() > floor)):
+    if z.device.type == "cpu" and (z.numel() == 0 or bool(z.amin() > floor)):
         return torch.div(relevance, z, out=result), None
     F.threshold(z, floor, torch.inf, inplace=True)  # R / inf is 0, and comparing is faster than masking
     # Most units that nothing contributes to are switched off, and received nothing.
-    lost = torch.where(z < torch.inf, 0.0, relevance) if z.is_cuda or _left_over(relevance, z) else None
+    lost = torch.where(z < torch.inf, 0.0, relevance) if z.device.type != "cpu" or _left_over(relevance, z) else None
     return torch.div(relevance, z, out=result), lost
 
 

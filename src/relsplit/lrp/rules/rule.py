@@ -10,7 +10,14 @@ from relsplit.lrp.layers.linear_layer import LinearLayer
 
 @runtime_checkable
 class Rule(Protocol):
-    """Carries relevance through one linear layer."""
+    """Carries relevance through one linear layer.
+
+    Attributes:
+        conserves: whether it promises that the inputs together get what the outputs had; a promise that is broken is
+            noticed, and a rule without one is left out of the account.
+    """
+
+    conserves: bool
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -19,10 +19,9 @@ class ZBox:
         high: see ``low``.
     """
 
-    conserves = True
-
     def __init__(self, low: Tensor | float, high: Tensor | float, stabilizer: Stabilizer = 0.0) -> None:
         self.low, self.high, self.stabilizer = low, high, stabilizer
+        self.conserves = not stabilizer
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

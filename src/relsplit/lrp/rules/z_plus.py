@@ -27,7 +27,7 @@ class ZPlus:
 
     def __init__(self, stabilizer: Stabilizer = 0.0, bias: bool = False) -> None:
         self.stabilizer, self.bias = stabilizer, bias
-        self.conserves = not bias
+        self.conserves = not bias and not stabilizer
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

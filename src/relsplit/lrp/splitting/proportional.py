@@ -16,6 +16,8 @@ class Proportional:
     part larger than the whole.
     """
 
+    conserves = False
+
     def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
 

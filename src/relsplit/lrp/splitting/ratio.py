@@ -26,7 +26,7 @@ def _write_share(share: Tensor, skip: Tensor, branch: Tensor) -> None:
     torch.abs(skip, out=share)
     total = branch.abs().add_(share)
     # Reading the total once is cheaper than masking it; a GPU would have to wait for the answer.
-    if not total.is_cuda and (total.numel() == 0 or bool(total.amin() > 0)):
+    if total.device.type == "cpu" and (total.numel() == 0 or bool(total.amin() > 0)):
         share.div_(total)
     else:
         share.div_(total).masked_fill_(total == 0, 0.5)

@@ -6,7 +6,14 @@ from torch import Tensor
 
 
 class Splitting(Protocol):
-    """Divides relevance at an addition, where a skip connection meets its residual branch."""
+    """Divides relevance at an addition, where a skip connection meets its residual branch.
+
+    Attributes:
+        conserves: whether the shares are bounded, so that nothing is lost by rounding; see
+            :class:`relsplit.lrp.rules.rule.Rule`.
+    """
+
+    conserves: bool
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor | float:
         """Return the part of the relevance that goes down the skip connection; the branch receives the rest.

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from relsplit.files import replacing
 from relsplit.metrics.gae.protocol import STATES, Protocol
+from relsplit.networks.answer import Answer, AnswerReader
+from relsplit.networks.shared_network import differentiated
 
 ORDERS = ("morf", "lerf")
 """Most relevant first, least relevant first."""
@@ -43,18 +45,24 @@ class MaskedStates:
         return torch.where(hidden, torch.zeros_like(image), image)
 
 
-def masked_states(network: nn.Module, image: Tensor, target: int, protocol: Protocol) -> MaskedStates:
+def masked_states(
+    network: nn.Module, image: Tensor, target: int, protocol: Protocol, answer: Answer | None = None
+) -> MaskedStates:
     """Mask ``image`` (3, H, W) in both orders; 20 forward and backward passes.
 
     Args:
-        network: in eval mode, out of place; logits (N, classes).
+        network: in eval mode.
         image: normalised.
         target: the class that the gradients are of.
         protocol: how to mask.
+        answer: any answer of the network, which says what its output holds; None: it is recognised.
     """
+    if answer is None:
+        with torch.no_grad():
+            answer = AnswerReader().read(network(image[None]))
     hidden, outputs, kept = [], [], []
     for order in ORDERS:
-        masks, values, total = _one_order(network, image, target, protocol, order)
+        masks, values, total = _one_order(network, answer, image, target, protocol, order)
         hidden.append(masks)
         outputs.append(values)
         kept.append(total / (total.sum() + 1e-9))
@@ -62,14 +70,14 @@ def masked_states(network: nn.Module, image: Tensor, target: int, protocol: Prot
 
 
 def _one_order(
-    network: nn.Module, image: Tensor, target: int, protocol: Protocol, order: str
+    network: nn.Module, answer: Answer, image: Tensor, target: int, protocol: Protocol, order: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     shape = (1 if protocol.pixelwise else len(image), *image.shape[1:])
     hidden = torch.zeros(shape, dtype=torch.bool, device=image.device)
     masks, outputs = [], []
     total = torch.zeros(shape, dtype=torch.float64)
     for state in range(1, STATES + 1):
-        importance, output = _importance(network, torch.where(hidden, 0, image), target, protocol)
+        importance, output = _importance(network, answer, torch.where(hidden, 0, image), target, protocol)
         masks.append(hidden.cpu())
         outputs.append(output)
         total += importance.double().cpu()
@@ -89,17 +97,21 @@ def _next_mask(hidden: Tensor, importance: Tensor, state: int, protocol: Protoco
     return hidden.flatten().index_fill(0, first, True).view_as(hidden)
 
 
-def _importance(network: nn.Module, image: Tensor, target: int, protocol: Protocol) -> tuple[Tensor, float]:
+def _importance(
+    network: nn.Module, answer: Answer, image: Tensor, target: int, protocol: Protocol
+) -> tuple[Tensor, float]:
     """|x * d logit / d x|, summing to 1, and the output that is followed."""
+    classes = torch.tensor([target], device=image.device)
     with torch.inference_mode(False), torch.enable_grad():
         variable = image.clone().requires_grad_()
-        logits = network(variable[None])[0]
-        (gradient,) = torch.autograd.grad(logits[target], variable)
+        found = answer.like(network(variable[None].clone()))
+        (gradient,) = differentiated(found.logit(classes).sum(), [variable])
     importance = (image * gradient).abs()
     if protocol.pixelwise:
         importance = importance.sum(0, keepdim=True)
-    followed = logits.detach().double()
-    output = (followed.softmax(0) if protocol.probabilities else followed)[target]
+    # In float64 from here: small drops are told apart.
+    exact = answer.like(found.output.detach().double())
+    output = exact.probability(classes) if protocol.probabilities else exact.logit(classes)
     return importance / (importance.sum() + 1e-9), float(output)
 
 

@@ -11,6 +11,7 @@ from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
 from relsplit.metrics.gae.protocol import IMAGES, Name
 from relsplit.metrics.gae.score import global_attribution_evaluation
+from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.options import Count, Seed, checked_options
 
 PARTS = ("faithfulness", "robustness", "local_consistency", "contrastiveness", "gae")
@@ -32,12 +33,13 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
         ['contrastiveness', 'faithfulness', 'gae', 'local_consistency', 'robustness']
 
     Args:
-        model: classifier of normalised images, returning logits (N, classes).
+        model: classifier of normalised images, as it is at every update.
         explain: computes maps (N, H, W) or attributions (N, C, H, W) of images for classes.
         protocol: "strict" or "released".
         batch_size: images that are grouped together, a multiple of four.
         seed: of the draw of the positives.
         cache_dir: where what all methods share is kept; None: nowhere.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
         kwargs: of :class:`torchmetrics.Metric`.
     """
 
@@ -56,6 +58,7 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
         batch_size: Count = IMAGES,
         seed: Seed = 42,
         cache_dir: str | Path | None = None,
+        scores: Scores = "auto",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,6 +70,7 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
             "batch_size": batch_size,
             "seed": seed,
             "cache_dir": cache_dir,
+            "scores": AnswerReader(scores),
         }
         self.add_state("total", default=torch.zeros(len(PARTS), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("mosaics", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -104,6 +108,7 @@ class GAE:
         batch_size: images that are grouped together, a multiple of four; every batch of an evaluation holds one.
         seed: of the draw of the positives.
         cache_dir: where what all methods share is kept; None: nowhere.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: a ``batch_size`` that is no multiple of four.
@@ -115,6 +120,7 @@ class GAE:
         batch_size: Count = IMAGES,
         seed: Seed = 42,
         cache_dir: str | None = None,
+        scores: Scores = "auto",
     ) -> None:
         if batch_size % IMAGES:
             raise InputError(f"metric.gae.batch_size={batch_size}: mosaics are of four images: give a multiple of 4")
@@ -122,6 +128,7 @@ class GAE:
         self.images_together = batch_size
         self.seed = seed
         self.cache_dir = cache_dir
+        self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the parts for every positive."""
@@ -146,5 +153,6 @@ class GAE:
             batch_size=self.images_together,
             seed=self.seed,
             cache_dir=self.cache_dir,
+            scores=self._reader,
         )
         return {name: empty.index_put((scores.positives,), getattr(scores, part)) for part, name in names.items()}

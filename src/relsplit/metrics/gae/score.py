@@ -14,6 +14,8 @@ from relsplit.metrics.explained_batch import Explain
 from relsplit.metrics.gae.masking import MaskedStates, masked_states, network_digest, shared_states
 from relsplit.metrics.gae.protocol import IMAGES, PROTOCOLS, STATES, Name, Protocol
 from relsplit.metrics.image_generator import image_generator
+from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
+from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 from relsplit.options import Count, Seed, checked_options
 
@@ -61,6 +63,7 @@ def global_attribution_evaluation(
     batch_size: Count = IMAGES,
     seed: Seed = 42,
     cache_dir: str | Path | None = None,
+    scores: Scores | AnswerReader = "auto",
 ) -> GAEScores:
     """Score a method by Global Attribution Evaluation (Vukadin et al. 2024, as in its released code).
 
@@ -76,7 +79,7 @@ def global_attribution_evaluation(
       2 p(class of the other) / p(c) - 1, where p is the network's answer to the positive at full size; at least 0.
 
     Args:
-        model: classifier of normalised images; logits (N, classes). Not changed.
+        model: classifier of normalised images; as it is now.
         explain: computes maps (N, H, W) or, for "released", attributions (N, C, H, W) of images for classes.
         images: (N, 3, H, W) with even sides; four or more. Images beyond the last multiple of ``batch_size`` are not
             looked at.
@@ -86,6 +89,8 @@ def global_attribution_evaluation(
             which is right for 4 only.
         seed: of the draw of the positives, which follow from the mosaics' own content (unseeded in the released code).
         cache_dir: where the masked states are kept, which all methods share; None: nowhere.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
+            said already.
 
     Raises:
         InputError: fewer than four images, an odd side, or a ``batch_size`` that is no multiple of four.
@@ -103,7 +108,7 @@ def global_attribution_evaluation(
         raise InputError(f"GAE halves images, so both sides must be even, not {tuple(images.shape[2:])}")
     with torch.inference_mode(False), torch.no_grad():
         images, labels = images.clone(), labels.clone()
-        judge = _Judge(model, explain, PROTOCOLS[protocol], protocol, seed, cache_dir)
+        judge = _Judge(model, explain, PROTOCOLS[protocol], protocol, seed, cache_dir, reader_of(scores))
         parts = [
             judge.score(images[start : start + batch_size], labels[start : start + batch_size], start)
             for start in range(0, len(images) - batch_size + 1, batch_size)
@@ -142,8 +147,10 @@ class _Judge:
         name: str,
         seed: int,
         cache_dir: str | Path | None,
+        reader: AnswerReader,
     ) -> None:
-        self.network = shared_copy(model)
+        self.network = shared_copy(model, keep_in_place=True)
+        self.reader = reader
         self.explain = explain
         self.protocol = protocol
         self.name = name
@@ -153,12 +160,12 @@ class _Judge:
 
     def score(self, images: Tensor, labels: Tensor, start: int) -> list[tuple[int, float, float, float]]:
         """Positive (counted from ``start``), faithfulness, robustness, contrastiveness of every mosaic."""
-        probabilities = self.network(images).double().softmax(1)
-        predicted = probabilities.argmax(1)
+        answer = self._answer(images)
+        probabilities, predicted = answer.probabilities, answer.predicted
         classes = predicted if self.protocol.predicted else labels
         shown, candidates = self.protocol.shown(len(images)), self.protocol.candidates(len(images))
         mosaics = torch.stack([mosaic(images[four]) for four in shown])
-        among = self.network(mosaics).double().softmax(1)
+        among = answer.like(self.network(mosaics.clone()).double()).probabilities
         positives, contrast = [], torch.empty(len(images), dtype=torch.float64)
         for picture, chances, four in zip(mosaics, among, candidates, strict=True):
             generator = image_generator(picture, self.seed)
@@ -173,7 +180,7 @@ class _Judge:
         rows = []
         for place, positive in enumerate(positives):
             target = int(predicted[positive])
-            states = self._states(images[positive], target)
+            states = self._states(answer, positive, images[positive], target)
             faithfulness, robustness = self._local(images[positive], target, states)
             s = self.protocol.reference(contrast[shown[place]].tolist(), *images.shape[2:]).to(maps.device)
             s = s if self.protocol.pixelwise else s.expand(images.shape[1:])
@@ -181,11 +188,18 @@ class _Judge:
             rows.append((start + positive, faithfulness, robustness, contrastiveness))
         return rows
 
-    def _states(self, image: Tensor, target: int) -> MaskedStates:
-        def compute() -> MaskedStates:
-            return masked_states(self.network, image, target, self.protocol)
+    def _answer(self, images: Tensor) -> Answer:
+        output = self.network(images.clone())
+        read = self.reader.read(output, len(images), lambda: ends_in_probabilities(self.network, images[:1]))
+        return read.like(read.output.double())
 
-        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name)
+    def _states(self, answer: Answer, index: int, image: Tensor, target: int) -> MaskedStates:
+        def compute() -> MaskedStates:
+            return masked_states(self.network, image, target, self.protocol, answer)
+
+        # What the network answers tells apart what its weights do not: attributes, hooks, exchanged modules.
+        said = (answer.kind, *answer.output[index].flatten().tolist())
+        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, said)
 
     def _local(self, image: Tensor, target: int, states: MaskedStates) -> tuple[float, float]:
         masked = torch.cat([image[None], states.images(image, "morf"), states.images(image, "lerf")])

@@ -18,7 +18,8 @@ from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, 
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
 from relsplit.metrics.insertion_deletion.replacement import baseline_image
-from relsplit.networks.batches import BatchSize, evaluation_mode, probabilities_in_batches
+from relsplit.networks.answer import AnswerReader, Scores, reader_of
+from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.networks.inference_copy import half_precision
 from relsplit.options import Positive, Seed, checked_options
 
@@ -88,6 +89,7 @@ def score_curves(
     std: Sequence[Positive] = IMAGENET_STD,
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
+    scores: Scores | AnswerReader = "auto",
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 
@@ -96,7 +98,7 @@ def score_curves(
     bitwise the same numbers.
 
     Args:
-        model: classifier of normalised images, returning logits (N, classes); run in evaluation mode without autograd.
+        model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
         images: (N, C, H, W), normalised.
         maps: (N, H, W), finite; only their order matters.
         targets: (N,) class whose probability is read (the paper reads the ground-truth class).
@@ -109,6 +111,8 @@ def score_curves(
             :class:`relsplit.metrics.insertion_deletion.refinement.RefinedCurve` says, unless the protocol is
             ``always_whole``; None evaluates every point.
         seed: of the points that ``tolerance`` lets be drawn at random; they follow from it and the image's content.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
+            said already.
 
     Returns:
         The scores of each protocol.
@@ -118,7 +122,7 @@ def score_curves(
     """
     (method,) = score_methods(
         model, images, [maps], [targets], protocols,
-        batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed,
+        batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed, scores=scores,
     )  # fmt: skip
     return method.scores
 
@@ -136,6 +140,7 @@ def score_methods(
     std: Sequence[Positive] = IMAGENET_STD,
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
+    scores: Scores | AnswerReader = "auto",
 ) -> list[MethodScores]:
     """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
 
@@ -153,6 +158,7 @@ def score_methods(
         std: what the images were normalised with.
         tolerance: of curves that are refined.
         seed: of the points that are drawn.
+        scores: what the network's output holds.
 
     Returns:
         The scores of each method.
@@ -195,24 +201,24 @@ def score_methods(
         for row, point in enumerate(points[name])
         for curve in _both_curves(images[row % count], point, tolerances[name], seed)
     ]
-    half = half_precision(model)
+    half, reader = half_precision(model), reader_of(scores)
     masked_images = np.zeros(len(maps), dtype=np.int64)
+    with evaluating(model) as network:
 
-    def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        masked = MaskedImages(images, substrates, requests, half)
-        scores = _class_probabilities(model, masked, requests[:, 1], target, sizes)
-        _check_finite(scores, requests[:, 1] % count)
-        for method in range(len(maps)):
-            masked_images[method] += len(np.unique(masked.item_of_request[requests[:, 1] // count == method]))
-        return scores
+        def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+            masked = MaskedImages(images, substrates, requests, half)
+            read = _class_probabilities(network, masked, requests[:, 1], target, sizes, reader)
+            _check_finite(read, requests[:, 1] % count)
+            for method in range(len(maps)):
+                masked_images[method] += len(np.unique(masked.item_of_request[requests[:, 1] // count == method]))
+            return read
 
-    with evaluation_mode(model):
         _evaluate(curves, blocks, probabilities)
     done = iter(curves)
-    scores = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
+    pairs = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
     return [
         MethodScores(
-            {name: _scores(scores[name][method], tolerances[name]) for name in protocols}, int(masked_images[method])
+            {name: _scores(pairs[name][method], tolerances[name]) for name in protocols}, int(masked_images[method])
         )
         for method in range(len(maps))
     ]
@@ -254,7 +260,12 @@ def _requests(substrate: int, row: int, deletion: int, lengths: Tensor) -> npt.N
 
 
 def _class_probabilities(
-    model: nn.Module, masked: MaskedImages, row: npt.NDArray[np.int64], targets: Tensor, batch_size: BatchSize
+    network: nn.Module,
+    masked: MaskedImages,
+    row: npt.NDArray[np.int64],
+    targets: Tensor,
+    batch_size: BatchSize,
+    reader: AnswerReader,
 ) -> npt.NDArray[np.float64]:
     """Probability of each request's class: every item passes the model once and is read once per request."""
     item_of_request = masked.item_of_request
@@ -263,11 +274,11 @@ def _class_probabilities(
     target = targets[torch.from_numpy(row[by_item]).to(targets.device)]
     boundary = np.searchsorted(item_of_request[by_item], np.arange(len(masked) + 1))
     read = []
-    for start, stop, probabilities in probabilities_in_batches(model, len(masked), masked.build, batch_size):
-        if start == 0 and int(targets.max()) >= probabilities.shape[1]:
-            raise InputError(f"target {int(targets.max())} is not one of the model's {probabilities.shape[1]} classes")
+    for start, stop, answer in answers_in_batches(network, len(masked), masked.build, batch_size, reader):
+        if start == 0 and int(targets.max()) >= answer.num_classes:
+            raise InputError(f"target {int(targets.max())} is not one of the model's {answer.num_classes} classes")
         here = slice(boundary[start], boundary[stop])
-        read.append(probabilities[item[here] - start, target[here]])
+        read.append(answer.probabilities[item[here] - start, target[here]])
     scores = np.empty(len(by_item), dtype=np.float64)
     scores[by_item] = torch.cat(read).double().cpu().numpy()
     return scores

@@ -13,6 +13,7 @@ from relsplit.metrics.insertion_deletion.curves import IMAGENET_MEAN, IMAGENET_S
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol, Ties
 from relsplit.metrics.insertion_deletion.replacement import Baseline
+from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.networks.batches import BatchSize
 from relsplit.options import Count, Positive, checked_options
 
@@ -36,7 +37,7 @@ class InsertionDeletion(torchmetrics.Metric):
         ['deletion', 'id_score', 'insertion']
 
     Args:
-        model: classifier of normalised images, returning logits (N, classes).
+        model: classifier of normalised images, as it is at every update.
         protocol: "published" (released code), "strict" (exactly n pixels), "levels" (one point per attribution level),
             or an object, see :class:`relsplit.metrics.insertion_deletion.protocols.protocol.Protocol`.
         step: option of a protocol given by name; None leaves the protocol's own value.
@@ -46,6 +47,7 @@ class InsertionDeletion(torchmetrics.Metric):
         batch_size: masked images per forward pass.
         mean: what the images were normalised with.
         std: what the images were normalised with.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
         kwargs: of :class:`torchmetrics.Metric`.
 
     Raises:
@@ -71,6 +73,7 @@ class InsertionDeletion(torchmetrics.Metric):
         batch_size: Count = 32,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[Positive] = IMAGENET_STD,
+        scores: Scores = "auto",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,6 +84,7 @@ class InsertionDeletion(torchmetrics.Metric):
         self.batch_size = BatchSize(batch_size)
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self._reader = AnswerReader(scores)
         for state in ("insertion_sum", "deletion_sum"):
             self.add_state(state, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("samples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -105,6 +109,7 @@ class InsertionDeletion(torchmetrics.Metric):
             batch_size=self.batch_size,
             mean=self.mean,
             std=self.std,
+            scores=self._reader,
         )[""]
         self.insertion_sum += scores.insertion.sum().to(self.insertion_sum.device)
         self.deletion_sum += scores.deletion.sum().to(self.deletion_sum.device)

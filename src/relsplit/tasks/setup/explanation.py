@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
+from relsplit.networks.answer import AnswerReader
+from relsplit.networks.ending import ends_in_probabilities
 from relsplit.tasks.setup.build import build
 
 
@@ -21,7 +24,7 @@ class Explanation:
         relevance_sum: (N,), sum of the attribution before any post-processing.
         predicted: (N,) int64, class with the highest score.
         target: (N,) int64, explained class.
-        probability: (N,), softmax probability of the explained class, in [0, 1].
+        probability: (N,), probability of the explained class, in [0, 1].
     """
 
     maps: Tensor
@@ -50,14 +53,17 @@ class ConfiguredExplainer:
         self.config = config
         self.network = network
         self.target = method["target"]
+        self._reader = AnswerReader(method.get("scores", "auto"))
         self.explainer: Explainer = build(options, "explainer", model=network)
         self.to_map: Callable[[Tensor, Sequence[int]], Tensor] = build(config["map"], "map")
 
     def explain(self, images: Tensor, labels: Tensor) -> Explanation:
         """Attribution maps of ``images`` (N, 3, H, W) with ground-truth ``labels`` (N,)."""
         with torch.no_grad():
-            probabilities = self.network(images).softmax(dim=1)
-        predicted = probabilities.argmax(dim=1)
+            answer = self._reader.read(
+                self.network(images), len(images), partial(ends_in_probabilities, self.network, images[:1])
+            )
+        predicted = answer.predicted
         target = predicted if self.target == "predicted" else labels
         attribution = self.explainer.attribute(images, target)
         return Explanation(
@@ -65,7 +71,7 @@ class ConfiguredExplainer:
             relevance_sum=attribution.flatten(1).sum(dim=1),
             predicted=predicted,
             target=target,
-            probability=probabilities.gather(1, target[:, None])[:, 0],
+            probability=answer.probability(target),
         )
 
     def maps(self, images: Tensor, target: Tensor) -> Tensor:

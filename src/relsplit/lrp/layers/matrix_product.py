@@ -1,25 +1,23 @@
-"""The product of two activations as a layer: linear in one factor, with the other as its weights."""
-
-from collections.abc import Callable
+"""The product of two matrices as a layer: linear in one factor, with the other as its weights."""
 
 import torch
 from torch import Tensor
 
-from relsplit.lrp.layers.linear_layer import spread_evenly, transposed_map
+from relsplit.lrp.layers.linear_layer import spread_evenly
 from relsplit.lrp.layers.weights import ABSOLUTE, WeightPart
 
 
-class Product:
-    """``f(weights, h)``, bilinear: a matrix product, a batched one, an einsum.
+class MatrixProduct:
+    """``weights @ h`` or ``h @ weights``, of matrices or batches of them.
 
     Args:
-        function: of the weights and h.
-        weights: the other factor.
+        weights: the factor that is held fast.
+        comes_first: whether it is the left one.
     """
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], weights: Tensor) -> None:
-        self.function = function
-        self.weights = weights
+    def __init__(self, weights: Tensor, comes_first: bool) -> None:
+        self.weights = weights.detach()
+        self.comes_first = comes_first
         self.bias: Tensor | None = None
 
     @property
@@ -27,11 +25,12 @@ class Product:
         return None
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        return self.function(part.of(self.weights.to(h.dtype)), h)
+        weights = part.of(self.weights.to(h.dtype))
+        return weights @ h if self.comes_first else h @ weights
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        weights = part.of(self.weights.to(s.dtype))
-        return transposed_map(lambda x: self.function(weights, x), s, h)
+        weights = part.of(self.weights.to(s.dtype)).mT
+        return weights @ s if self.comes_first else s @ weights
 
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
         # Not evenly but by the weights' magnitude: attention to a token is what makes it part of a receptive field.
@@ -42,4 +41,5 @@ class Product:
         return spread_evenly(result, relevance * empty, support)
 
     def reach(self, support: Tensor) -> Tensor:
-        return self.function(torch.ones_like(self.weights), support.to(self.weights.dtype)) > 0
+        seen = (self.weights != 0).to(support.dtype)
+        return (seen @ support if self.comes_first else support @ seen) > 0

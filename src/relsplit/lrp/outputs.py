@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from relsplit.errors import InputError
 
@@ -17,7 +17,7 @@ def chosen_output(output: Any, choice: OutputChoice | None) -> Any:
     """Return the part of a network's output that is explained.
 
     Args:
-        output: what the network returns, with tensors, or nodes and proxies of a graph in their place.
+        output: what the network returns.
         choice: which part; None finds the obvious one: the only one, or the one called "logits" (or "out", as
             torchvision's segmentation networks call it).
 
@@ -26,7 +26,7 @@ def chosen_output(output: Any, choice: OutputChoice | None) -> Any:
     """
     if callable(choice):
         return choice(output)
-    if _is_one(output):
+    if isinstance(output, Tensor):
         if choice is not None:
             raise InputError(f"output: the model returns one tensor, so there is no part {choice!r}: leave it out")
         return output
@@ -54,10 +54,6 @@ def _part(output: Any, named: Mapping[str, Any], choice: str | int) -> Any:
         return named.get(choice)
     parts = list(named.values()) if named else _sequence(output)
     return parts[choice] if -len(parts) <= choice < len(parts) else None
-
-
-def _is_one(output: Any) -> bool:
-    return isinstance(output, (Tensor, fx.Node, fx.Proxy))
 
 
 def _named(output: Any) -> dict[str, Any]:

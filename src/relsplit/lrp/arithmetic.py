@@ -1,0 +1,46 @@
+"""Arithmetic on relevance and support that operations share."""
+
+import torch
+from torch import Tensor
+
+
+def plus(total: Tensor, part: Tensor) -> Tensor:
+    """Return ``total + part``, written over ``total`` where that can hold it: new memory costs more than the sum."""
+    return total.add_(part) if _holds(total, part) else total + part
+
+
+def minus(total: Tensor, part: Tensor) -> Tensor:
+    """Return ``total - part``, likewise."""
+    return total.sub_(part) if _holds(total, part) else total - part
+
+
+def times(share: Tensor | float, relevance: Tensor) -> Tensor:
+    """Return ``share * relevance``, written over the share where that can hold it."""
+    if isinstance(share, Tensor) and _holds(share, relevance):
+        return share.mul_(relevance)
+    return relevance * share
+
+
+def _holds(total: Tensor, part: Tensor) -> bool:
+    dense = total.is_contiguous() or (total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last))
+    return dense and total.shape == part.shape and total.dtype == part.dtype
+
+
+def where_supported(h: Tensor, support: Tensor | None) -> Tensor:
+    """Return ``h`` with its constant entries at zero: they contribute nothing that could be explained."""
+    return h if support is None else torch.where(support > 0, h, 0)
+
+
+def supported(reached: Tensor) -> Tensor | None:
+    """Return a support of ``reached`` (booleans), None where it is everywhere."""
+    return None if bool(reached.all()) else reached.float()
+
+
+def supports(*each: tuple[Tensor | None, "torch.Size | tuple[int, ...]"]) -> Tensor | None:
+    """Return where any of several values, given with their shapes, depends on the input; None: everywhere."""
+    reached: Tensor | None = None
+    for support, _ in each:
+        if support is None:
+            return None
+        reached = support > 0 if reached is None else reached | (support > 0)
+    return None if reached is None else supported(reached)

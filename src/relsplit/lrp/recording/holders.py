@@ -1,0 +1,126 @@
+"""Who holds which value now: tensors are views of storages, and steps in place write over them."""
+
+from collections.abc import Callable
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from relsplit.lrp.recording.step import Saved, Step
+
+Geometry = tuple[torch.Size, tuple[int, ...], int, torch.dtype]
+"""Shape, strides, offset and type: which entries of a storage a tensor sees, and in what order."""
+
+_SWEEP_EVERY = 64
+
+
+def geometry_of(tensor: Tensor) -> Geometry:
+    """Return which entries of its storage ``tensor`` sees."""
+    return tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype
+
+
+class _Contents:
+    """What one storage holds at the moment."""
+
+    def __init__(self, storage: torch.UntypedStorage) -> None:
+        self.alive = StorageWeakRef(storage)  # while it is referred to, no other storage gets its address
+        self.bytes = storage.nbytes()
+        self.whole: tuple[Geometry, Step] | None = None  # the last value that all else here is a view of
+        self.views: dict[Geometry, Step] = {}
+
+
+class Holders:
+    """Finds the step that made what a tensor holds.
+
+    Args:
+        restride: makes the step that reads other entries of a step's storage: (whole, its geometry, the geometry read).
+        overwrite: makes the step of a whole storage, flat, after a part of it was written: (the flat step before, or
+            None for constants; what was written, or None for constants; the flat geometry; the part's).
+    """
+
+    def __init__(
+        self,
+        restride: Callable[[Step, Geometry, Geometry, int], Step],
+        overwrite: Callable[[Step | None, Step | None, Geometry, Geometry, torch.device], Step],
+    ) -> None:
+        self._restride = restride
+        self._overwrite = overwrite
+        self._contents: dict[int, _Contents] = {}
+        self._saved: dict[int, list[ref[Saved]]] = {}
+        self._until_sweep = _SWEEP_EVERY
+
+    def of(self, tensor: Tensor) -> Step | None:
+        """Return the step that made what ``tensor`` holds now, None where nothing of it depends on the input."""
+        contents = self._contents.get(tensor.untyped_storage()._cdata)
+        if contents is None or contents.whole is None:
+            return None
+        geometry = geometry_of(tensor)
+        step = contents.views.get(geometry)
+        if step is None:
+            whole, made = contents.whole
+            step = self._restride(made, whole, geometry, contents.bytes // tensor.element_size())
+            contents.views[geometry] = step
+        return step
+
+    def put(self, tensor: Tensor, step: Step) -> None:
+        """Note that ``tensor``, new or a new view, holds what ``step`` made."""
+        storage = tensor.untyped_storage()
+        contents = self._contents.get(storage._cdata)
+        if contents is None:
+            contents = self._contents[storage._cdata] = _Contents(storage)
+            self._sweep()
+        geometry = geometry_of(tensor)
+        if contents.whole is None:
+            contents.whole = (geometry, step)
+        contents.views[geometry] = step
+
+    def write(self, tensor: Tensor, step: Step | None) -> None:
+        """Note that ``tensor`` was written over with what ``step`` made, None for constants."""
+        storage = tensor.untyped_storage()
+        contents = self._contents.get(storage._cdata)
+        geometry = geometry_of(tensor)
+        numel = storage.nbytes() // tensor.element_size()
+        if tensor.numel() == numel or (contents and contents.whole and contents.whole[0] == geometry):
+            self._contents.pop(storage._cdata, None)
+            if step is not None:
+                self.put(tensor, step)
+            return
+        flat: Geometry = (torch.Size([numel]), (1,), 0, tensor.dtype)
+        if contents is None:
+            if step is None:
+                return
+            contents = self._contents[storage._cdata] = _Contents(storage)
+        before = None
+        if contents.whole is not None:
+            whole, made = contents.whole
+            before = made if whole == flat else self._restride(made, whole, flat, numel)
+        contents.whole = (flat, self._overwrite(before, step, flat, geometry, tensor.device))
+        contents.views = {flat: contents.whole[1]} if step is None else {geometry: step, flat: contents.whole[1]}
+
+    def save(self, tensor: Tensor) -> Saved:
+        """Return ``tensor`` as it is now, for the way back."""
+        saved = Saved(tensor)
+        self._saved.setdefault(tensor.untyped_storage()._cdata, []).append(ref(saved))
+        return saved
+
+    def protect(self, tensor: Tensor) -> None:
+        """Copy what was saved of the storage of ``tensor``, which is about to be written over."""
+        for reference in self._saved.pop(tensor.untyped_storage()._cdata, ()):
+            saved = reference()
+            if saved is not None:
+                saved.tensor = saved.tensor.clone()
+
+    def forget(self) -> None:
+        """Forget all storages: what no output can reach is freed."""
+        self._contents.clear()
+        self._saved.clear()
+
+    def _sweep(self) -> None:
+        """Forget storages that nobody holds any more, and with them steps that nothing else can reach."""
+        self._until_sweep -= 1
+        if self._until_sweep:
+            return
+        self._until_sweep = _SWEEP_EVERY
+        for key in [key for key, contents in self._contents.items() if contents.alive.expired()]:
+            del self._contents[key]

@@ -1,0 +1,73 @@
+"""One recorded operation: what it made, and how relevance of that goes back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Passed = list[tuple["Step", Tensor]]
+"""What a step hands on: relevance for each of its sources."""
+
+Backward = Callable[[Tensor], list[Tensor]]
+"""From the relevance of what a step made, which it may write over, to that of its sources: new tensors."""
+
+
+@dataclass(eq=False)
+class Step:
+    """One value that depends on the input, and the way back from it.
+
+    A step knows its sources only, as a node of an autograd graph does: what nobody downstream can reach is freed.
+
+    Attributes:
+        index: place in the order of the forward pass; the input is 0.
+        operation: its name, "convolution".
+        path: of the innermost module that was running, "" for the network itself.
+        shape: of the value.
+        sources: the steps that relevance goes to.
+        backward: the way back; None where there is none, or where it has been gone.
+        conserves: whether it promises to hand on exactly what it receives; a function where that is known later only.
+        nonnegative: whether its value cannot be negative.
+        is_gate: whether its value comes from a sigmoid or the like, possibly reshaped, masked, scaled or converted.
+        is_attention: the same, possibly mixed over the heads or summed as well.
+        support: where the value depends on the input (zeros and ones of its shape); None: everywhere.
+        refusal: why relevance cannot pass here, for an operation without a rule.
+        is_input: whether it is what the network was given.
+        is_attention_weights: whether it made the weights of an attention.
+        is_inside: whether it is a part of an operation that the network carried out at once.
+        is_cut: set on the way back: whether all relevance passes here.
+    """
+
+    index: int
+    operation: str
+    path: str
+    shape: tuple[int, ...]
+    sources: tuple["Step", ...] = ()
+    backward: Backward | None = None
+    conserves: bool | Callable[[], bool] = True
+    nonnegative: bool = False
+    is_gate: bool = False
+    is_attention: bool = False
+    support: Tensor | None = None
+    refusal: str = ""
+    is_attention_weights: bool = False
+    is_input: bool = False
+    is_inside: bool = False
+    is_cut: bool = False
+
+    @property
+    def promises(self) -> bool:
+        """Whether it promises to conserve relevance."""
+        return self.conserves() if callable(self.conserves) else self.conserves
+
+    def __str__(self) -> str:
+        """Say which operation this is and where, for a message."""
+        return f"operation '{self.operation}'" + (f" in module '{self.path}'" if self.path else "")
+
+
+class Saved:
+    """A tensor that the way back needs: the value of that moment, whatever is written over it later."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor

@@ -1,0 +1,90 @@
+"""Where the channels and the places are in what a layer returns."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["channels first", "channels last", "tokens"]
+MOST_SPECIAL_TOKENS = 8
+"""Class, distillation and register tokens, which come before those of the grid."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a feature map lies in a tensor.
+
+    Attributes:
+        kind: (N, C, h, w), (N, h, w, C), or tokens (N, T, C) whose last h * w are a grid.
+        height: h.
+        width: w.
+    """
+
+    kind: Kind
+    height: int
+    width: int
+
+    @property
+    def cells(self) -> int:
+        """Places of the map."""
+        return self.height * self.width
+
+    def grid(self, output: Tensor) -> Tensor:
+        """Return the map (N, C, h, w) that ``output`` holds."""
+        if self.kind == "channels first":
+            return output
+        if self.kind == "channels last":
+            return output.permute(0, 3, 1, 2)
+        tokens = output[:, output.shape[1] - self.cells :].transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], self.height, self.width)
+
+    def back(self, grid: Tensor, output: Tensor) -> Tensor:
+        """Return ``output`` with the map (N, C, h, w) in its place, in memory of its own."""
+        if self.kind == "channels first":
+            return grid.clone()
+        if self.kind == "channels last":
+            return grid.permute(0, 2, 3, 1).clone()
+        return torch.cat([output[:, : output.shape[1] - self.cells], grid.flatten(2).transpose(1, 2)], 1)
+
+
+def layout(output: object, count: int, size: tuple[int, int]) -> Layout | None:
+    """Return how the feature map of ``count`` images of ``size`` (H, W) lies in what a layer returned.
+
+    Of a tensor of rank 4, the two neighbouring axes are the places that are to each other as H is to W; where both
+    pairs are, channels come first. Tokens are a grid of the same shape behind at most :data:`MOST_SPECIAL_TOKENS`
+    others.
+
+    Returns:
+        None where it holds no feature map.
+    """
+    if not isinstance(output, Tensor) or not output.is_floating_point() or len(output) != count:
+        return None
+    if output.ndim == 4:
+        first, second, third = output.shape[1:]
+        channels_first, channels_last = _is_like(second, third, size), _is_like(first, second, size)
+        if channels_last and not channels_first:
+            return Layout("channels last", first, second)
+        return Layout("channels first", second, third) if channels_first else None
+    if output.ndim == 3:
+        grid = _token_grid(output.shape[1], size)
+        return None if grid is None else Layout("tokens", *grid)
+    return None
+
+
+def _is_like(height: int, width: int, size: tuple[int, int]) -> bool:
+    """Whether a grid has the shape of the image, but for what rounding at every stride and padding take or add."""
+    if height == width == 1:
+        return True
+    difference = abs(math.log(height * size[1]) - math.log(width * size[0]))
+    return difference <= math.log1p(2 / min(height, width))
+
+
+def _token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The largest grid of square patches of the image that ``tokens`` can hold."""
+    for patch in range(1, max(size) + 1):
+        height, width = size[0] // patch, size[1] // patch
+        if 1 < height * width <= tokens:
+            return (height, width) if tokens - height * width <= MOST_SPECIAL_TOKENS else None
+    return None
