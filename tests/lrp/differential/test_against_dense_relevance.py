@@ -116,7 +116,7 @@ def attentions(closed: bool) -> SearchStrategy[Attention]:
     return st.one_of(
         st.builds(
             Attention,
-            kind=st.sampled_from(["fused", "module"] if closed else Attention.KINDS),
+            kind=st.sampled_from(["fused"] if closed else Attention.KINDS),
             mask=st.sampled_from(["closed", "closed float"] if closed else ["none", "bool", "float", "causal"]),
             heads=st.sampled_from([1, 2]),
         ),
