@@ -183,7 +183,10 @@ class Spectral(nn.Module):
             r"'_fft_r2c' in module 'scores', called at .*test_any_network.py:\d+, has no relevance rule: .*leaves=",
         ),
         (Constant(), "does not depend on its images"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), r"logits or probabilities \(1, classes\), .* not a tensor \(1, 4, 31, 31\)"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
+            r"logits or probabilities \(1, classes\), .* not a tensor \(1, 4, 31, 31\)",
+        ),
     ],
 )
 def test_networks_that_cannot_be_explained(model: nn.Module, words: str) -> None:

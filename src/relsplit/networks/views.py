@@ -98,7 +98,8 @@ class _Viewer:
             self._add_hooks(view, module)
             return view
         if isinstance(module, torch.jit.ScriptModule):  # lives outside of Python: its mode cannot be set on a view
-            view = self._seen[id(module)] = copy.deepcopy(module).eval()
+            with torch.no_grad():
+                view = self._seen[id(module)] = copy.deepcopy(module).eval()
             for parameter in view.parameters():  # a script has no requires_grad_ of its own
                 parameter.requires_grad_(False)
             return view

@@ -29,4 +29,4 @@ def kind_of(func: Any) -> Kind:
         name = name[:-1]
     if library != "aten":
         name = f"{library}::{name}"
-    return Kind(name, OPERATIONS.find(name), written, not written and func._can_decompose())
+    return Kind(name, OPERATIONS.find(name), written, func._can_decompose())

@@ -16,6 +16,7 @@ from relsplit.lrp.recording.step import Saved, Step
 from relsplit.lrp.walk import walk_back
 
 _KERNELS = (
+    "scaled_dot_product_attention",
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",

@@ -8,19 +8,31 @@ from relsplit.lrp.operations.linear import PlacedRule, record_linear
 from relsplit.lrp.recording.recorder import Call
 
 
-@OPERATIONS.register("convolution", "_convolution")
+@OPERATIONS.register(
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "_convolution"
+)  # fmt: skip
 def convolution(call: Call) -> Any:
     """Carry relevance through a convolution by its rule."""
-    h, weight, bias, stride, padding, dilation, transposed, output_padding, groups = call.args[:9]
+    given = call.given()
+    h, weight = given["input"], given["weight"]
+    dims = weight.dim() - 2
+    if isinstance(given["padding"], str) or h.dim() != weight.dim():
+        return call.decompose()  # into padding and a convolution, or a batch of one
     if len(call.sources) != 1 or call.step(h) is None:
         return call.refuse("its weights depend on the input")
     source = call.sources[0][1]
     placed = PlacedRule(call.recorder, source, "convolution")
     call.recorder.facts.layers += 1
     output = call.run()
-    geometry = list(stride), list(padding), list(dilation), transposed, list(output_padding)
-    record_linear(
-        call, output, h, source, Convolution(weight, bias, *geometry, groups), placed,
-        is_layer=True, is_attention=source.is_attention,
+    layer = Convolution(
+        weight, given["bias"], _each(given["stride"], dims), _each(given["padding"], dims),
+        _each(given["dilation"], dims), given.get("transposed", "transpose" in call.name),
+        _each(given.get("output_padding", 0), dims), given["groups"],
     )  # fmt: skip
+    record_linear(call, output, h, source, layer, placed, is_layer=True, is_attention=source.is_attention)
     return output
+
+
+def _each(value: Any, dims: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * dims if len(values) == 1 else values

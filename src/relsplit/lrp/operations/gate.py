@@ -84,13 +84,16 @@ def quotient(call: Call) -> Any:
     return output
 
 
-@OPERATIONS.register("addcmul", "addcdiv", "lerp")
+@OPERATIONS.register("addcmul", "addcdiv", "lerp", "glu")
 def written_out(call: Call) -> Any:
     """Compound arithmetic, by the plain operations that it is made of."""
     given = call.given()
     first = given["self"]
     with call.recorder:
-        if call.name == "lerp":
+        if call.name == "glu":
+            signal, gate = first.chunk(2, given["dim"])
+            result = signal * gate.sigmoid()
+        elif call.name == "lerp":
             result = first * (1 - given["weight"]) + given["end"] * given["weight"]
         else:
             one, other, value = given["tensor1"], given["tensor2"], given["value"]

@@ -13,6 +13,7 @@ _ACTIVATIONS = (
     "softshrink", "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
 )  # fmt: skip
 _NORMALISATIONS = (
+    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm",
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update",
     "_batch_norm_no_update", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm",
     "_fused_rms_norm",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from relsplit.lrp.recording.leaves import functions_kept_whole, keep_modules_who
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import Step
 from relsplit.networks.views import shared_copy
-
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "_softmax", "_safe_softmax")
 """Operations that make probabilities."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
 from relsplit.lrp.options import Options
 from relsplit.lrp.recording.holders import Geometry, Holders
@@ -76,6 +76,9 @@ class Facts:
 class Recorder(TorchDispatchMode):
     """Records the operations of the code that runs within, in this thread, on values that depend on the inputs.
 
+    What the code calls is seen as it calls it (a linear layer, an attention), because PyTorch's autograd, which would take
+    some of it apart, is left out; its gradient mode stays what it is.
+
     Args:
         options: of LRP.
         kinds: finds what is known of an operation by its overload; see :mod:`relsplit.lrp.operations`.
@@ -93,6 +96,7 @@ class Recorder(TorchDispatchMode):
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
         self.is_paused = False
+        self._guards: list[Any] = []
         self._path = ""
         self._is_inside = False
 
@@ -127,6 +131,24 @@ class Recorder(TorchDispatchMode):
     def module_paths(self) -> list[str]:
         """Return the paths of the network's modules."""
         return list(self._paths.values())
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # PyTorch would load its compiler, seconds of work, to keep it away from this class
+
+    def __enter__(self) -> "Recorder":
+        # As the base class does, but for flags that PyTorch keeps for the whole process, where threads mix them up.
+        if self.attentions is None:
+            guard = torch._C._AutoDispatchBelowAutograd()
+            guard.__enter__()
+            self._guards.append(guard)
+        _push_mode(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _pop_mode()
+        if self.attentions is None:
+            self._guards.pop().__exit__(*error)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -208,10 +230,12 @@ class Call:
         """Run the operation with its steps noted; return what it returned."""
         if self._kind.handle is not None:
             return self._kind.handle(self)
-        if self._kind.decomposes:
-            with self.recorder:
-                return self.func.decompose(*self.args, **self.kwargs)
-        return self.refuse("")
+        return self.decompose() if self._kind.decomposes else self.refuse("")
+
+    def decompose(self) -> Any:
+        """Run the operation by simpler ones, each recorded."""
+        with self.recorder:
+            return self.func.decompose(*self.args, **self.kwargs)
 
     def run(self) -> Any:
         """Run the operation, as the network called it."""
