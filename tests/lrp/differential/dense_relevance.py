@@ -147,7 +147,9 @@ def winner(value: Value, pool: Layer, window: Layer) -> tuple[Value, Back]:
     """Max pooling whose winner (of those that depend on the image) takes all; of equal ones the first."""
     w, _, shape = matrix(window, value.h.shape)
     eligible = torch.where(value.depends.flatten(), value.h.flatten(), -torch.inf)
-    chosen = torch.where(w > 0, eligible, -torch.inf).argmax(1)
+    seen = torch.where(w > 0, eligible, -torch.inf)
+    places = torch.arange(seen.shape[1])
+    chosen = torch.where(seen == seen.amax(1, keepdim=True), places, seen.shape[1]).amin(1)
     depends = ((w > 0) & value.depends.flatten()).any(1).reshape(shape)
 
     def back(relevance: Tensor) -> Tensor:

@@ -180,7 +180,15 @@ def options(draw: st.DrawFn, description: Described) -> dict[str, Any]:
     }
     if any(isinstance(block, Residual) and block.style == "by parts" for block in description.blocks()):
         found["include_identity"] = True  # which of the later additions' summands forks where is a matter of taste
+    if any(_makes_ties(block) for block in description.blocks()):
+        found["max_pool"] = "average"
     return found
+
+
+def _makes_ties(block: Block) -> bool:
+    """Whether entries can be equal after it: which of them wins a pool is up to how they lie in memory."""
+    clipped = isinstance(block, Activation) and block.kind.startswith(("relu", "hardswish"))
+    return clipped or any(hook.operation == "relu" for hook in block.hooks)
 
 
 def choices(given_options: dict[str, Any]) -> Choices:
@@ -516,12 +524,13 @@ anything = st.one_of(*(family for name, family in FAMILIES.items() if name != "a
 
 
 def _settled(given_options: dict[str, Any]) -> dict[str, Any]:
-    """Rules whose maps are continuous, so that a network far from what it was begun with is compared closely."""
+    """Options whose maps are continuous, so that a network far from what it was begun with is compared closely."""
     rules = {"epsilon": "z_plus", "mixture": "z_plus"}
     return {
         **given_options,
         "rule": rules.get(given_options["rule"], given_options["rule"]),
         "split": {"proportional": "ratio", "gamma": "ratio"}.get(given_options["split"], given_options["split"]),
+        "max_pool": "average",
     }
 
 
