@@ -92,7 +92,7 @@ def test_check_shows_sums_leaks_and_cost() -> None:
     assert leaking.gap == pytest.approx(float(lost.abs().max()), rel=1e-3)
     table = str(leaking)
     assert all(name in table for name in leaking.sums)
-    assert "at operation 'convolution' in module" in table
+    assert "at operation 'conv2d' in module" in table
     assert "forward passes" in table
 
 

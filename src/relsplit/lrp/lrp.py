@@ -265,7 +265,7 @@ class LRP:
                 raise InputError(f"model: its output must have {count} rows, one an image, not {tuple(output.shape)}")
             function, option = (target, "target") if callable(target) else (self.start, "start")
             check_finite(output)
-            return computed_start(output, function, option)  # type: ignore[arg-type]  # one of them is a function
+            return computed_start(output, function, option)
         answer = self.answer(recording, count)
         answer.check_finite()
         return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function

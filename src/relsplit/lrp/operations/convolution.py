@@ -9,7 +9,8 @@ from relsplit.lrp.recording.recorder import Call
 
 
 @OPERATIONS.register(
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "_convolution"
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
+    "_convolution",
 )  # fmt: skip
 def convolution(call: Call) -> Any:
     """Carry relevance through a convolution by its rule."""

@@ -122,7 +122,7 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
 
 
 def _support(receivers: list[tuple[LinearLayer, Tensor, Tensor | None]]) -> Tensor | None:
-    """Return what receivers reach, each with its layer and its support; weights that are 0 (a closed row) reach nothing."""
+    """Return what receivers reach, each with its layer and its support; weights of 0 (a closed row) reach nothing."""
     reached: Tensor | None = None
     for layer, factor, support in receivers:
         seen = layer.reach(torch.ones_like(factor) if support is None else support.to(factor.dtype))

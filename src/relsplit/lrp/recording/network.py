@@ -57,7 +57,7 @@ class Network:
     """A user's network, to be recorded anew in every call.
 
     What runs is a tree of modules made for the call, which shares the network's weights, hooks and code: in evaluation
-    mode, and free to keep or count things that the network itself never sees. Nothing is kept from one call to the next.
+    mode, and free to keep or count things that the network itself never sees. Nothing is kept between calls.
 
     Args:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.

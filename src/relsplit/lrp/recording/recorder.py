@@ -76,8 +76,8 @@ class Facts:
 class Recorder(TorchDispatchMode):
     """Records the operations of the code that runs within, in this thread, on values that depend on the inputs.
 
-    What the code calls is seen as it calls it (a linear layer, an attention), because PyTorch's autograd, which would take
-    some of it apart, is left out; its gradient mode stays what it is.
+    What the code calls is seen as it calls it (a linear layer, an attention), because PyTorch's autograd, which would
+    take some of it apart, is left out; its gradient mode stays what it is.
 
     Args:
         options: of LRP.
