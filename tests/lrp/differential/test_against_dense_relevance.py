@@ -1,6 +1,6 @@
 """Networks made at random, changed at random between calls, against relevance on dense matrices in float64.
 
-The oracle (``dense_relevance``) knows nothing of the library, and the description of a network (``described_blocks``)
+The oracle (``dense_relevance``) knows nothing of the library, and the description of a network (``described_block``)
 nothing of how PyTorch carries it out. Whatever is done to a network between two calls of the same explainer, its next
 map is of the network as it then is: it starts from what ``network(images)`` answers, and is the oracle's.
 """
@@ -13,27 +13,12 @@ from typing import Any
 import pytest
 import torch
 from dense_relevance import Choices
-from described_blocks import (
-    CHANNELS,
-    COMPUTED,
-    Activation,
-    Attention,
-    Block,
-    ChannelsLast,
-    Constant,
-    Conv,
-    Described,
-    Gated,
-    Guarded,
-    Hook,
-    LopsidedPad,
-    Norm,
-    Parts,
-    Pool,
-    Residual,
-    Sequence,
-    Twice,
-)
+from described_attention import Attention
+from described_block import CHANNELS, Block, Hook
+from described_compositions import Gated, Guarded, Parts, Residual, Sequence, Twice
+from described_layers import COMPUTED, ChannelsLast, Conv, LopsidedPad
+from described_network import Described
+from described_steps import Activation, Constant, Norm, Pool
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
