@@ -27,7 +27,7 @@ def reshape(call: Call) -> Any:
     return output
 
 
-@OPERATIONS.register("permute", "transpose", "t", "movedim", "swapaxes", "numpy_T")
+@OPERATIONS.register("permute", "transpose", "t")
 def permute(call: Call) -> Any:
     """The same entries with their dimensions in another order."""
     tensor, source = call.sources[0]
