@@ -112,8 +112,8 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor
         arranged = layout(output, len(images), (images.shape[-2], images.shape[-1]))
         if arranged is None or not isinstance(output, Tensor):
             raise InputError(
-                f"target_layer: {name} returns no feature map (N, C, h, w), (N, h, w, C) or tokens of a grid; choose "
-                "another layer or auto"
+                f"target_layer: {type(layer).__name__} does not return one feature map (N, C, h, w), (N, h, w, C) or "
+                f"tokens of a grid; choose another layer than {name}, or auto"
             )
         if arranged.cells == 1:
             raise InputError(

@@ -106,7 +106,7 @@ class _Viewer:
             kind = type(value)
             if kind in _PLAIN or (name in _SHARED and not self._own_tensors):
                 continue
-            if not value and kind in (dict, OrderedDict):  # most of what a module holds: dictionaries of hooks
+            if kind in (dict, OrderedDict) and not value:  # most of what a module holds: dictionaries of hooks
                 view.__dict__[name] = kind()
             elif name == "_buffers":  # a forward pass may write into them
                 view.__dict__[name] = {
