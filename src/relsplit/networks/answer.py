@@ -267,9 +267,8 @@ def is_same(found: object, expected: object) -> bool:
     """
     if not isinstance(found, Tensor) or not isinstance(expected, Tensor) or found.shape != expected.shape:
         return False
-    whole = expected.dtype.itemsize >= 4
-    relative = 1e-3 if whole else 5e-2
-    smallest = 1e3 * torch.finfo(expected.dtype).eps if whole else 5e-2
+    relative = {torch.float64: 1e-9, torch.float32: 1e-4}.get(expected.dtype, 5e-2)
+    smallest = min(1e3 * torch.finfo(expected.dtype).eps, 5e-2)
     limit = relative * float(expected.abs().max()) + smallest
     return torch.allclose(found.detach(), expected, rtol=0, atol=limit, equal_nan=True)
 

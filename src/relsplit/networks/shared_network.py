@@ -101,6 +101,20 @@ class Call:
             )
         return answer
 
+    def differentiable(self, images: Tensor) -> Answer:
+        """Run the network with gradients being recorded, and read what it answers.
+
+        Args:
+            images: this call's, requiring gradients.
+
+        Raises:
+            InputError: as :meth:`checked`; or the answer has no gradient.
+        """
+        with torch.enable_grad():
+            answer = self.checked(self.network(images.clone()))  # a clone: the first step may be in place
+        check_differentiable(answer.output)
+        return answer
+
     def gradient(
         self, target: "Tensor | int | None", score: Score, watch: "Callable[[Tensor], None] | None" = None
     ) -> tuple[Tensor, Tensor]:
@@ -116,7 +130,7 @@ class Call:
         """
         with torch.enable_grad():
             variable = self.images.detach().requires_grad_()
-            answer = self.checked(self.network(variable.clone()))  # a clone: the first step may be in place
+            answer = self.differentiable(variable)
             classes = answer.classes(target)
             if watch is not None:
                 watch(answer.output)
@@ -155,9 +169,18 @@ def differentiated(score: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
     Raises:
         InputError: the score has no gradients at all.
     """
+    check_differentiable(score)
+    return torch.autograd.grad(score, inputs, materialize_grads=True)
+
+
+def check_differentiable(score: Tensor) -> None:
+    """Check that gradients have been recorded on the way to ``score``.
+
+    Raises:
+        InputError: they have not.
+    """
     if not score.requires_grad:
         raise InputError(
             "model: its answer has no gradient with respect to the images (a no_grad, detach or rounding in its "
             "forward pass): use an explainer that needs none (rise, score_cam)"
         )
-    return torch.autograd.grad(score, inputs, materialize_grads=True)
