@@ -51,6 +51,8 @@ class _Tracer(fx.Tracer):
             read: Any = kind.__getattr__
 
             def record(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+                if module not in (self.submodule_paths or {}):  # a slice of a Sequential, which holds ones that are
+                    return call(module, *args, **kwargs)
                 return self.call_module(module, lambda *a, **k: call(module, *a, **k), args, kwargs)
 
             def read_recorded(module: nn.Module, name: str) -> Any:
