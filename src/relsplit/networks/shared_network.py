@@ -26,7 +26,7 @@ class SharedNetwork:
 
     def __init__(self, model: nn.Module, scores: Scores = "auto") -> None:
         self._model = model
-        self._reader = AnswerReader(scores)
+        self.reader = AnswerReader(scores)
 
     def call(self, images: Tensor) -> "Call":
         """Return the network as it is now, and a detached copy of ``images``, for one call.
@@ -47,7 +47,7 @@ class SharedNetwork:
                     f"images are {images.dtype} on {images.device}, the network is {parameter.dtype} on "
                     f"{parameter.device}; bring both to the same"
                 )
-        return Call(network, images, self._reader)
+        return Call(network, images, self.reader)
 
 
 class Call:
