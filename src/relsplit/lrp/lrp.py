@@ -260,12 +260,13 @@ class LRP:
     def _start(self, recording: Recording, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
         output = recording.output
-        if callable(target) or callable(self.start):
-            if not output.dim() or len(output) != count:
-                raise InputError(f"model: its output must have {count} rows, one an image, not {tuple(output.shape)}")
-            function, option = (target, "target") if callable(target) else (self.start, "start")
-            check_finite(output)
-            return computed_start(output, function, option)
+        for function, option in ((target, "target"), (self.start, "start")):
+            if callable(function):
+                if not output.dim() or len(output) != count:
+                    found = tuple(output.shape)
+                    raise InputError(f"model: its output must have {count} rows, one an image, not {found}")
+                check_finite(output)
+                return computed_start(output, function, option)
         answer = self.answer(recording, count)
         answer.check_finite()
         return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function
