@@ -51,7 +51,7 @@ def checked_target(
         raise InputError(
             f"target: expected None, an int or a tensor of {count} class indices, not {type(target).__name__}"
         )
-    classes = torch.as_tensor(target)
+    classes = target if isinstance(target, Tensor) else torch.tensor(target, device="cpu")
     if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         raise InputError(f"target: class indices must be integers, not {classes.dtype}")
     if classes.ndim == 0:

@@ -1,11 +1,14 @@
 """The copy that reads masked images computes what the network computes, in fp32 and rounded."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.fx.graph_module import _loader
 
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.strict import Strict
@@ -106,3 +109,58 @@ def test_scores_in_half_precision_are_near_those_in_full(make: Any) -> None:
     )
     assert (half.id_score - whole.id_score).abs().max() < 0.01
     assert (half.insertion - whole.insertion).abs().max() < 0.01
+
+
+class ByType(nn.Module):
+    """Takes another way where it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = resnet()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x * 2 if isinstance(x, Tensor) else x)
+
+
+def hooked() -> nn.Module:
+    network = resnet()
+    network.get_submodule("layer1.0.conv1").register_forward_hook(lambda module, args, output: output * 3)
+    return network
+
+
+def method_replaced() -> nn.Module:
+    network = resnet()
+    conv = network.get_submodule("layer1.0.conv1")
+    before = conv.forward
+    conv.forward = lambda x: before(x) * 3  # type: ignore[method-assign]
+    return network
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("make", [ByType, hooked, method_replaced])
+def test_a_network_that_is_not_what_its_trace_says_stays_as_it_is(make: Any, precision: Any) -> None:
+    network = make().eval()
+    with torch.no_grad():
+        expected = network(images())
+        found = inference_copy(network, precision, (images(), expected))(images())
+    tolerance = 1e-5 if precision == "fp32" else 0.03
+    assert float((found - expected).abs().max()) < tolerance * float(expected.abs().max())
+
+
+def test_a_copy_is_gone_when_nobody_holds_it() -> None:
+    network = resnet()
+    sources = len(_loader.eval_cache)
+    gc.collect()
+    gc.disable()
+    try:
+        copy = inference_copy(network)
+        shared = {parameter.data_ptr() for parameter in network.parameters()}
+        weights = [weakref.ref(weight) for weight in copy.parameters() if weight.data_ptr() not in shared]
+        assert weights
+        with torch.no_grad():
+            copy(images())
+        del copy
+        assert not any(weight() is not None for weight in weights)
+    finally:
+        gc.enable()
+    assert len(_loader.eval_cache) == sources

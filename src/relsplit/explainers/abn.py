@@ -51,5 +51,10 @@ class ABN:
             call = self._shared.call(images)
             if target is not None:
                 call.answer().classes(target)
-            assert isinstance(call.network, AttentionNetwork)
-            return call.network.attention_map(call.images)
+            network = call.network
+            assert isinstance(network, AttentionNetwork)
+            # What is hooked before the network belongs to its input; what is hooked behind it to its answer.
+            network.forward = network.attention_map
+            network._forward_hooks.clear()
+            maps: Tensor = network(call.images)
+            return maps

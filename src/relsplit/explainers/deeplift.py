@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from relsplit.errors import InputError
 from relsplit.explainers.shared.baseline import Baseline
@@ -12,9 +13,10 @@ from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options
 
-# Share of the attribution's absolute sum by which its sum may miss the change of the score: far above rounding in
-# float32, far below what an activation without a rule makes.
+# Share of the attribution's absolute sum by which its sum may miss the change of the score: far above rounding, far
+# below what an activation without a rule makes.
 TOLERANCE = 1e-3
+TOLERANCE_IN_HALF = 5e-2
 
 
 @checked_options
@@ -62,14 +64,21 @@ class DeepLift:
             answer = call.checked(output[:count] if isinstance(output, Tensor) else output)
             classes = answer.classes(target)
             found, reference = (each.own_score(classes) for each in (answer, answer.like(output[count:])))
-            (multipliers,) = differentiated(found.sum(), [both])
+            try:
+                (multipliers,) = differentiated(found.sum(), [both])
+            except CheckpointError as error:
+                raise InputError(
+                    "deeplift: the network carries out parts of its forward pass again on the way back "
+                    "(torch.utils.checkpoint): switch checkpointing off"
+                ) from error
         attribution = (both[:count] - both[count:]).detach() * multipliers[:count]
         self._check_completeness(attribution, (found - reference).detach())
         return attribution
 
     def _check_completeness(self, attribution: Tensor, change: Tensor) -> None:
         missing = (attribution.flatten(1).sum(dim=1) - change).abs()
-        if (missing > TOLERANCE * attribution.flatten(1).abs().sum(dim=1)).any():
+        tolerance = TOLERANCE if attribution.dtype.itemsize >= 4 else TOLERANCE_IN_HALF
+        if (missing > tolerance * attribution.flatten(1).abs().sum(dim=1)).any():
             raise InputError(
                 f"deeplift: the attributions miss the change of the score by {missing.max():.3g}: the network has a "
                 "step without a DeepLIFT rule (as a softmax, a layer normalisation, or a product of two features)"

@@ -68,7 +68,7 @@ class IntegratedGradients:
         with torch.inference_mode(False), torch.enable_grad():
             call = self._shared.call(images)
             images = call.images
-            answer = call.checked(call.network(images.clone().requires_grad_().clone()))
+            answer = call.differentiable(images.clone().requires_grad_())
             per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(call.scores(answer, self._score)).attribute(
                 images,

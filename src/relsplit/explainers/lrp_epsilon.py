@@ -74,8 +74,7 @@ class LRPEpsilon:
             if self._blocks is not None:
                 steps = network if isinstance(network, fx.GraphModule) else one_module_per_step(call.network)
                 lower = _modules_up_to_block(steps, self._blocks)
-            with torch.no_grad():
-                answer = call.checked(network(call.images.clone()), network)
+            answer = call.checked(network(call.images.clone()), network)
             classes = answer.classes(target)
             relevance = self._relevance(network, call.images, answer, classes, lower)
             if not torch.isfinite(relevance.abs().flatten(1).sum(dim=1)).all():

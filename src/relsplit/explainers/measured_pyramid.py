@@ -62,8 +62,8 @@ class MeasuredPyramid:
         batch_size: Count | None = None,
         scores: Scores = "auto",
     ) -> None:
-        self._lrp = LRP(model, split, rule=rule, start=start)
         self._shared = SharedNetwork(model, scores)
+        self._lrp = LRP(model, split, rule=rule, start=start, scores=self._shared.reader)
         self._smoothing = tuple(smoothing)
         self._levels = levels
         self._baseline = Baseline(baseline, mean, std)

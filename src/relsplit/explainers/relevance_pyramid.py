@@ -12,6 +12,7 @@ from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, is_feature_map
 from relsplit.lrp.start import Start
+from relsplit.networks.answer import Scores
 from relsplit.options import Limits, checked_options
 
 Smoothing = Annotated[float, Limits(minimum=0, maximum=1)]
@@ -33,6 +34,7 @@ class RelevancePyramid:
         smoothing: of every map; 0 for none.
         at: "all" resolutions, the path of one module, for the relevance of its output alone ("layer3"), or several;
             where a skip connection leads around a module, its relevance is a part of the whole.
+        scores: see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -50,8 +52,9 @@ class RelevancePyramid:
         start: Start = "probability",
         smoothing: Smoothing = 0.07,
         at: str | Sequence[str] = "all",
+        scores: Scores = "auto",
     ) -> None:
-        self._lrp = LRP(model, split, rule=rule, start=start)
+        self._lrp = LRP(model, split, rule=rule, start=start, scores=scores)
         self._smoothing = smoothing
         self._at = [at] if isinstance(at, str) and at != ALL else at
 

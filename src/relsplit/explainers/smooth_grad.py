@@ -56,7 +56,7 @@ class SmoothGrad:
         """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""
         with torch.inference_mode(False), torch.enable_grad():
             call = self._shared.call(images)
-            answer = call.checked(call.network(call.images.clone().requires_grad_().clone()))
+            answer = call.differentiable(call.images.clone().requires_grad_())
             scores = call.scores(answer, self._score)
             classes = answer.classes(target)
             return torch.stack([self._smooth(scores, x, c) for x, c in zip(call.images, classes, strict=True)])
@@ -69,7 +69,7 @@ class SmoothGrad:
         for start in range(0, self._samples, self._batch_size):
             count = min(self._batch_size, self._samples - start)
             noise = torch.normal(0, deviation.repeat(count, *image.shape), generator=generator)
-            noisy = (image + noise).detach().requires_grad_()
+            noisy = (image + noise).to(image.dtype).requires_grad_()
             (gradient,) = differentiated(scores(noisy)[:, target].sum(), [noisy])
             total += gradient.sum(0)
         return total / self._samples

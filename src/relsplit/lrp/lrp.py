@@ -29,7 +29,7 @@ from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
-from relsplit.networks.answer import Answer, AnswerReader, Scores
+from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
 
@@ -111,7 +111,7 @@ class LRP:
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
         attention: "str | Attention" = "ratio",
         output: "OutputChoice | None" = None,
-        scores: Scores = "auto",
+        scores: "Scores | AnswerReader" = "auto",
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
@@ -130,7 +130,7 @@ class LRP:
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
         self._network = Network(model, self._options, output)
-        self._reader = AnswerReader(scores)
+        self._reader = reader_of(scores)
         self._warned = False
 
     @overload
@@ -260,12 +260,13 @@ class LRP:
     def _start(self, recording: Recording, target: "Target | None", count: int) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
         output = recording.output
-        if callable(target) or callable(self.start):
-            if not output.dim() or len(output) != count:
-                raise InputError(f"model: its output must have {count} rows, one an image, not {tuple(output.shape)}")
-            function, option = (target, "target") if callable(target) else (self.start, "start")
-            check_finite(output)
-            return computed_start(output, function, option)
+        for function, option in ((target, "target"), (self.start, "start")):
+            if callable(function):
+                if not output.dim() or len(output) != count:
+                    found = tuple(output.shape)
+                    raise InputError(f"model: its output must have {count} rows, one an image, not {found}")
+                check_finite(output)
+                return computed_start(output, function, option)
         answer = self.answer(recording, count)
         answer.check_finite()
         return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function

@@ -1,20 +1,29 @@
 """A copy of a network for many forward passes without gradients."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from relsplit.errors import InputError
+from relsplit.networks.answer import is_same
 from relsplit.networks.fused_convolutions import ADDITIONS, FusedConvolution, can_be_fused, fuse_convolutions
+from relsplit.networks.steps import Steps, UncompiledGraph, emptied
 from relsplit.networks.tracing import traced
-from relsplit.networks.views import has_forward_hooks, shared_copy
+from relsplit.networks.views import is_as_written, shared_copy
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
 Precision = Literal["fp32", "bf16", "fp16"]
 """What a network computes in: fp32 leaves it in the precision that it has."""
 
+_FOLDING: dict[tuple[type[nn.Module], type[nn.Module]], Callable[[Any, Any], nn.Module]] = {
+    (nn.Conv1d, nn.BatchNorm1d): fuse_conv_bn_eval,
+    (nn.Conv2d, nn.BatchNorm2d): fuse_conv_bn_eval,
+    (nn.Conv3d, nn.BatchNorm3d): fuse_conv_bn_eval,
+    (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
+}
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,9 +35,9 @@ def inference_copy(
     The copy is of the network as it is now: make it for one call, or for as long as nothing changes.
 
     Args:
-        network: in eval mode; it is not changed. One that has forward hooks, that ``torch.fx`` cannot trace, or whose
-            trace does not answer as it was ``answered``, stays as it is but for the memory format. The convolutions'
-            weights are copied, scaled.
+        network: in eval mode; it is not changed. One that has forward hooks or replaced methods, that ``torch.fx``
+            cannot trace, or whose trace does not answer as it was ``answered``, stays as it is but for the memory
+            format. The convolutions' weights are copied, scaled.
         precision: bf16 or fp16 round weights and activations to 8 and 11 significant bits. The copy takes images in
             the network's precision or in its own, and returns its output in theirs.
         answered: images and what the network answers to them, which the copy has to answer, too (before it is rounded);
@@ -37,41 +46,64 @@ def inference_copy(
     Returns:
         The copy. On a CPU it can be neither moved to another device nor converted.
     """
-    folded = None if has_forward_hooks(network) else _folded(network)
-    if folded is not None and answered is not None and not _answers(folded, *answered):
-        folded = None
-    copy: nn.Module = shared_copy(network, keep_in_place=True) if folded is None else folded
-    copy = copy.to(memory_format=torch.channels_last)
-    if precision != "fp32":
-        copy = copy.to(_HALF[precision])
-    if isinstance(copy, fx.GraphModule) and folded is not None:
-        if can_be_fused(copy):
-            fuse_convolutions(copy)
-        _activate_in_place(copy)
-    return copy if precision == "fp32" else _InHalf(copy, _HALF[precision])
+    faster: nn.Module | None = _rewritten(network, precision, answered) if is_as_written(network) else None
+    if faster is None:
+        faster = shared_copy(network, keep_in_place=True).to(memory_format=torch.channels_last)
+        faster = faster if precision == "fp32" else faster.to(_HALF[precision])
+    return faster if precision == "fp32" else _InHalf(faster, _HALF[precision])
 
 
-def _folded(network: nn.Module) -> fx.GraphModule | None:
-    """The network's trace with BatchNorm folded into convolutions; None where fx cannot trace it."""
+def _rewritten(network: nn.Module, precision: Precision, answered: "tuple[Tensor, Tensor] | None") -> Steps | None:
+    """The network's trace, folded, fused and in place; None where fx cannot trace it, or it answers something else."""
     try:
-        folded = fuse(traced(network), inplace=True, no_trace=True)
+        graph = traced(network, UncompiledGraph)
     except Exception:  # fx runs the network's own code: anything can come out of it
         return None
-    assert isinstance(folded, fx.GraphModule)
-    return folded
+    _fold_norms(graph)
+    graph = graph.to(memory_format=torch.channels_last)
+    if precision != "fp32":
+        if not _answers(Steps(graph), answered):  # before rounding hides it
+            return None
+        graph = graph.to(_HALF[precision])
+    if can_be_fused(graph):
+        fuse_convolutions(graph)
+    _activate_in_place(graph)
+    steps = Steps(graph)
+    emptied(graph)
+    return steps if precision != "fp32" or _answers(steps, answered) else None
 
 
-def _answers(copy: nn.Module, images: Tensor, answer: Tensor) -> bool:
-    """Whether the copy answers the same, up to the rounding of another order of sums."""
+def _fold_norms(network: fx.GraphModule) -> None:
+    """Make each BatchNorm a part of the convolution or linear layer whose output it alone reads."""
+    for node in list(network.graph.nodes):
+        source = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(source, fx.Node) or source.op != "call_module":
+            continue
+        layer, norm = (network.get_submodule(str(each.target)) for each in (source, node))
+        folding = _FOLDING.get((type(layer), type(norm)))
+        if folding is None or len(source.users) != 1 or not norm.track_running_stats:
+            continue
+        name = f"folded_{node.name}"
+        network.add_module(name, folding(layer, norm))
+        with network.graph.inserting_before(node):
+            folded = network.graph.call_module(name, source.args, source.kwargs)
+        node.replace_all_uses_with(folded)
+        network.graph.erase_node(node)
+        network.graph.erase_node(source)
+    network.delete_all_unused_submodules()
+
+
+def _answers(steps: nn.Module, answered: "tuple[Tensor, Tensor] | None") -> bool:
+    """Whether the copy answers what the network has answered, where that is known."""
+    if answered is None:
+        return True
+    images, answer = answered
     try:
         with torch.no_grad():
-            found = copy(images)
+            found = steps(images.contiguous(memory_format=torch.channels_last))
     except Exception:  # what fx has recorded need not run
         return False
-    if not isinstance(found, Tensor) or found.shape != answer.shape:
-        return False
-    tolerance = (1e-3 if answer.dtype.itemsize >= 4 else 5e-2) * float(answer.abs().max())
-    return torch.allclose(found, answer, rtol=0, atol=tolerance, equal_nan=True)
+    return is_same(found, answer)
 
 
 def check_precision(precision: Precision, device: torch.device, where: str = "") -> None:

@@ -62,7 +62,8 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
         return kept.clone()
 
     # Not the network itself: it ends last, and a CAM of its output is no CAM.
-    handles = [module.register_forward_hook(remember) for module in network.modules() if module is not network]
+    inside = [m for m in network.modules() if m is not network and not isinstance(m, torch.jit.ScriptModule)]
+    handles = [module.register_forward_hook(remember) for module in inside]
     try:
         with torch.enable_grad():
             output = network(images.clone())
@@ -82,9 +83,9 @@ def _last_tokens_read(maps: "list[tuple[nn.Module, Layout, Tensor]]", output: Te
     width = maps[-1][2].shape[-1]
     # Queries, keys and values together, and the hidden layers of an MLP, are tokens of another width.
     tokens = [each for each in maps if each[1].kind == "tokens" and each[2].shape[-1] == width]
-    gradients = torch.autograd.grad(
-        output.flatten(1).square().sum(), [kept for *_, kept in tokens], materialize_grads=True, allow_unused=True
-    )
+    with torch.enable_grad():
+        whole = output.flatten(1).square().sum()
+    gradients = torch.autograd.grad(whole, [kept for *_, kept in tokens], materialize_grads=True)
     for (module, found, _), gradient in zip(reversed(tokens), reversed(gradients), strict=True):
         if bool(found.grid(gradient).count_nonzero()):
             return module
@@ -112,8 +113,8 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor
         arranged = layout(output, len(images), (images.shape[-2], images.shape[-1]))
         if arranged is None or not isinstance(output, Tensor):
             raise InputError(
-                f"target_layer: {name} returns no feature map (N, C, h, w), (N, h, w, C) or tokens of a grid; choose "
-                "another layer or auto"
+                f"target_layer: {type(layer).__name__} does not return one feature map (N, C, h, w), (N, h, w, C) or "
+                f"tokens of a grid; choose another layer than {name}, or auto"
             )
         if arranged.cells == 1:
             raise InputError(
@@ -126,6 +127,8 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor
         found.append(activation)
         return arranged.back(activation, output.detach())
 
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise InputError(f"target_layer: {name} is compiled by TorchScript and cannot be looked into; choose another")
     handle = layer.register_forward_hook(keep)
     try:
         answer = network(images.clone())

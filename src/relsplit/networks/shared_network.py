@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images
 from relsplit.errors import InputError
-from relsplit.networks.answer import Answer, AnswerReader, Score, Scores
+from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 
@@ -26,7 +26,7 @@ class SharedNetwork:
 
     def __init__(self, model: nn.Module, scores: Scores = "auto") -> None:
         self._model = model
-        self._reader = AnswerReader(scores)
+        self.reader = AnswerReader(scores)
 
     def call(self, images: Tensor) -> "Call":
         """Return the network as it is now, and a detached copy of ``images``, for one call.
@@ -47,7 +47,7 @@ class SharedNetwork:
                     f"images are {images.dtype} on {images.device}, the network is {parameter.dtype} on "
                     f"{parameter.device}; bring both to the same"
                 )
-        return Call(network, images, self._reader)
+        return Call(network, images, self.reader)
 
 
 class Call:
@@ -88,13 +88,7 @@ class Call:
         count = 1 if network is None else len(self.images)
         with torch.no_grad():
             own = self.network(self.images[:count].clone())
-        found = answer.output[:count].detach()
-        tolerance = 1e-3 if found.dtype.itemsize >= 4 else 5e-2
-        if (
-            not isinstance(own, Tensor)
-            or own.shape != found.shape
-            or not torch.allclose(found, own, rtol=tolerance, atol=tolerance * float(own.abs().max()))
-        ):
+        if not is_same(answer.output[:count], own):
             reason = (
                 "when gradients are recorded: its forward pass asks for the gradient mode"
                 if network is None
@@ -105,6 +99,20 @@ class Call:
                 f"{type(self.network).__name__} answers something else {reason}; make it answer the same, or use an "
                 "explainer that runs it as it is (rise, score_cam)"
             )
+        return answer
+
+    def differentiable(self, images: Tensor) -> Answer:
+        """Run the network with gradients being recorded, and read what it answers.
+
+        Args:
+            images: this call's, requiring gradients.
+
+        Raises:
+            InputError: as :meth:`checked`; or the answer has no gradient.
+        """
+        with torch.enable_grad():
+            answer = self.checked(self.network(images.clone()))  # a clone: the first step may be in place
+        check_differentiable(answer.output)
         return answer
 
     def gradient(
@@ -122,7 +130,7 @@ class Call:
         """
         with torch.enable_grad():
             variable = self.images.detach().requires_grad_()
-            answer = self.checked(self.network(variable.clone()))  # a clone: the first step may be in place
+            answer = self.differentiable(variable)
             classes = answer.classes(target)
             if watch is not None:
                 watch(answer.output)
@@ -161,9 +169,18 @@ def differentiated(score: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
     Raises:
         InputError: the score has no gradients at all.
     """
+    check_differentiable(score)
+    return torch.autograd.grad(score, inputs, materialize_grads=True)
+
+
+def check_differentiable(score: Tensor) -> None:
+    """Check that gradients have been recorded on the way to ``score``.
+
+    Raises:
+        InputError: they have not.
+    """
     if not score.requires_grad:
         raise InputError(
             "model: its answer has no gradient with respect to the images (a no_grad, detach or rounding in its "
             "forward pass): use an explainer that needs none (rise, score_cam)"
         )
-    return torch.autograd.grad(score, inputs, materialize_grads=True)

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from relsplit.networks.views import shared_copy
 
 
-def traced(network: nn.Module) -> fx.GraphModule:
+def traced(network: nn.Module, kind: type[fx.GraphModule] = fx.GraphModule) -> fx.GraphModule:
     """Return the calls that ``network`` makes, with activations out of place.
 
     A trace knows nothing of what a forward pass makes of values, types and modes: whoever uses it has to compare its
@@ -19,6 +19,7 @@ def traced(network: nn.Module) -> fx.GraphModule:
 
     Args:
         network: in eval mode; it is not changed, and its weights are shared.
+        kind: of graph to return.
 
     Raises:
         Exception: any; the network's own code is run.
@@ -27,13 +28,13 @@ def traced(network: nn.Module) -> fx.GraphModule:
     kinds = [(module, type(module)) for module in root.modules()]
     tracer = _Tracer()
     try:
-        for module, kind in kinds:
-            module.__class__ = tracer.recorded(kind)
+        for module, plain in kinds:
+            module.__class__ = tracer.recorded(plain)
         graph = tracer.trace(root)
     finally:
-        for module, kind in kinds:
-            module.__class__ = kind
-    return fx.GraphModule(root, graph, class_name=type(network).__name__)
+        for module, plain in kinds:
+            module.__class__ = plain
+    return kind(root, graph, class_name=type(network).__name__)
 
 
 class _Tracer(fx.Tracer):
@@ -51,6 +52,8 @@ class _Tracer(fx.Tracer):
             read: Any = kind.__getattr__
 
             def record(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+                if module not in (self.submodule_paths or {}):  # a slice of a Sequential, which holds ones that are
+                    return call(module, *args, **kwargs)
                 return self.call_module(module, lambda *a, **k: call(module, *a, **k), args, kwargs)
 
             def read_recorded(module: nn.Module, name: str) -> Any:

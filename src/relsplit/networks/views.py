@@ -12,7 +12,7 @@ runs a forward pass that writes into buffers.
 import copy
 from collections import OrderedDict
 from functools import partial
-from types import MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -66,10 +66,11 @@ def shared_copy(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
         return _Viewer(keep_in_place, own_tensors=True).module(model)
 
 
-def has_forward_hooks(model: nn.Module) -> bool:
-    """Say whether anything is hooked to a forward pass of ``model``: what a module returns is not all that happens."""
-    everywhere = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
-    return bool(everywhere) or any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+def is_as_written(model: nn.Module) -> bool:
+    """Say whether every module does what its class says: nothing is hooked to it, and its forward is not replaced."""
+    if nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks:
+        return False
+    return not any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in model.modules())
 
 
 def _delegate(module: nn.Module) -> nn.Module | None:
@@ -77,6 +78,14 @@ def _delegate(module: nn.Module) -> nn.Module | None:
     if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = module.module
     return inner
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 (it raises where a variable has no value yet)
+    except ValueError:
+        return False
+    return True
 
 
 class _Viewer:
@@ -100,7 +109,7 @@ class _Viewer:
         if isinstance(module, torch.jit.ScriptModule):  # lives outside of Python: its mode cannot be set on a view
             with torch.no_grad():
                 view = self._seen[id(module)] = copy.deepcopy(module).eval()
-            for parameter in view.parameters():  # a script has no requires_grad_ of its own
+            for parameter in view.parameters():
                 parameter.requires_grad_(False)
             return view
         view = self._seen[id(module)] = object.__new__(type(module))
@@ -155,7 +164,7 @@ class _Viewer:
         return self._callable(value)
 
     def _callable(self, value: Any) -> Any:
-        """A method of a module that was kept or replaced belongs to the module's view."""
+        """A method of a module that was kept or replaced belongs to the module's view, whatever holds on to it."""
         plain = getattr(value, "_torchdynamo_orig_callable", None)  # a compiled one runs the network
         if plain is not None:
             return self._value(plain)
@@ -166,7 +175,34 @@ class _Viewer:
             return partial(
                 self._value(value.func), *arguments, **{k: self._value(v) for k, v in value.keywords.items()}
             )
+        if isinstance(value, FunctionType) and (value.__closure__ or value.__defaults__ or value.__kwdefaults__):
+            return self._function(value)
         return value
+
+    def _function(self, function: FunctionType) -> FunctionType:
+        """The same function; what it was given once are views where that was modules and their methods."""
+        self._seen[id(function)] = function  # one that refers to itself goes on doing so
+        given = [cell.cell_contents if _is_filled(cell) else None for cell in function.__closure__ or ()]
+        defaults, named = list(function.__defaults__ or ()), function.__kwdefaults__ or {}
+        held = [*given, *defaults, *named.values()]
+        if not any(isinstance(each, (nn.Module, MethodType, partial, FunctionType)) for each in held):
+            return function
+        cells = function.__closure__ or ()
+        new = FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            tuple(self._held(each) for each in defaults) or None,
+            tuple(CellType(self._held(x)) if _is_filled(cell) else cell for x, cell in zip(given, cells, strict=True)),
+        )
+        new.__kwdefaults__ = {key: self._held(each) for key, each in named.items()} or None
+        new.__dict__.update(function.__dict__)
+        self._seen[id(function)] = new
+        return new
+
+    def _held(self, value: Any) -> Any:
+        """What a function holds: anything but modules and functions is its own, such as the lists that it fills."""
+        return self._value(value) if isinstance(value, (nn.Module, MethodType, partial, FunctionType)) else value
 
     def _tensor(self, tensor: Tensor, cloned: bool = False) -> Tensor:
         if id(tensor) in self._seen:

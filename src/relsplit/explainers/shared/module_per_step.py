@@ -39,6 +39,11 @@ def one_module_per_step(network: nn.Module) -> fx.GraphModule:
     Raises:
         InputError: ``torch.fx`` cannot trace the network.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise InputError(
+            f"{type(network).__name__} has a part compiled by TorchScript, whose steps captum does not see: use an "
+            "explainer that needs no tracing (integrated_gradients, input_x_gradient)"
+        )
     try:
         steps = traced(network)
     except Exception as error:  # fx runs the network's own code: anything can come out of it

@@ -22,11 +22,11 @@ class LinearMap:
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
         # Its weights are a non-negative matrix times 1, so a part of W is that part of 1.
-        factor = float(part.of(torch.ones(())))
+        factor = _factor(part)
         return self.function(h) if factor == 1 else self.function(h) * factor
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        factor = float(part.of(torch.ones(())))
+        factor = _factor(part)
         result = transposed_map(self.function, s, h)
         return result if factor == 1 else result * factor
 
@@ -39,3 +39,7 @@ class LinearMap:
 
     def reach(self, support: Tensor) -> Tensor:
         return self.function(support) > 0
+
+
+def _factor(part: WeightPart) -> float:
+    return float(part.of(torch.ones((), device="cpu")))  # whatever device its user made the default

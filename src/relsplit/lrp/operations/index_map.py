@@ -27,7 +27,7 @@ def reshape(call: Call) -> Any:
     return output
 
 
-@OPERATIONS.register("permute", "transpose", "t", "movedim", "swapaxes", "numpy_T")
+@OPERATIONS.register("permute", "transpose", "t")
 def permute(call: Call) -> Any:
     """The same entries with their dimensions in another order."""
     tensor, source = call.sources[0]
@@ -121,6 +121,8 @@ _PICKS = (
     "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "_unsafe_index",
     "embedding", "diag_embed",
 )  # fmt: skip
+_FILLS = ("constant_pad_nd", "tril", "triu", "max_unpool2d", "max_unpool3d", "im2col", "diag_embed")
+"""Maps that put zeros beside the entries."""
 _JOINS = (
     "cat", "stack", "where", "masked_fill", "slice_scatter", "select_scatter", "index_put", "_index_put_impl",
     "_unsafe_index_put", "scatter", "diagonal_scatter", "as_strided_scatter", "maximum", "minimum", "fmax", "fmin",
@@ -138,8 +140,8 @@ def index_map(call: Call) -> Any:
     steps, shapes = [step for _, step in sources], [(tensor.shape, tensor.stride()) for tensor, _ in sources]
     by_value = call.name in _CHOICES
     others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
-    makes_constants = call.name in (*_PADS[:1], *_JOINS) or call.has_support
-    support = _support(call, sources) if makes_constants and not by_value else None
+    may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
+    support = _support(call, sources) if may_be_partial and not by_value else None
     again = _Again(call, sources)
     output = call.run()
 
