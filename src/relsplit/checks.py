@@ -9,11 +9,12 @@ from torch import Tensor
 from relsplit.errors import InputError
 
 
-def checked_images(images: Tensor) -> Tensor:
+def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
     """Return ``images`` detached, if they can be explained or scored.
 
     Args:
         images: (N, C, H, W), floating point, normalised as the network expects it.
+        look_at_pixels: whether they are read, for which an accelerator has to be waited for.
 
     Raises:
         InputError: no tensor, another rank, not floating point, empty, or with NaN or infinite pixels.
@@ -28,7 +29,7 @@ def checked_images(images: Tensor) -> Tensor:
         raise InputError(f"images: the batch is empty, shape {tuple(images.shape)}")
     images = images.detach()
     # One reduction finds a NaN or an infinity anywhere, as long as the finite pixels do not overflow.
-    if not bool(torch.isfinite(images.abs().amax())):
+    if look_at_pixels and not bool(torch.isfinite(images.abs().amax())):
         raise InputError("images: some pixels are NaN or infinite: check the files and the normalisation")
     return images
 
@@ -58,10 +59,10 @@ def checked_target(
         classes = classes.expand(count)
     if classes.shape != (count,):
         raise InputError(f"target: expected one class index per image, ({count},), not {tuple(classes.shape)}")
-    classes = classes.to(device=device, dtype=torch.int64)
-    if num_classes is None and bool((classes < 0).any()):
+    looked_at, classes = classes, classes.to(device=device, dtype=torch.int64)  # a number is not looked up on a GPU
+    if num_classes is None and bool((looked_at < 0).any()):
         raise InputError(f"target: class indices must not be negative, found {classes.tolist()[:8]}")
-    if num_classes is not None and bool(((classes < 0) | (classes >= num_classes)).any()):
+    if num_classes is not None and bool(((looked_at < 0) | (looked_at >= num_classes)).any()):
         raise InputError(f"target: class indices must lie in [0, {num_classes - 1}], found {classes.tolist()[:8]}")
     return classes
 

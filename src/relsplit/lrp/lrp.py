@@ -39,6 +39,9 @@ Target = int | Tensor | StartFunction
 """One class, a class for each image, or a function from the output to its relevance."""
 
 
+_CPU = torch.device("cpu")
+
+
 @checked_options
 class LRP:
     """Layer-wise relevance propagation with conservation for residual networks.
@@ -181,7 +184,8 @@ class LRP:
                 is no class; a module that does not exist, or that relevance does not pass.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
-        images = checked_images(images)
+        # What an accelerator holds is looked at when it has to be waited for anyway.
+        images = checked_images(images, look_at_pixels=getattr(images, "device", _CPU) == _CPU)
         run = self.observed(images, target, partial(_watch, return_sums=return_sums, at=at, images=images))
         self._look_at(run, images, target)
         watch = run.observer
@@ -231,7 +235,7 @@ class LRP:
         """
         recording = self.record(images)
         with _plain():
-            start = self._start(recording, target, len(images))
+            start = self._start(recording, target, images)
             observer = observe(recording, start)
             guard = Guard(start)
             watch = recording.recorder.watch
@@ -257,9 +261,9 @@ class LRP:
         """
         return self._network.attend(images)
 
-    def _start(self, recording: Recording, target: "Target | None", count: int) -> Tensor:
+    def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> Tensor:
         """Return the relevance that the map starts from, of the output's shape."""
-        output = recording.output
+        output, count = recording.output, len(images)
         for function, option in ((target, "target"), (self.start, "start")):
             if callable(function):
                 if not output.dim() or len(output) != count:
@@ -268,6 +272,8 @@ class LRP:
                 check_finite(output)
                 return computed_start(output, function, option)
         answer = self.answer(recording, count)
+        if not answer.finite:
+            checked_images(images)
         answer.check_finite()
         return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function
 
@@ -300,6 +306,7 @@ class LRP:
             self._warn(gap, images, target)
 
     def _not_finite(self, images: Tensor, target: "Target | None") -> UnsupportedModelError:
+        checked_images(images)
         leaks = self.observed(images, target, Ledger).observer.leaks
         where = next((f", first at {leak.where}" for leak in leaks if not abs(leak.share) < torch.inf), "")
         return UnsupportedModelError(f"relevance is NaN or infinite{where}: choose another rule there")

@@ -57,7 +57,7 @@ def multi_head_attention(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _multi_head(*tensors, heads=heads, mask_type=mask_type)
 
-    return _compound(call, [given[name] for name in names], written_out)
+    return _compound(call, [given[name] for name in names], written_out, layers=2)
 
 
 @OPERATIONS.register("_transformer_encoder_layer_fwd")
@@ -73,11 +73,18 @@ def encoder_layer(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _encoder_layer(*tensors, **settings)
 
-    return _compound(call, [given[name] for name in names], written_out)
+    return _compound(call, [given[name] for name in names], written_out, layers=4)
 
 
-def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[Any]], Tensor]) -> Any:
-    """Run an operation; its way back carries out ``written_out`` of its arguments and goes back through that."""
+def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[Any]], Tensor], layers: int = 0) -> Any:
+    """Run an operation; its way back carries out ``written_out`` of its arguments and goes back through that.
+
+    Args:
+        call: the operation.
+        arguments: what it is a function of.
+        written_out: the same by plain operations.
+        layers: fully connected layers in it.
+    """
     found: dict[int, Step] = {}
     for tensor, step in call.sources:
         if any(tensor is argument for argument in arguments):
@@ -88,16 +95,17 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
     recorder, path = call.recorder, call.recorder.path()
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
-    layers, residuals = recorder.facts.layers, list(recorder.facts.residuals)
+    layers_before, residuals = recorder.facts.layers, list(recorder.facts.residuals)
+    recorder.facts.layers += layers
     before = [recorder.ancestry.layers_before[step.index] for step in steps]
 
     def record_inside() -> tuple[list[Step], Step | None]:
-        inside = recorder.inside(path, Facts(layers, list(residuals), recorder.facts))
+        inside = recorder.inside(path, Facts(layers_before, list(residuals), recorder.facts))
         tensors = [each.tensor if isinstance(each, Saved) else each for each in saved]
         inputs: dict[int, Step] = {}
-        for place, step, layers_before in zip(places, steps, before, strict=True):
+        for place, step, depth in zip(places, steps, before, strict=True):
             tensors[place] = tensors[place].detach()
-            inputs[place] = inside.follow(tensors[place], step, layers_before)
+            inputs[place] = inside.follow(tensors[place], step, depth)
         with inside:
             result = written_out(tensors)
         return [inputs[place] for place in places], inside.holders.of(result)
@@ -112,7 +120,7 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
     if call.has_support or masks:
         inner = record_inside()[1]
         support = None if inner is None else inner.support
-    call.record(value, steps, backward, support=support)
+    call.record(value, steps, backward, is_layer=layers > 0, support=support)
     return output
 
 

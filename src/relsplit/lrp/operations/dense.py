@@ -84,7 +84,7 @@ def product(call: Call) -> Any:
 def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]) -> Any:
     attention = call.options.attention
     receivers: tuple[int, ...] = (0, 1)
-    signals = [place for place in (0, 1) if not steps[place].is_attention]
+    signals = _signals(steps)
     if len(signals) == 1:
         steps[1 - signals[0]].is_attention_weights = True
         receivers = (0, 1) if attention.to_weights else (signals[0],)
@@ -119,6 +119,13 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         else None,
     )
     return output
+
+
+def _signals(steps: tuple[Step, Step]) -> list[int]:
+    """Return which factors hold values: all that are further from a gate than the other, which weighs them."""
+    # The values may have gone through a gate as well, much earlier: what comes straight from one is the weights.
+    nearness = [2 if step.is_gate else 1 if step.is_attention else 0 for step in steps]
+    return [place for place in (0, 1) if nearness[place] < nearness[1 - place] or nearness == [0, 0]]
 
 
 def _support(receivers: list[tuple[LinearLayer, Tensor, Tensor | None]]) -> Tensor | None:
