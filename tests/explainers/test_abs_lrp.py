@@ -1,5 +1,7 @@
 """absLRP against dense matrices, layer type by layer type, and what its two variants keep."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import timm
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 from torchvision.models.resnet import BasicBlock
 
-from relsplit.errors import InputError
+from relsplit.errors import UnsupportedModelError
 from relsplit.explainers import AbsLRP
 
 EPS = 1e-9
@@ -204,9 +206,9 @@ def through_tokens(layer: nn.Linear, x: Tensor, r: Tensor) -> Tensor:
 class Attend(nn.Module):
     """Tokens, attention, mean over tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.attention = nn.MultiheadAttention(6, heads, batch_first=True)
         nn.init.normal_(self.attention.in_proj_bias)
         self.double().eval()
 
@@ -215,10 +217,11 @@ class Attend(nn.Module):
         return self.attention(tokens, tokens, tokens, need_weights=False)[0].permute(0, 2, 1).mean(2)
 
 
-def test_attention_equals_written_out_sums() -> None:
+@pytest.mark.parametrize("heads", [2, 3])
+def test_attention_equals_written_out_sums(heads: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        network = Attend()
+        network = Attend(heads)
     image = torch.randn(1, 6, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tokens = image[0].flatten(1).T
     with torch.no_grad():
@@ -273,18 +276,112 @@ def test_timms_vision_transformer_has_the_maps_of_torchvisions(variant: str) -> 
     torch.testing.assert_close(AbsLRP(small_timm_vit(), variant).attribute(images), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_an_attention_that_does_more_is_named() -> None:
-    network = timm.create_model("vit_tiny_patch16_224", qk_norm=True, depth=1).eval()
-    with pytest.raises(InputError, match=r"abs_lrp: node .*attn.* has no rule"):
-        AbsLRP(network)
+def test_attention_that_is_not_fused_has_the_maps_of_a_fused_one() -> None:
+    images = seeded_images(2, 16)
+    expected = AbsLRP(small_timm_vit()).attribute(images)
+    network = small_timm_vit()
+    for block in network.blocks:
+        block.attn.fused_attn = False
+    torch.testing.assert_close(AbsLRP(network).attribute(images), expected, rtol=1e-4, atol=1e-9)
+
+
+def test_an_attention_that_normalises_its_queries_is_explained_by_the_rules_of_its_steps() -> None:
+    network = timm.create_model("vit_tiny_patch16_224", qk_norm=True, depth=1, img_size=32).eval()
+    maps = AbsLRP(network, contrastive=False).attribute(seeded_images(2, 32).float())
+    assert maps.abs().sum((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=1e-4)
+
+
+class Twice(nn.Module):
+    """An activation that is read through dropout, and as it is."""
+
+    def __init__(self, drop: nn.Module) -> None:
+        super().__init__()
+        self.drop = drop
+        self.below, self.dropped, self.straight = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        nn.init.constant_(self.dropped.bias, 3)
+        nn.init.constant_(self.straight.bias, 3)
+        self.double().eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.below(x)
+        return (self.dropped(self.drop(x)) + self.straight(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("drop", [nn.Dropout(), nn.Identity()])
+def test_dropout_masks_what_is_read_through_it_alone(drop: nn.Module) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Twice(drop).requires_grad_(False)
+    images = seeded_images(1, 4)
+    x = network.below(images)
+    summands = network.dropped(x), network.straight(x)
+    total = sum(summands)
+    r = torch.zeros_like(x)
+    r[:, 1] = unit(total.clamp(min=0)[:, 1])
+    dropped, straight = (unit(y.clamp(min=0) * r / (total.abs() + EPS))[0] for y in summands)
+    arrived = through_affine(network.dropped, x[0], dropped) * (x[0] > 0)
+    arrived += through_affine(network.straight, x[0], straight)
+    found = AbsLRP(network, contrastive=False).attribute(images, 1)
+    assert found.abs().sum() == pytest.approx(1)
+    torch.testing.assert_close(found[0], through_affine(network.below, images[0], arrived), rtol=1e-6, atol=1e-9)
+
+
+class InPlace(nn.Module):
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, 4)
+        self.double().eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y = F.silu(self.norm(x), inplace=self.in_place)
+        if self.in_place:
+            y += x
+            y += 1
+        else:
+            y = y + x + 1
+        y = F.elu(F.relu(y, self.in_place), inplace=self.in_place)
+        return self.fc(F.dropout(y, training=False, inplace=self.in_place).mean((2, 3)))
+
+
+@pytest.mark.parametrize("variant", ["released", "mass"])
+def test_steps_in_place_change_nothing(variant: str) -> None:
+    plain, in_place = InPlace(False), InPlace(True)
+    in_place.load_state_dict(plain.state_dict())
+    images = seeded_images(2, 8)
+    expected = AbsLRP(plain, variant).attribute(images, 1)
+    torch.testing.assert_close(AbsLRP(in_place, variant).attribute(images, 1), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", [small_resnet(BasicBlock), small_vit()])
+def test_threads_share_an_explainer_beside_predictions(network: nn.Module) -> None:
+    batches = [seeded_images(2, 16) + shift for shift in range(8)]
+    explainer = AbsLRP(network)
+    alone = [explainer.attribute(images) for images in batches]
+    with torch.no_grad():
+        scores = [network(images) for images in batches]
+    with ThreadPoolExecutor(8) as pool:
+        maps = [pool.submit(explainer.attribute, images) for images in batches * 3]
+        predictions = [pool.submit(torch.no_grad()(network), images) for images in batches * 20]
+        for found, expected in zip(maps, alone * 3, strict=True):
+            torch.testing.assert_close(found.result(), expected, rtol=1e-9, atol=1e-12)
+        for prediction, expected in zip(predictions, scores * 20, strict=True):
+            torch.testing.assert_close(prediction.result(), expected, rtol=1e-12, atol=1e-12)
 
 
 class Odd(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.GroupNorm(1, 3))
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.fft.fft(x).real.mean((2, 3))
+        return self.inner(x).mean((2, 3))
 
 
-class Masked(nn.Module):
+class TokensFirst(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(6, 2)
@@ -294,7 +391,35 @@ class Masked(nn.Module):
         return self.attention(tokens, tokens, tokens)[0].mean(1)
 
 
-@pytest.mark.parametrize("network", [Odd(), Masked()])
-def test_what_has_no_rule_is_named_before_an_image_is_explained(network: nn.Module) -> None:
-    with pytest.raises(InputError, match="abs_lrp: node"):
-        AbsLRP(network)
+class Masked(TokensFirst):
+    """Attention by hand, in which a token does not see later ones."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = images.flatten(2).transpose(1, 2).unsqueeze(1)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens, is_causal=True).mean((1, 2))
+
+
+class Joined(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.relu(), x.tanh()], 1).mean((2, 3))
+
+
+class ImagesLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(0, -1).tanh().mean((1, 2)).T
+
+
+@pytest.mark.parametrize(
+    ("network", "channels", "said"),
+    [
+        (Odd(), 3, r"operation 'native_group_norm' in module 'inner.0', called at .*test_abs_lrp.py:\d+, has no rel"),
+        (TokensFirst(), 6, r"operation 'multi_head_attention' in module 'attention', called at .*more than attention"),
+        (Masked(), 6, r"operation 'scaled_dot_product_attention', called at .*a mask closes"),
+        (Joined(), 3, r"operation 'cat', called at .*several activations"),
+        (ImagesLast(), 3, r"2 images in the first dimension"),
+    ],
+)
+def test_what_has_no_rule_is_named(network: nn.Module, channels: int, said: str) -> None:
+    images = torch.rand(2, channels, 5, 5)
+    with pytest.raises(UnsupportedModelError, match=f"{said}.*: choose another explainer"):
+        AbsLRP(network.eval()).attribute(images)

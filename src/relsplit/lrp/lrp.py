@@ -17,8 +17,10 @@ from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
+from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
 from relsplit.lrp.outputs import OutputChoice
+from relsplit.lrp.recording.leaves import kept_whole
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
 from relsplit.lrp.rules.choice import check_patterns, first_layer_rule, rule_choice
@@ -132,7 +134,7 @@ class LRP:
             attention=_attention(attention),
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
-        self._network = Network(model, self._options, output)
+        self._network = Network(model, self._options, KINDS, output, kept_whole if self._options.leaves else None)
         self._reader = reader_of(scores)
         self._warned = False
 

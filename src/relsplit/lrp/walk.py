@@ -79,7 +79,9 @@ class Watch:
     guard: Guard | None = None
 
 
-def walk_back(output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Watch) -> list[Tensor]:
+def walk_back(
+    output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Watch, again: bool = False
+) -> list[Tensor]:
     """Walk back once, without autocast and TF32; what a step kept for the way back is freed when it has been passed.
 
     Args:
@@ -87,6 +89,7 @@ def walk_back(output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Wa
         relevance: of the output's shape; it is not changed.
         inputs: where it ends.
         watch: who looks on.
+        again: whether another walk over the same steps is to come: nothing is freed.
 
     Returns:
         The relevance of each input; zeros where none came.
@@ -102,6 +105,8 @@ def walk_back(output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Wa
             here = arrived.pop(step)
             step.is_cut = not waiting
             passed = _passed(step, here, watch)
+            if not again:
+                step.backward, step.sources = None, ()
             for source, part in passed:
                 if source in arrived:
                     arrived[source] = plus(arrived[source], part)
@@ -133,5 +138,4 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
         watch.guard.note(here, passed)
     if watch.visit is not None:
         watch.visit(step, here, passed)
-    step.backward, step.sources = None, ()
     return passed

@@ -6,27 +6,11 @@ PyTorch's ``aten`` operations, without the underscore of those in place; others 
 this folder are found by themselves.
 """
 
-import functools
-from typing import Any
-
-from relsplit.lrp.recording.recorder import Handle, Kind
+from relsplit.lrp.recording.recorder import Handle, Kinds
 from relsplit.registry import Registry
 
 OPERATIONS: Registry[Handle] = Registry("operation", __name__)
-
-
-@functools.cache
-def kind_of(func: Any) -> Kind:
-    """Return what is known of an operation, by the overload that is called."""
-    schema = func._schema
-    library, _, name = schema.name.partition("::")
-    written = tuple(
-        (place, argument.name)
-        for place, argument in enumerate(schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
-    if written and name.endswith("_") and not name.startswith("__"):
-        name = name[:-1]
-    if library != "aten":
-        name = f"{library}::{name}"
-    return Kind(name, OPERATIONS.find(name), written, func._can_decompose())
+KINDS = Kinds(
+    OPERATIONS.find,
+    'give the module that holds it a rule with LRP(model, leaves={ItsClass: "pass"}) or "input_times_gradient"',
+)

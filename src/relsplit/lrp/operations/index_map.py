@@ -8,10 +8,9 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.recording.again import Again
 from relsplit.lrp.recording.recorder import Call
-from relsplit.lrp.recording.step import Step
-
-RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
+from relsplit.lrp.recording.step import RESHAPES, Step
 
 
 @OPERATIONS.register(*RESHAPES)
@@ -142,7 +141,7 @@ def index_map(call: Call) -> Any:
     others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
     may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
     support = _support(call, sources) if may_be_partial and not by_value else None
-    again = _Again(call, sources)
+    again = Again(call, sources)
     output = call.run()
 
     def backward(relevance: Tensor) -> list[Tensor]:
@@ -187,56 +186,15 @@ def choice(call: Call) -> Any:
     return output
 
 
-class _Again:
-    """An operation as a function of those arguments that depend on the input; never in place."""
-
-    def __init__(self, call: Call, sources: Sequence[tuple[Tensor, Step]]) -> None:
-        places = {id(tensor): place for place, (tensor, _) in enumerate(sources)}
-        self._func = _functional(call.func, call.name) if call.is_in_place else call.func
-        self._args = tuple(_holed(value, places) for value in call.args)
-        self._kwargs = {name: _holed(value, places) for name, value in call.kwargs.items() if name != "out"}
-
-    def __call__(self, values: Sequence[Tensor]) -> Tensor:
-        """Return the operation's result for other values."""
-        kwargs = {name: _filled(value, values) for name, value in self._kwargs.items()}
-        result: Tensor = self._func(*[_filled(value, values) for value in self._args], **kwargs)
-        return result
-
-
 def _again(call: Call, values: Sequence[Tensor]) -> Tensor:
-    return _Again(call, call.sources)(values)
-
-
-class _Hole:
-    """The place of an argument."""
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-
-
-def _holed(value: Any, places: dict[int, int]) -> Any:
-    if isinstance(value, Tensor):
-        return _Hole(places[id(value)]) if id(value) in places else value.detach()
-    return [_holed(each, places) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _filled(value: Any, values: Sequence[Tensor]) -> Any:
-    if isinstance(value, _Hole):
-        return values[value.place]
-    return [_filled(each, values) for each in value] if isinstance(value, list) else value
-
-
-def _functional(func: Any, name: str) -> Any:
-    overload = func._overloadname
-    packet = getattr(torch.ops.aten, name)
-    return getattr(packet, overload if overload in packet.overloads() else packet.overloads()[0])
+    return Again(call, call.sources)(values)
 
 
 def _support(call: Call, sources: Sequence[tuple[Tensor, Step]]) -> Tensor | None:
     masks = [
         torch.ones_like(tensor) if step.support is None else step.support.to(tensor.dtype) for tensor, step in sources
     ]
-    again = _Again(call, sources)
+    again = Again(call, sources)
     # What differs comes from an entry of the input's; a constant, infinite ones included, is the same in both.
     return supported(again(masks) != again([torch.zeros_like(mask) for mask in masks]))
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
 from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.options import Options
 from relsplit.lrp.recording.recorder import Call, Recorder
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.rules.choice import checked_rule
@@ -23,7 +24,8 @@ class PlacedRule:
     """
 
     def __init__(self, recorder: Recorder, source: Step, kind: str, rule: Rule | None = None) -> None:
-        self._facts, self._options = recorder.facts, recorder.options
+        self._facts = recorder.facts
+        self._options: Options = recorder.options
         self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
         self._rule = rule
         self._kind = kind

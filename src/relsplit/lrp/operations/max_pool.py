@@ -12,11 +12,11 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.mean import linear_map
 from relsplit.lrp.recording.recorder import Call
 
-_WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
-_ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")
+WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
+ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")
 
 
-@OPERATIONS.register(*_WINDOWED, *_ADAPTIVE, "amax", "max")
+@OPERATIONS.register(*WINDOWED, *ADAPTIVE, "amax", "max")
 def max_pool(call: Call) -> Any:
     """Carry relevance through max pooling as the option ``max_pool`` says."""
     if call.name == "max" and len(call.args) > 1 and isinstance(call.args[1], Tensor):
@@ -25,14 +25,14 @@ def max_pool(call: Call) -> Any:
     choice = call.options.max_pool
     if choice == "winner":
         return _winner(call)
-    two_by_two = choice == "average_2x2" and call.name in _WINDOWED
+    two_by_two = choice == "average_2x2" and call.name in WINDOWED
     return linear_map(call, _average(call, two_by_two), call.args[0], covers=not two_by_two)
 
 
 def _average(call: Call, two_by_two: bool) -> LinearMap:
     """The average over the same windows, or over the released code's 2x2 windows."""
     given, name = call.given(), call.name
-    if name in _ADAPTIVE:
+    if name in ADAPTIVE:
         pool, size = getattr(F, name.replace("max", "avg")), given["output_size"]
         return LinearMap(lambda x: pool(x, size))
     if name in ("amax", "max"):

@@ -10,7 +10,7 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.linear import PlacedRule, record_linear
 from relsplit.lrp.recording.recorder import Call
 
-_MEANS = (
+MEANS = (
     "mean", "sum", "nansum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
     "adaptive_avg_pool1d", "col2im", "cumsum", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d",
@@ -18,7 +18,7 @@ _MEANS = (
 )  # fmt: skip
 
 
-@OPERATIONS.register(*_MEANS)
+@OPERATIONS.register(*MEANS)
 def mean(call: Call) -> Any:
     """Carry relevance through average pooling, a mean, a sum, or interpolation."""
     h, rest, kwargs, func = call.args[0], call.args[1:], call.kwargs, call.func

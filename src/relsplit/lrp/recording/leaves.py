@@ -14,13 +14,20 @@ from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.recording.step import Step
 
 
-def keep_modules_whole(view: nn.Module, recorder: Recorder) -> None:
-    """Have ``recorder`` take every module that has a leaf rule as one operation.
+@contextmanager
+def kept_whole(view: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Within, ``recorder`` takes every module and every Python function that has a leaf rule as one operation.
 
     Args:
         view: of the user's network, made for this call alone.
-        recorder: of the call.
+        recorder: of the call, with LRP's options.
     """
+    _keep_modules_whole(view, recorder)
+    with _functions_kept_whole(recorder):
+        yield
+
+
+def _keep_modules_whole(view: nn.Module, recorder: Recorder) -> None:
     rules = {leaf: rule for leaf, rule in recorder.options.leaves.items() if isinstance(leaf, type)}
     for module in list(view.modules()):
         rule = next((rule for leaf, rule in rules.items() if isinstance(module, leaf)), None)
@@ -41,11 +48,8 @@ def _whole(forward: Callable[..., Any], rule: LeafRule, name: str, recorder: Rec
 
 
 @contextmanager
-def functions_kept_whole(recorder: Recorder) -> Iterator[None]:
-    """Within, take every Python function that has a leaf rule as one operation.
-
-    A profile function of this thread sees its calls, so that nobody's module is changed.
-    """
+def _functions_kept_whole(recorder: Recorder) -> Iterator[None]:
+    """A profile function of this thread sees its calls, so that nobody's module is changed."""
     rules = {leaf.__code__: (leaf, rule) for leaf, rule in recorder.options.leaves.items() if hasattr(leaf, "__code__")}
     if not rules:
         yield

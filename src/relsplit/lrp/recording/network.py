@@ -1,24 +1,21 @@
 """One call of the user's own network, recorded."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError
-from relsplit.lrp.operations import kind_of
-from relsplit.lrp.operations.index_map import RESHAPES
-from relsplit.lrp.options import Options
 from relsplit.lrp.outputs import OutputChoice, chosen_output
-from relsplit.lrp.recording.leaves import functions_kept_whole, keep_modules_whole
-from relsplit.lrp.recording.recorder import Attended, Recorder
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.recorder import Attended, Kinds, Recorder
+from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
 from relsplit.networks.views import shared_copy
 
-PROBABILITIES = ("sigmoid", "hardsigmoid", "_softmax", "_safe_softmax")
-"""Operations that make probabilities."""
+Units = Callable[[nn.Module, Recorder], AbstractContextManager[None]]
+"""Within, some modules or functions of a view of the network, made for one call, act as one operation each."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,25 @@ class Network:
 
     Args:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.
-        options: of LRP.
-        output: which part of its output is explained.
+        options: of the method; see :class:`relsplit.lrp.recording.recorder.Recorder`.
+        kinds: what the method knows of operations.
+        output: which part of its output is explained; see :func:`relsplit.lrp.outputs.chosen_output`.
+        units: what is taken as one operation although it is several; None: nothing is.
     """
 
-    def __init__(self, model: nn.Module, options: Options, output: OutputChoice | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        options: Any,
+        kinds: Kinds,
+        output: OutputChoice | None = None,
+        units: Units | None = None,
+    ) -> None:
         self.model = model
         self._options = options
+        self._kinds = kinds
         self._output = output
+        self._units = units
         self._channels_last = True
 
     def attend(self, images: Tensor) -> Recording:
@@ -122,11 +130,11 @@ class Network:
 
     def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
         network = shared_copy(self.model, keep_in_place=True)
-        recorder = Recorder(self._options, kind_of, network)
+        recorder = Recorder(self._options, self._kinds, network)
         recorder.attentions = attentions
         image = recorder.follow(images)
-        keep_modules_whole(network, recorder)
-        with _refusals(), recorder, functions_kept_whole(recorder):
+        units = nullcontext() if self._units is None else self._units(network, recorder)
+        with _refusals(), recorder, units:
             chosen = chosen_output(network(images), self._output)
         if not isinstance(chosen, Tensor):
             raise UnsupportedModelError(

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
-from relsplit.lrp.options import Options
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.modules import running_module, users_line
 from relsplit.lrp.recording.residual_blocks import Ancestry, Residual
@@ -36,6 +35,42 @@ class Kind:
     handle: Handle | None
     written: tuple[tuple[int, str], ...]
     decomposes: bool
+
+
+class Kinds:
+    """What a method knows of PyTorch's operations.
+
+    Args:
+        find: returns the handler of an operation by its name, None where the method has none. The names are those of
+            PyTorch's ``aten`` operations, without the underscore of those in place; others are "library::name".
+        remedy: what its user can do where there is none, for the message.
+    """
+
+    def __init__(self, find: Callable[[str], Handle | None], remedy: str) -> None:
+        self.remedy = remedy
+        self._find = find
+        self._found: dict[Any, Kind] = {}
+
+    def of(self, func: Any) -> Kind:
+        """Return what is known of an operation, by the overload that is called."""
+        kind = self._found.get(func)
+        if kind is None:
+            kind = self._found[func] = self._kind(func)
+        return kind
+
+    def _kind(self, func: Any) -> Kind:
+        schema = func._schema
+        library, _, name = schema.name.partition("::")
+        written = tuple(
+            (place, argument.name)
+            for place, argument in enumerate(schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        )
+        if written and name.endswith("_") and not name.startswith("__"):
+            name = name[:-1]
+        if library != "aten":
+            name = f"{library}::{name}"
+        return Kind(name, self._find(name), written, func._can_decompose())
 
 
 @dataclass(frozen=True)
@@ -80,12 +115,12 @@ class Recorder(TorchDispatchMode):
     take some of it apart, is left out; its gradient mode stays what it is.
 
     Args:
-        options: of LRP.
-        kinds: finds what is known of an operation by its overload; see :mod:`relsplit.lrp.operations`.
+        options: of the method, for its handlers; of LRP, :class:`relsplit.lrp.options.Options`.
+        kinds: what the method knows of operations; see :mod:`relsplit.lrp.operations`.
         modules: the network whose modules give the steps their paths.
     """
 
-    def __init__(self, options: Options, kinds: Callable[[Any], Kind], modules: nn.Module | None = None) -> None:
+    def __init__(self, options: Any, kinds: Kinds, modules: nn.Module | None = None) -> None:
         super().__init__()
         self.options = options
         self.facts = Facts()
@@ -170,21 +205,23 @@ class Recorder(TorchDispatchMode):
         index = self.ancestry.add(tuple(step.index for step in reads), is_layer)
         return Step(index, operation, path, tuple(shape), is_inside=self._is_inside)
 
+    def refusal(self, step: Step, why: str) -> str:
+        """Return the message that no relevance can pass ``step``, which is being carried out."""
+        line = users_line()
+        called = f", called at {line}," if line else ""
+        return f"{step}{called} has no relevance rule{why and f' ({why})'}: {self._kinds.remedy}"
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Carry out one operation, as PyTorch hands it to a mode."""
         kwargs = kwargs or {}
-        kind = self._kinds(func)
+        kind = self._kinds.of(func)
         of = self.holders.of
         found = [(tensor, of(tensor)) for tensor in _tensors(args, kwargs)]
         sources = [(tensor, step) for tensor, step in found if step is not None]
-        if kind.written:
-            for tensor in _written(kind, args, kwargs):
-                self.holders.protect(tensor)
-        if not sources or self.is_paused:
-            return func(*args, **kwargs)
-        return Call(self, kind, func, args, kwargs, sources).carry_out()
+        call = Call(self, kind, func, args, kwargs, sources)
+        return call.run() if not sources or self.is_paused else call.carry_out()
 
     def _restrided(self, whole: Step, stored: Geometry, read: Geometry, numel: int) -> Step:
         step = self.add("as_strided", whole.path, read[0], [whole])
@@ -238,7 +275,11 @@ class Call:
             return self.func.decompose(*self.args, **self.kwargs)
 
     def run(self) -> Any:
-        """Run the operation, as the network called it."""
+        """Run the operation, as the network called it; what was saved of what it writes over stays as it was."""
+        for place, name in self._kind.written:
+            value = self.args[place] if place < len(self.args) else self.kwargs.get(name)
+            if isinstance(value, Tensor):
+                self.recorder.holders.protect(value)
         return self.func(*self.args, **self.kwargs)
 
     def given(self) -> dict[str, Any]:
@@ -304,16 +345,8 @@ class Call:
         for tensor in _tensors(tuple(output) if isinstance(output, (tuple, list)) else (output,), {}):
             if tensor.is_floating_point() or tensor.is_complex():
                 step = self.record(tensor, [], None)
-                step.refusal = self._refusal(step, why)
+                step.refusal = self.recorder.refusal(step, why)
         return output
-
-    def _refusal(self, step: Step, why: str) -> str:
-        line = users_line()
-        called = f", called at {line}," if line else ""
-        remedy = (
-            'give the module that holds it a rule with LRP(model, leaves={ItsClass: "pass"}) or "input_times_gradient"'
-        )
-        return f"{step}{called} has no relevance rule{why and f' ({why})'}: {remedy}"
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
@@ -325,10 +358,3 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
             for each in value:
                 if isinstance(each, Tensor):
                     yield each
-
-
-def _written(kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    for place, name in kind.written:
-        value = args[place] if place < len(args) else kwargs.get(name)
-        if isinstance(value, Tensor):
-            yield value

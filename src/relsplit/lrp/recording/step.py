@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
+"""Operations that keep all entries and their order."""
+PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax", "_softmax", "_safe_softmax")
+"""Operations that make probabilities."""
+
 Passed = list[tuple["Step", Tensor]]
 """What a step hands on: relevance for each of its sources."""
 
