@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images, checked_target
 from relsplit.errors import InputError, UnsupportedModelError
-from relsplit.explainers.abs_lrp_operations import ABS_KINDS
+from relsplit.explainers.abs_lrp_operations import KINDS
 from relsplit.explainers.abs_lrp_operations.sharing import Sharing
 from relsplit.lrp.operations.compound import attention_weights
 from relsplit.lrp.recording.network import Network, Recording
@@ -78,7 +78,7 @@ class AbsLRP:
         images = checked_images(images)
         sharing = Sharing(self._released, len(images))
         with torch.inference_mode(False), torch.no_grad():
-            recording = Network(self._model, sharing, ABS_KINDS, units=_units).record(images)
+            recording = Network(self._model, sharing, KINDS, units=_units).record(images)
             logits = recording.output
             if logits.ndim != 2 or len(logits) != len(images):
                 raise InputError("model: its output must be class scores of shape (N, classes)")

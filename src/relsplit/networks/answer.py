@@ -14,6 +14,7 @@ from torch import Tensor
 
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
+from relsplit.options import checked_options
 
 Scores = Literal["auto", "logits", "probabilities"]
 """What a network's output holds; ``"auto"`` recognises it."""
@@ -169,6 +170,7 @@ class Answer:
         return values.reshape(len(values)) if self.is_single else values
 
 
+@checked_options
 class AnswerReader:
     """Reads answers for one explainer or metric, and says once when it takes them for probabilities.
 

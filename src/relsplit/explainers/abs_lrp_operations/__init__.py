@@ -8,4 +8,4 @@ from relsplit.lrp.recording.recorder import Handle, Kinds
 from relsplit.registry import Registry
 
 ABS_OPERATIONS: Registry[Handle] = Registry("absLRP operation", __name__)
-ABS_KINDS = Kinds(ABS_OPERATIONS.find, "choose another explainer")
+KINDS = Kinds(ABS_OPERATIONS.find, "choose another explainer", __name__)

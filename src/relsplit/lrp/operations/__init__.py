@@ -13,4 +13,5 @@ OPERATIONS: Registry[Handle] = Registry("operation", __name__)
 KINDS = Kinds(
     OPERATIONS.find,
     'give the module that holds it a rule with LRP(model, leaves={ItsClass: "pass"}) or "input_times_gradient"',
+    __name__,
 )

@@ -1,5 +1,6 @@
 """Sees every operation that a network carries out, and asks each one's file in ``operations/`` for the way back."""
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,12 +45,17 @@ class Kinds:
         find: returns the handler of an operation by its name, None where the method has none. The names are those of
             PyTorch's ``aten`` operations, without the underscore of those in place; others are "library::name".
         remedy: what its user can do where there is none, for the message.
+        module: whose constant ``KINDS`` it is; a copy of an explainer refers to that.
     """
 
-    def __init__(self, find: Callable[[str], Handle | None], remedy: str) -> None:
+    def __init__(self, find: Callable[[str], Handle | None], remedy: str, module: str) -> None:
         self.remedy = remedy
         self._find = find
+        self._module = module
         self._found: dict[Any, Kind] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kinds_of, (self._module,)
 
     def of(self, func: Any) -> Kind:
         """Return what is known of an operation, by the overload that is called."""
@@ -71,6 +77,11 @@ class Kinds:
         if library != "aten":
             name = f"{library}::{name}"
         return Kind(name, self._find(name), written, func._can_decompose())
+
+
+def _kinds_of(module: str) -> Kinds:
+    found: Kinds = importlib.import_module(module).KINDS
+    return found
 
 
 @dataclass(frozen=True)
