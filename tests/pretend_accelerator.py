@@ -156,6 +156,14 @@ class _Module:
         return True
 
     @staticmethod
+    def get_rng_state(device: object = None) -> Tensor:
+        return torch.get_rng_state()
+
+    @staticmethod
+    def set_rng_state(state: Tensor, device: object = None) -> None:
+        torch.set_rng_state(state)
+
+    @staticmethod
     def is_initialized() -> bool:
         return True
 

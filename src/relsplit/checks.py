@@ -35,7 +35,11 @@ def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
 
 
 def checked_target(
-    target: "int | Tensor", count: int, num_classes: int | None = None, device: torch.device | None = None
+    target: "int | Tensor",
+    count: int,
+    num_classes: int | None = None,
+    device: torch.device | None = None,
+    look_at_classes: bool = True,
 ) -> Tensor:
     """Return the class of each of ``count`` images, (N,) int64 on ``device``.
 
@@ -44,6 +48,7 @@ def checked_target(
         count: number of images.
         num_classes: classes of the network, None where they are not known yet.
         device: of the result, None for the target's own.
+        look_at_classes: whether they are read, for which an accelerator that holds them has to be waited for.
 
     Raises:
         InputError: another type or shape, or a class that does not exist.
@@ -60,6 +65,8 @@ def checked_target(
     if classes.shape != (count,):
         raise InputError(f"target: expected one class index per image, ({count},), not {tuple(classes.shape)}")
     looked_at, classes = classes, classes.to(device=device, dtype=torch.int64)  # a number is not looked up on a GPU
+    if not look_at_classes:
+        return classes
     if num_classes is None and bool((looked_at < 0).any()):
         raise InputError(f"target: class indices must not be negative, found {classes.tolist()[:8]}")
     if num_classes is not None and bool(((looked_at < 0) | (looked_at >= num_classes)).any()):

@@ -200,7 +200,8 @@ def test_the_arm_that_the_network_takes_is_explained(name: str, guard: Any) -> N
 def test_a_network_that_asks_for_the_gradient_mode_is_explained_as_it_answers_without_or_refused(name: str) -> None:
     images = seeded_images(2)
     network = guarded(small_network(name), lambda _, images: images * 2 if torch.is_grad_enabled() else images)
-    found = attempt(lambda: build(name, network).attribute(images, 1))
+    with torch.no_grad():
+        found = attempt(lambda: build(name, network).attribute(images, 1))
     if found is not None:
         same(found, build(name, small_network(name)).attribute(images, 1))
 
@@ -307,6 +308,10 @@ def test_one_logit_speaks_for_two_classes(name: str) -> None:
         network.fc.bias.sub_(network(images)[:, 0].sort().values[:2].mean())  # both classes are predicted
         predicted = (network(images)[:, 0] > 0).long()
     explainer = build(name, network)
+    if name == "abs_lrp":  # it sets one class against the others
+        with pytest.raises(InputError, match="one number for two"):
+            explainer.attribute(images, 1)
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a logit is nothing to be said
         maps = [explainer.attribute(images, target) for target in (0, 1)]

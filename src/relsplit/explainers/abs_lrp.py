@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations import KINDS
 from relsplit.explainers.abs_lrp_operations.sharing import Sharing
@@ -17,6 +17,7 @@ from relsplit.lrp.operations.compound import attention_weights
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.walk import Watch, walk_back
+from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.options import checked_options
 
 
@@ -48,17 +49,23 @@ class AbsLRP:
             experiments: positive and negative relevance keep their totals at every step, and inputs share them by what
             they contribute. (Not where nothing contributes, and not at activations that are negative themselves.)
         contrastive: whether the relevance of all other classes is subtracted.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
         InputError: an unknown variant.
     """
 
     def __init__(
-        self, model: nn.Module, variant: Literal["released", "mass"] = "released", contrastive: bool = True
+        self,
+        model: nn.Module,
+        variant: Literal["released", "mass"] = "released",
+        contrastive: bool = True,
+        scores: Scores = "auto",
     ) -> None:
         self._model = model
         self._released = variant == "released"
         self._contrastive = contrastive
+        self._reader = AnswerReader(scores)
 
     @property
     def forward_equivalents(self) -> float:
@@ -79,12 +86,15 @@ class AbsLRP:
         sharing = Sharing(self._released, len(images))
         with torch.inference_mode(False), torch.no_grad():
             recording = Network(self._model, sharing, KINDS, units=_units).record(images)
-            logits = recording.output
-            if logits.ndim != 2 or len(logits) != len(images):
-                raise InputError("model: its output must be class scores of shape (N, classes)")
-            classes = logits.shape[1]
-            chosen = logits.argmax(1) if target is None else checked_target(target, len(images), classes, logits.device)
-            hot = F.one_hot(chosen, classes).to(logits)
+            answer = self._reader.read(recording.output, len(images), recording.ends_in_probabilities)
+            answer.check_finite()
+            if answer.is_single:
+                raise InputError(
+                    "abs_lrp: it sets one class against all others, and the model answers with one number for two: "
+                    "choose another explainer"
+                )
+            classes = answer.num_classes
+            hot = F.one_hot(answer.classes(target), classes).to(recording.output)
             if not self._contrastive:
                 return _back(recording, hot)
             if self._released or _attends(self._model):

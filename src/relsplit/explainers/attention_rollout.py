@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images
 from relsplit.explainers.shared.attention_weights import attentions, identity_like, map_of_tokens
 from relsplit.lrp import LRP
 
@@ -36,8 +36,7 @@ class AttentionRollout:
         images = checked_images(images)
         found = attentions(self._lrp, images)
         with torch.inference_mode(False), torch.no_grad():
-            if target is not None:
-                checked_target(target, len(images), found.output.shape[1])
+            found.answer.classes(target)
             weights = found.weights
             mixing = identity_like(weights[0][:, 0]).expand(len(images), -1, -1)
             for each in weights:

@@ -62,13 +62,13 @@ class SmoothGrad:
             return torch.stack([self._smooth(scores, x, c) for x, c in zip(call.images, classes, strict=True)])
 
     def _smooth(self, scores: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
-        # A generator of its own: the global one is shared by all threads.
-        generator = torch.Generator(image.device).manual_seed(image_seed(image, self._seed))
-        deviation = torch.tensor(float(image.max() - image.min()) * self._noise, device=image.device)
+        # Of its own, for the global generator is shared by all threads, and on the CPU: the same noise everywhere.
+        generator = torch.Generator("cpu").manual_seed(image_seed(image, self._seed))
+        deviation = torch.tensor(float(image.max() - image.min()) * self._noise)
         total = torch.zeros_like(image)
         for start in range(0, self._samples, self._batch_size):
             count = min(self._batch_size, self._samples - start)
-            noise = torch.normal(0, deviation.repeat(count, *image.shape), generator=generator)
+            noise = torch.normal(0, deviation.repeat(count, *image.shape), generator=generator).to(image.device)
             noisy = (image + noise).to(image.dtype).requires_grad_()
             (gradient,) = differentiated(scores(noisy)[:, target].sum(), [noisy])
             total += gradient.sum(0)

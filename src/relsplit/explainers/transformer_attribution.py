@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target
+from relsplit.checks import checked_images
 from relsplit.explainers.shared.attention_weights import WeightRelevance, attentions, identity_like, map_of_tokens
 from relsplit.lrp import LRP
 from relsplit.lrp.attention.treatment import Attention
@@ -42,12 +42,8 @@ class TransformerAttribution:
         found = attentions(self._lrp, images)
         with torch.inference_mode(False):
             with torch.enable_grad():
-                output = found.output
-                classes = output.shape[1]
-                chosen = (
-                    output.argmax(1) if target is None else checked_target(target, len(images), classes, images.device)
-                )
-                gradients = found.gradients(output.gather(1, chosen.unsqueeze(1)).sum())
+                chosen = found.answer.classes(target)
+                gradients = found.gradients(found.answer.own_score(chosen).sum())
             with torch.no_grad():
                 relevance = self._lrp.observed(images, chosen, WeightRelevance).observer.of_blocks()
                 mixing = identity_like(found.weights[0][:, 0]).expand(len(images), -1, -1)

@@ -31,9 +31,16 @@ def where_supported(h: Tensor, support: Tensor | None) -> Tensor:
     return h if support is None else torch.where(support > 0, h, 0)
 
 
-def supported(reached: Tensor) -> Tensor | None:
-    """Return a support of ``reached`` (booleans), None where it is everywhere."""
-    return None if bool(reached.all()) else reached.float()
+def supported(reached: Tensor, mixes: bool = False) -> Tensor | None:
+    """Return a support of ``reached`` (booleans), None where it is everywhere.
+
+    Args:
+        reached: where a value depends on the input.
+        mixes: whether the operation can make it depend on the input everywhere; only then is an accelerator, which has
+            to be waited for, asked whether it does.
+    """
+    is_asked = mixes or reached.device.type == "cpu"
+    return None if is_asked and bool(reached.all()) else reached.float()
 
 
 def supports(*each: tuple[Tensor | None, "torch.Size | tuple[int, ...]"]) -> Tensor | None:
@@ -43,4 +50,4 @@ def supports(*each: tuple[Tensor | None, "torch.Size | tuple[int, ...]"]) -> Ten
         if support is None:
             return None
         reached = support > 0 if reached is None else reached | (support > 0)
-    return None if reached is None else supported(reached)
+    return None if reached is None else supported(reached, mixes=True)

@@ -237,9 +237,9 @@ class LRP:
         """
         recording = self.record(images)
         with _plain():
-            start = self._start(recording, target, images)
+            start, is_void = self._start(recording, target, images)
             observer = observe(recording, start)
-            guard = Guard(start)
+            guard = Guard(start, is_void)
             watch = recording.recorder.watch
             watch.visit, watch.guard = None if observer is None else observer.visit, guard
             (relevance,) = walk_back(recording.result, start, [recording.image], watch)
@@ -263,8 +263,8 @@ class LRP:
         """
         return self._network.attend(images)
 
-    def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> Tensor:
-        """Return the relevance that the map starts from, of the output's shape."""
+    def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the relevance that the map starts from, of the output's shape, and whether it started from nothing."""
         output, count = recording.output, len(images)
         for function, option in ((target, "target"), (self.start, "start")):
             if callable(function):
@@ -272,12 +272,17 @@ class LRP:
                     found = tuple(output.shape)
                     raise InputError(f"model: its output must have {count} rows, one an image, not {found}")
                 check_finite(output)
-                return computed_start(output, function, option)
+                return computed_start(output, function, option), None
         answer = self.answer(recording, count)
         if not answer.finite:
             checked_images(images)
         answer.check_finite()
-        return answer.start(answer.classes(target), self.start)  # type: ignore[arg-type]  # it is no function
+        if not isinstance(target, Tensor) or target.device == _CPU:
+            return answer.start(answer.classes(target), self.start), None  # type: ignore[arg-type]  # no function
+        # Whether an accelerator's target names classes is read together with the rest, at the end.
+        classes, last = answer.classes(target, look_at_classes=False), answer.num_classes - 1
+        start = answer.start(classes.clamp(0, last), self.start)  # type: ignore[arg-type]  # it is no function
+        return start, ((classes < 0) | (classes > last)).any()
 
     def answer(self, recording: Recording, count: int) -> Answer:
         """Return what the network answered ``count`` images, read as ``scores`` says.
@@ -296,19 +301,16 @@ class LRP:
         Raises:
             UnsupportedModelError: it holds NaN or infinity.
         """
-        if self._warned:
-            if not bool(torch.isfinite(run.relevance.sum())):
-                raise self._not_finite(images, target)
-            return
         gap = float(run.guard.gap([run.relevance]))
         if not gap < torch.inf:
             raise self._not_finite(images, target)
-        if gap > TOLERATED:
+        if gap > TOLERATED and not self._warned:
             self._warned = True
             self._warn(gap, images, target)
 
     def _not_finite(self, images: Tensor, target: "Target | None") -> UnsupportedModelError:
         checked_images(images)
+        target = target.cpu() if isinstance(target, Tensor) else target  # what is no class is said
         leaks = self.observed(images, target, Ledger).observer.leaks
         where = next((f", first at {leak.where}" for leak in leaks if not abs(leak.share) < torch.inf), "")
         return UnsupportedModelError(f"relevance is NaN or infinite{where}: choose another rule there")

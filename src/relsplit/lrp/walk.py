@@ -25,9 +25,11 @@ class Guard:
 
     Args:
         start: relevance (N, ...) that the walk begins with.
+        is_void: whether it was begun with what is no class, a tensor of one bool; None: it was not.
     """
 
-    def __init__(self, start: Tensor) -> None:
+    def __init__(self, start: Tensor, is_void: Tensor | None = None) -> None:
+        self._is_void = is_void
         self._due = per_image(start)
         self._scale = per_image(start.abs())
         self._lost_together = self._due.new_zeros(())
@@ -49,16 +51,20 @@ class Guard:
         self._scale = torch.maximum(self._scale, per_image(arrived.abs()))
 
     def gap(self, relevance: Sequence[Tensor]) -> Tensor:
-        """Return the greatest share of the start that inputs miss or have too much, a tensor of one number; NaN counts.
+        """Return the greatest share of the start that inputs miss or have too much, a tensor of one number.
+
+        It is NaN or infinite where relevance is, and where there was no start.
 
         Args:
             relevance: of the inputs, (N, ...) each.
         """
         total = sum(per_image(part) for part in relevance)
-        missing = self._due - total
+        missing, tiny = self._due - total, torch.finfo(torch.float64).tiny
         if self._is_together:
-            return (missing.sum() - self._lost_together).abs() / self._scale.sum()
-        return (missing.abs() / self._scale.clamp(min=torch.finfo(torch.float64).tiny)).amax()
+            gap = (missing.sum() - self._lost_together).abs() / self._scale.sum().clamp(min=tiny)
+        else:
+            gap = (missing.abs() / self._scale.clamp(min=tiny)).amax()
+        return gap if self._is_void is None else gap.masked_fill(self._is_void, torch.nan)
 
 
 def per_image(relevance: Tensor) -> Tensor:

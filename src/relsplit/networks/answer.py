@@ -127,15 +127,20 @@ class Answer:
             return value.reshape(self.output.shape)
         return torch.zeros_like(self._values).scatter_(1, target[:, None], value[:, None])
 
-    def classes(self, target: "Tensor | int | None") -> Tensor:
+    def classes(self, target: "Tensor | int | None", look_at_classes: bool = True) -> Tensor:
         """Return the explained class of every image, (N,) int64: ``target``, or the predicted class for None.
+
+        Args:
+            target: one class, one for each image, or None.
+            look_at_classes: see :func:`relsplit.checks.checked_target`.
 
         Raises:
             InputError: ``target`` is not one existing class per image.
         """
         if target is None:
             return self.predicted
-        return checked_target(target, len(self.output), self.num_classes, self.output.device).clone()
+        count, device = len(self.output), self.output.device
+        return checked_target(target, count, self.num_classes, device, look_at_classes).clone()
 
     def like(self, output: object, count: int | None = None) -> "Answer":
         """Return another output of the same network, read in the same way, without a look at its values.

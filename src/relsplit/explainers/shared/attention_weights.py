@@ -12,6 +12,7 @@ from relsplit.lrp import LRP
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.recorder import Attended
 from relsplit.lrp.recording.step import Passed, Step
+from relsplit.networks.answer import Answer, is_same
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,17 @@ class Attentions:
     """What a plain vision transformer's blocks attended to, in the order of the forward pass.
 
     Attributes:
-        output: of the network.
+        answer: of the network.
         weights: (N, heads, T, T) of every block.
         attended: what each of them computed.
     """
 
-    output: Tensor
+    answer: Answer
     weights: list[Tensor]
     attended: Sequence[Attended]
 
     def gradients(self, score: Tensor) -> list[Tensor]:
-        """Return the gradients of ``score``, computed from the output, with respect to all weights."""
+        """Return the gradients of ``score``, computed from the answer, with respect to all weights."""
         # The weights A act through A V alone; the last block's other tokens are not read.
         outputs = [attended.output for attended in self.attended]
         gradients = torch.autograd.grad(score, outputs, materialize_grads=True)
@@ -38,16 +39,19 @@ class Attentions:
 
 
 def attentions(explainer: LRP, images: Tensor) -> Attentions:
-    """Run the network once.
+    """Run the network once, and once more for the first image without gradients, to see that it answers the same.
 
     Args:
         explainer: of the network.
         images: (N, C, H, W).
 
     Raises:
-        InputError: the network has no attention among all of its tokens.
+        InputError: the network has no attention among all of its tokens, or answers something else with gradients.
     """
     recording = explainer.attend(images)
+    with torch.no_grad():
+        if not is_same(recording.output[:1].detach(), explainer.record(images[:1]).output):
+            raise InputError("model: it answers something else where gradients are taken: no map could show both")
     attended = recording.recorder.attentions or []
     weights = [_by_image(each.weights(), len(images)) for each in attended]
     shapes = sorted({tuple(each.shape[1:]) for each in weights})
@@ -58,7 +62,7 @@ def attentions(explainer: LRP, images: Tensor) -> Attentions:
             "the network must be a plain vision transformer, with attention among all of its tokens in every block: "
             f"attention weights found, without the batch: {found}"
         )
-    return Attentions(recording.output, weights, attended)
+    return Attentions(explainer.answer(recording, len(images)), weights, attended)
 
 
 def _by_image(weights: Tensor, count: int) -> Tensor:

@@ -110,16 +110,16 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
             result = written_out(tensors)
         return [inputs[place] for place in places], inside.holders.of(result)
 
+    masks = any(isinstance(each, Tensor) and place not in places for place, each in enumerate(arguments[3:], 3))
+    # Where a part may be constant it is carried out at once: what that part is has to be known.
+    known = record_inside() if call.has_support or masks else None
+
     def backward(relevance: Tensor) -> list[Tensor]:
-        inputs, result = record_inside()
+        inputs, result = record_inside() if known is None else known
         assert result is not None, "it was made of these inputs"
         return walk_back(result, relevance, inputs, recorder.watch)
 
-    support = None
-    masks = any(isinstance(each, Tensor) and place not in places for place, each in enumerate(arguments[3:], 3))
-    if call.has_support or masks:
-        inner = record_inside()[1]
-        support = None if inner is None else inner.support
+    support = None if known is None or known[1] is None else known[1].support
     call.record(value, steps, backward, is_layer=layers > 0, support=support)
     return output
 

@@ -114,7 +114,10 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         [steps[place] for place in receivers],
         backward,
         conserves=attention.rule.conserves,
-        support=_support([(layer_of(place, output.dtype), factors[place], facts[place][0]) for place in receivers])
+        support=_support(
+            [(layer_of(place, output.dtype), factors[place], facts[place][0]) for place in receivers],
+            mixes=len(signals) == 1,
+        )
         if any(support is not None for support, _ in facts)
         else None,
     )
@@ -128,10 +131,10 @@ def _signals(steps: tuple[Step, Step]) -> list[int]:
     return [place for place in (0, 1) if nearness[place] < nearness[1 - place] or nearness == [0, 0]]
 
 
-def _support(receivers: list[tuple[LinearLayer, Tensor, Tensor | None]]) -> Tensor | None:
+def _support(receivers: list[tuple[LinearLayer, Tensor, Tensor | None]], mixes: bool) -> Tensor | None:
     """Return what receivers reach, each with its layer and its support; weights of 0 (a closed row) reach nothing."""
     reached: Tensor | None = None
     for layer, factor, support in receivers:
         seen = layer.reach(torch.ones_like(factor) if support is None else support.to(factor.dtype))
         reached = seen if reached is None else reached | seen
-    return None if reached is None else supported(reached)
+    return None if reached is None else supported(reached, mixes)

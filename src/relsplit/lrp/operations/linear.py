@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
+from relsplit.lrp.layers.dense import Dense
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.options import Options
 from relsplit.lrp.recording.recorder import Call, Recorder
@@ -72,6 +73,6 @@ def record_linear(
         [source],
         backward,
         conserves=lambda: covers and placed.get().conserves,
-        support=None if support is None else supported(layer.reach(support)),
+        support=None if support is None else supported(layer.reach(support), mixes=not isinstance(layer, Dense)),
         **facts,
     )
