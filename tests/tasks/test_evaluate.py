@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from relsplit.errors import IncompleteRun, InputError
+from relsplit.runs.folder import read_config
 from relsplit.runs.maps import read_maps
 from relsplit.runs.sampled_curves import sampled_curves
 from relsplit.runs.store import SampleStore, read_curves, read_samples
@@ -150,7 +151,7 @@ def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -
     other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
     with pytest.raises(IncompleteRun, match="1 of 12"):
         run(configured(photographs, *other))
-    store = SampleStore(photographs / "skipping", {})
+    store = SampleStore(photographs / "skipping", read_config(photographs / "skipping"))
     assert len(store.entries()) == 11
     assert [sample.path for sample in store.skipped()] == [str(broken)]
     shown = read_maps(photographs / "skipping").sample_id

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from relsplit.errors import InputError
-from relsplit.files import is_unfinished, write_text
+from relsplit.errors import IncompleteRun, InputError
+from relsplit.files import is_unfinished, remove_unfinished, write_text
 from relsplit.runs.identity import identity
 
 CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
@@ -26,12 +26,18 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def holding(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder; it is made for that, and is gone again in the end if nothing was put in it.
 
+    What killed processes have left of files that they were writing is removed.
+
     Raises:
         InputError: another process works in it (it is named), or the folder cannot be made.
+        IncompleteRun: (in the end) the folder was renamed or removed in the meantime, with what was written to it.
     """
     made = _make(folder)
     path = folder / LOCK
     lock = FileLock(path, timeout=0)
+    moved = IncompleteRun(
+        f"{folder} was renamed or removed while the run went on: put it back and start the same command, which goes on"
+    )
     try:
         try:
             lock.acquire()
@@ -43,7 +49,16 @@ def holding(folder: Path) -> Iterator[None]:
             raise unwritable(folder, error) from error
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
-        yield
+        remove_unfinished(folder)
+        held = path.stat().st_ino
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not _is_file(path, held):
+                raise moved from error
+            raise
+        if not _is_file(path, held):
+            raise moved
     finally:
         if lock.is_locked:
             if not (folder / CONFIG).exists():  # nothing was achieved
@@ -69,6 +84,14 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
         raise InputError(
             f"output_dir {folder} holds other files ({others[0]}) and no {CONFIG}: choose another output_dir"
         )
+
+
+def belongs_to(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Say whether a folder is this configuration's; False where it is nobody's, or says nothing that can be read."""
+    try:
+        return identity(read_config(folder)) == identity(config)
+    except InputError:
+        return False
 
 
 def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
@@ -130,6 +153,14 @@ def _others(folder: Path) -> list[str]:
     files = folder.iterdir() if folder.is_dir() else ()
     own = {LOCK, DASHBOARD, CONFIG}
     return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
+
+
+def _is_file(path: Path, number: int) -> bool:
+    """Say whether a path leads to the file of this number, and no other of the same name."""
+    try:
+        return path.stat().st_ino == number
+    except OSError:
+        return False
 
 
 def _who() -> str:

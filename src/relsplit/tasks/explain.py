@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 
 from relsplit.data.catalogue import Catalogue, Sample
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.runs.folder import check_folder, claim_folder, holding
 from relsplit.runs.identity import identified
 from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
@@ -26,7 +26,12 @@ from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 
 def run(cfg: DictConfig) -> None:
-    """Explain and say where the pictures are."""
+    """Explain and say where the pictures are.
+
+    Raises:
+        InputError: as :func:`measure`.
+        IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
+    """
     measure(cfg)
 
 
@@ -38,6 +43,7 @@ def measure(cfg: DictConfig) -> Path:
 
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
+        IncompleteRun: unreadable images were skipped; the maps of the others are written.
     """
     check_groups(cfg)
     own = photographs(cfg.task.images)
@@ -87,6 +93,7 @@ def explain(prepared: Prepared, folder: Path, own: bool) -> None:
 
     Raises:
         InputError: the folder belongs to another run, or no image can be read.
+        IncompleteRun: unreadable images were skipped.
     """
     check_folder(folder, prepared.config)
     samples, names = prepared.samples, prepared.catalogue.class_names
@@ -95,9 +102,14 @@ def explain(prepared: Prepared, folder: Path, own: bool) -> None:
     if own:
         maps = named_as_predicted(maps, names)
     claim_folder(folder, prepared.config)
-    write_maps(folder, maps)
     grid = write_pictures(folder, maps, title=prepared.title)
-    say(f"{len(samples)} maps: {grid}")
+    write_maps(folder, maps)  # last: they say that the folder is whole
+    say(f"{len(maps.sample_id)} maps: {grid}")
+    skipped = [sample for sample in samples if sample.sample_id not in set(maps.sample_id.tolist())]
+    if skipped:
+        raise IncompleteRun(
+            f"{len(skipped)} of {len(samples)} images were skipped, because they cannot be read ({skipped[0].path})"
+        )
 
 
 def configured_for_photographs(cfg: DictConfig) -> DictConfig:

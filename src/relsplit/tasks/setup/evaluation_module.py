@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,7 +19,7 @@ from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
 from relsplit.metrics.insertion_deletion.curves import CurveScores, score_methods
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
-from relsplit.runs.provenance import fingerprint, made_with
+from relsplit.runs.provenance import made_with
 from relsplit.runs.records import SCORES, CurveName, SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import score_column
@@ -117,7 +116,7 @@ class EvaluationModule(pl.LightningModule):
     def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
         """Explain and score one batch by the methods that have not measured all of it, and write its rows."""
         samples = [self.dataset.samples[index] for index in batch.indices]
-        images = {sample.sample_id: fingerprint(Path(sample.path)) for sample in samples}
+        images = {sample.sample_id: file for sample, file in zip(samples, batch.files, strict=True)}
         left = [method for method in self.methods if not method.measured.issuperset(images)]
         measured = iter(self._measured(batch, left) if left else [])
         skipped = [self._skipped(index, reason) for index, reason in batch.skipped]
