@@ -17,7 +17,16 @@ from typing import Any
 
 INCOMPLETE, WRONG_INPUT, UNEXPECTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 MAIN_PROCESS = os.getpid()
-WRITING_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
+WRITING_FAILED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV,
+}  # fmt: skip
+LIMITS = {
+    errno.EMFILE: "raise it with `ulimit -n 1024`, or say dataset.num_workers=0",
+    errno.ENFILE: "end other programs, or say dataset.num_workers=0",
+    errno.EAGAIN: "end other processes, or say dataset.num_workers=0",
+    errno.ENOMEM: "end other programs, or choose smaller batches (task.batch_size, trainer.batch_size)",
+}
+"""Errors of a machine that has no more of something, and what to do."""
 codes = [0]
 stopped: list[int] = []
 """Signals that came: a library that is being imported may turn the interruption into an error of its own."""
@@ -127,15 +136,24 @@ def described(error: Exception) -> tuple[str, int, str]:
 
     from relsplit.errors import IncompleteRun, InputError
 
-    if isinstance(error, IncompleteRun):
-        return "incomplete", INCOMPLETE, str(error)
     cause: BaseException | None = error
     while cause is not None:  # Hydra and Lightning wrap what ended them
         if isinstance(cause, InputError):
             return "error", WRONG_INPUT, str(cause)
+        if isinstance(cause, IncompleteRun):
+            return "incomplete", INCOMPLETE, str(cause)
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
+        if isinstance(cause, OSError) and cause.errno in LIMITS:
+            return (
+                "incomplete",
+                INCOMPLETE,
+                f"{cause.strerror}: {LIMITS[cause.errno]}, and start the same command again",
+            )
+        if isinstance(cause, RuntimeError) and str(cause).startswith(("DataLoader worker", "DataLoader timed out")):
+            lost = "a data-loading process was killed (memory?), or has waited for a file for too long"
+            return "incomplete", INCOMPLETE, f"{lost}: start the same command with dataset.num_workers=0, which goes on"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, (HydraException, OmegaConfBaseException)) or raised_in(
         error, ("hydra", "omegaconf", "antlr4")

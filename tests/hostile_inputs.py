@@ -98,6 +98,14 @@ def _checkpoints(folder: Path, network: nn.Module) -> None:
         "tensor": torch.ones(3),
         "other_classes": {"state_dict": state, "class_names": ["finch", "jay", "owl"]},
         "other_index": {"state_dict": state, "class_to_idx": {"finch": 0, "jay": 1, "owl": 2}},
+        "one_index": {"state_dict": state, "class_to_idx": dict.fromkeys(CLASSES, 1)},
+        "text_index": {"state_dict": state, "class_to_idx": {name: name for name in CLASSES}},
+        "none_index": {"state_dict": state, "class_to_idx": dict.fromkeys(CLASSES)},
+        "late_index": {"state_dict": state, "class_to_idx": {name: place for place, name in enumerate(CLASSES, 1)}},
+        "sparse": {**state, first: state[first].to_sparse()},
+        "csr": {**state, "fc.weight": state["fc.weight"].to_sparse_csr()},
+        "meta": {**state, first: state[first].to("meta")},
+        "huge": {**state, first: torch.zeros(1).expand(10**13)},
     }
     for name, content in contents.items():
         torch.save(content, folder / f"{name}.pt")
@@ -108,6 +116,10 @@ def _checkpoints(folder: Path, network: nn.Module) -> None:
     (folder / "text.pt").write_text("weights\n")
     (folder / "a_folder.pt").mkdir()
     (folder / "flipped.pt").write_bytes(whole[:40] + bytes(200) + whole[240:])
+    torch.save(state, folder / "whole.pt")
+    changed = bytearray((folder / "whole.pt").read_bytes())
+    changed[len(changed) // 2] ^= 1  # in the midst of some weight: it is another number then
+    (folder / "flipped_bit.pt").write_bytes(changed)
 
 
 def _folders(folder: Path, photographs: Path) -> None:

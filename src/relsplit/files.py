@@ -1,5 +1,6 @@
 """Writing files and folders so that a reader sees all of them or nothing, and notices damage."""
 
+import errno
 import glob
 import os
 import re
@@ -9,6 +10,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from relsplit.errors import IncompleteRun, InputError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that is full, for all or for this user, and of a file that may not become larger."""
 
 
 @contextmanager
@@ -99,6 +105,24 @@ def discarded(folder: Path) -> Iterator[Path]:
         for parent in made:
             with suppress(OSError):  # it holds something
                 parent.rmdir()
+
+
+def cannot_be_written(what: str, error: OSError, remedy: str) -> InputError | IncompleteRun:
+    """Return what to raise where something cannot be written.
+
+    Args:
+        what: it is.
+        error: why.
+        remedy: where to write it instead.
+
+    Returns:
+        An :class:`IncompleteRun` where there is no room, which can be made, after which the same command goes on; else
+        an :class:`InputError`: it is the wrong place.
+    """
+    reason = error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        return IncompleteRun(f"{reason} ({what}): mend that and start the same command to go on")
+    return InputError(f"{what} cannot be written ({reason}): {remedy}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from relsplit.data.catalogue import Sample
 from relsplit.data.image_reading import BadImage, read_file, read_image, read_mask
+from relsplit.data.piped import as_arrays, as_tensors
 from relsplit.data.transforms import EvaluationTransform, box_mask
 from relsplit.options import checked_options
 
@@ -163,6 +164,12 @@ class EvaluationBatch:
     segmentations: Tensor
     skipped: tuple[tuple[int, str], ...]
     files: tuple[dict[str, Any], ...]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return as_arrays(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(as_tensors(state))
 
 
 def collate_evaluation(items: Sequence[EvaluationItem]) -> EvaluationBatch:

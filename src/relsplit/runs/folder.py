@@ -14,8 +14,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from relsplit.errors import IncompleteRun, InputError
-from relsplit.files import is_unfinished, remove_unfinished, write_text
-from relsplit.runs.identity import identity
+from relsplit.files import cannot_be_written, is_unfinished, remove_unfinished, write_text
+from relsplit.runs.identity import identity, without_secrets
 
 CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -103,7 +103,7 @@ def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_folder(folder, config)
-        write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(folder / CONFIG, yaml.safe_dump(without_secrets(config), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise unwritable(folder, error) from error
 
@@ -128,10 +128,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def unwritable(folder: Path, error: OSError) -> InputError:
+def unwritable(folder: Path, error: OSError) -> InputError | IncompleteRun:
     """Say that an ``output_dir`` cannot be written, and why."""
-    reason = error.strerror or str(error)
-    return InputError(f"output_dir {folder} cannot be written ({reason}): choose another with output_dir=<folder>")
+    return cannot_be_written(f"output_dir {folder}", error, "choose another with output_dir=<folder>")
 
 
 def _make(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from relsplit.attribution import is_flat
 from relsplit.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
+from relsplit.data.piped import SECONDS_WITHOUT_A_BATCH
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
 from relsplit.metrics.insertion_deletion.curves import CurveScores, score_methods
@@ -81,12 +82,14 @@ class EvaluationModule(pl.LightningModule):
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """This process's share: every ``world_size``-th batch."""
+        workers = self.config["dataset"]["num_workers"]
         return DataLoader(
             self.dataset,  # type: ignore[arg-type]  # the collate function turns its items into batches
             # A process without a share gets a batch without samples: Lightning wants one.
             batch_sampler=self.batches[self.trainer.global_rank :: self.trainer.world_size] or [[]],
             collate_fn=collate_evaluation,
-            num_workers=self.config["dataset"]["num_workers"],
+            num_workers=workers,
+            timeout=SECONDS_WITHOUT_A_BATCH if workers else 0,
         )
 
     def on_test_start(self) -> None:

@@ -22,6 +22,7 @@ from relsplit.reports.product import OfRow
 from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
 from relsplit.runs.folder import FAST_LOADER
+from relsplit.runs.identity import command_without_secrets
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.each_explainer import check_together
 from relsplit.tasks.setup.resumption import was_measured
@@ -107,7 +108,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
         for control in reproduce.controls
     ]
     seeds = checkpoint_seeds(cfg, paper, typed)
-    command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment",))])
+    said = command_without_secrets([f"experiment={name}", *typed_overrides(("experiment",))])
+    command = shlex.join(["python", "run.py", *said])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
@@ -127,7 +129,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
         each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
-        alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
+        said = command_without_secrets([f"experiment={name}", *overrides, *each])
+        alone = shlex.join(["python", "run.py", *sweep, *said])
         rows.append(_row(entry, composed[key], alone))
     check_labels(product, [row.label for row in rows])
     return Plan(cfg, paper, command, tuple(rows))
