@@ -158,7 +158,9 @@ def described(error: Exception) -> tuple[str, int, str]:
     if isinstance(error, (HydraException, OmegaConfBaseException)) or raised_in(
         error, ("hydra", "omegaconf", "antlr4")
     ):
-        text = str(error).split("Config search path")[0]
+        from relsplit.tasks.setup.misspelt import explained
+
+        text = explained(str(error).split("Config search path")[0], sys.argv[1:], Path(__file__).parent / "conf")
         hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
         keys = [argument.partition("=")[0].lstrip("+~") for argument in sys.argv[1:]]
         if not any(key and key in text for key in keys):  # Hydra does not always say which

@@ -119,8 +119,8 @@ def checkpoint_class_names(path: Path, content: Mapping[str, Any]) -> tuple[str,
         indices = list(numbered.values())
         if any(type(index) is not int for index in indices) or sorted(indices) != list(range(len(indices))):
             raise InputError(
-                f"checkpoint {path}: its class_to_idx does not number {len(indices)} classes from 0 on, each once: mend "
-                "it, or leave it out and say dataset.class_names"
+                f"checkpoint {path}: its class_to_idx does not number {len(indices)} classes from 0 on, each once: "
+                "mend it, or leave it out and say dataset.class_names"
             )
         return tuple(str(name) for name, _ in sorted(numbered.items(), key=lambda item: item[1]))
     try:

@@ -34,8 +34,7 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue, others: Sequence[Di
             ConfiguredExplainer(resolved(each), initial_model(each, catalogue.num_classes).eval())
         train(cfg)
     check_trained(cfg)
-    if cfg.model.checkpoint is None:
-        warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
-        if warning is not None:
-            say(warning)
+    warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
+    if warning is not None:
+        say(warning)
     return load_model(cfg, catalogue.num_classes)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
+from relsplit.spelling import did_you_mean
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
@@ -64,6 +65,7 @@ class Explain(Group):
     """``task=explain``."""
 
     images: list[str] | str | None
+    target: str | Seed | None = None
     batch_size: BatchSize
     pictures: Annotated[int, Limits(minimum=1, maximum=10_000)]
 
@@ -379,8 +381,9 @@ def _check(kind: type[Group], content: Mapping[str, Any], where: str) -> None:
         first = error.errors()[0]
         key, annotation, value = _place(kind, first["loc"], content)
         if first["type"] == "extra_forbidden":
-            fields = ", ".join(field.alias or name for name, field in annotation.model_fields.items()) or "none"
-            raise InputError(f"{where}{key} is no setting; there are {fields}") from None
+            names = [field.alias or name for name, field in annotation.model_fields.items()]
+            hint = did_you_mean(key.rpartition(".")[2], names)
+            raise InputError(f"{where}{key} is no setting; there are {', '.join(names) or 'none'}{hint}") from None
         if first["type"] == "missing":
             raise InputError(f"{where}{key} is missing") from None
         raise InputError(f"{where}{key} must be {_words(annotation)}, not {shown(value)}") from None
