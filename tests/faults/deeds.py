@@ -35,7 +35,12 @@ def the_folder_is_renamed() -> None:
 
 def the_images_are_replaced() -> None:
     """A data set is copied again, with other pictures under the same names."""
-    for seed, path in enumerate(sorted(Path("../photographs/test").rglob("*.png"))):
+    replace_images(Path("../photographs"))
+
+
+def replace_images(photographs: Path) -> None:
+    """Write another picture into every test image."""
+    for seed, path in enumerate(sorted((photographs / "test").rglob("*.png"))):
         write_image(path, 1000 + seed)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeds import CURVES, replace_images
 from hostile_inputs import demo_network, write_photographs
 from small_runs import TINY_NETWORK
 from starts import Ended, Starts
@@ -75,6 +76,25 @@ def undisturbed(starts: Starts, root: Path, task: Sequence[str]) -> tuple[Ended,
     ended = starts.start(task, folder)
     assert ended.code == 0, ended.error
     return ended, state(folder)
+
+
+def prepared(starts: Starts, root: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Make what :func:`disturbed` needs.
+
+    Returns:
+        The number of file operations until an evaluation has written its summary, what it leaves, and what it leaves
+        where the images are those of the deed.
+    """
+    another = ["explainer=center" if text == "explainer=edges" else text for text in TASKS["evaluate"]]
+    undisturbed(starts, root, another)
+    shutil.copy(root / "work" / CURVES, root / "other.jsonl")
+    ended, expected = undisturbed(starts, root, TASKS["evaluate"])
+    shutil.copytree(root / "photographs", root / "kept")
+    replace_images(root / "photographs")
+    _, renewed = undisturbed(starts, root, TASKS["evaluate"])
+    shutil.rmtree(root / "photographs")
+    (root / "kept").rename(root / "photographs")
+    return ended.operations.index("replace run/summary.json") + 1, expected, renewed
 
 
 def fresh(root: Path) -> Path:
@@ -153,6 +173,24 @@ def _after_disturbance(
         return (
             difference(state(folder), renewed) if again.code == 0 else f"code {again.code}: {again.error.strip()[:300]}"
         )
+    return after_another_start(starts, folder, task, expected)
+
+
+def limited(starts: Starts, root: Path, task: Sequence[str], largest: int, expected: dict[str, Any]) -> Outcome:
+    """Carry a task out where no file may have more than so many bytes, start it again without that, and compare."""
+    folder = fresh(root)
+    first = starts.start(task, folder, largest_file=largest)
+    return Outcome(f"files of {largest} bytes", "", after_a_full_disk(starts, folder, task, first, expected))
+
+
+def after_a_full_disk(starts: Starts, folder: Path, task: Sequence[str], first: Ended, expected: dict[str, Any]) -> str:
+    """Check that a start for which there was no room has said so in a line, make room, start again, and compare."""
+    if first.code == 0:
+        return difference(state(folder), expected)
+    if first.code != 1 or first.error.count("\n") != 1 or "start the same command" not in first.error:
+        return f"code {first.code}: {first.error.strip()[:300]}"
+    if left := [name for name in state(folder) if ".tmp" in name]:
+        return f"left over by the full disk: {', '.join(left)}"
     return after_another_start(starts, folder, task, expected)
 
 

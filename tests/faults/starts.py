@@ -64,22 +64,37 @@ class Starts:
             largest_file: bytes that a file may have (RLIMIT_FSIZE), None for no limit.
             deed: what happens, one of :data:`deeds.DEEDS`; None kills the process.
         """
-        files = {name: self.scratch / name for name in ("said", "error", "operations")}
-        for file in files.values():
-            file.write_text("")
         asked = {
             "arguments": list(arguments), "folder": str(folder), "number": number, "moment": moment,
             "watched": str(watched or folder), "largest_file": largest_file, "deed": deed,
-            **{name: str(file) for name, file in files.items()},
         }  # fmt: skip
+        return self._ended([asked])[0]
+
+    def start_at_once(self, several: Sequence[Sequence[str]], folder: Path) -> list[Ended]:
+        """Start several command lines in a folder at the same moment."""
+        common = {
+            "folder": str(folder), "number": 0, "moment": "before", "watched": str(folder), "largest_file": None,
+            "deed": None,
+        }  # fmt: skip
+        return self._ended([{"arguments": list(arguments), **common} for arguments in several])
+
+    def _ended(self, several: list[dict[str, Any]]) -> list[Ended]:
+        names = ("said", "error", "operations")
+        for position, asked in enumerate(several):
+            for name in names:
+                asked[name] = str(self.scratch / f"{name}{position}")
+                Path(asked[name]).write_text("")
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(asked) + "\n")
+        self.server.stdin.write(json.dumps(several) + "\n")
         self.server.stdin.flush()
         answer = self.server.stdout.readline()
         assert answer, "the process that forks is gone"
-        said, error, operations = (file.read_text(errors="replace") for file in files.values())
-        return Ended(int(answer), said, error, operations.splitlines())
+        ended = []
+        for asked, code in zip(several, json.loads(answer), strict=True):
+            said, error, operations = (Path(asked[name]).read_text(errors="replace") for name in names)
+            ended.append(Ended(code, said, error, operations.splitlines()))
+        return ended
 
     def end(self) -> None:
         """End the process that forks."""
@@ -98,7 +113,7 @@ def starts_in(scratch: Path) -> Iterator[Starts]:
 
 
 def serve() -> None:
-    """Import everything once; then fork a process for every line of stdin, and answer with its exit code."""
+    """Import everything once; then fork processes for every line of stdin, and answer with their exit codes."""
     import captum.attr  # noqa: F401
     import hydra  # noqa: F401
     import matplotlib.figure  # noqa: F401
@@ -111,12 +126,13 @@ def serve() -> None:
     import relsplit.tasks.setup.training  # noqa: F401
 
     for line in sys.stdin:
-        asked = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _be(asked)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        children = []
+        for asked in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                _be(asked)
+            children.append(child)
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
 
 
 def _be(asked: dict[str, Any]) -> None:

@@ -26,7 +26,8 @@ _OF_SAMPLES = ("root", "catalogue", "datamodule", "manifest", "sampling")
 def without_dataset(cfg: DictConfig) -> DictConfig:
     """Return the configuration with a dataset that has classes and preprocessing, but no samples.
 
-    Where a dataset was typed, it is the configuration itself. Settings of the preprocessing that were typed are kept.
+    Where a dataset was typed, it is the configuration itself, as it is for a call from Python where the weights do not
+    say what they know. Settings of the preprocessing that were typed are kept.
 
     Raises:
         InputError: the network or its checkpoint cannot be used.
@@ -39,6 +40,8 @@ def without_dataset(cfg: DictConfig) -> DictConfig:
     OmegaConf.set_struct(changed, False)
     changed.model = OmegaConf.create(resolved(cfg.model))  # a checkpoint's path may follow from the dataset's name
     dataset = _of_checkpoint(cfg) if cfg.model.checkpoint is not None else _of_weights(cfg)
+    if "catalogue" not in dataset and not HydraConfig.initialized():
+        return cfg
     said = set(dataset) >= {"catalogue", *PREPROCESSING}
     known = {key: value for key, value in {**USUAL, **dataset}.items() if key not in typed}
     changed.dataset = OmegaConf.merge(kept, known, {"name": "photographs", "root": None})
