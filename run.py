@@ -5,6 +5,7 @@ input; 3 unexpected; 130 interrupted; 143 terminated. Whatever it is, it is said
 """
 
 import errno
+import io
 import os
 import re
 import signal
@@ -34,6 +35,9 @@ stopped: list[int] = []
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or file in ASCII has no sign for a progress bar
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, as under nohup
         signal.signal(signal.SIGINT, stop)
@@ -123,6 +127,7 @@ def report(error: Exception, job: str = "") -> None:
         error: what ended the job.
         job: what was typed for this point of a sweep.
     """
+    sys.unraisablehook = lambda _: None  # what ended half-built has nothing to add
     kind, code, text = described(error)
     where = f" ({job})" if job else ""
     print(f"{kind}{where}: {' '.join(text.split())}", file=sys.stderr)
@@ -135,6 +140,7 @@ def described(error: Exception) -> tuple[str, int, str]:
     from omegaconf.errors import OmegaConfBaseException
 
     from relsplit.errors import IncompleteRun, InputError
+    from relsplit.tasks.setup.extras import extra_of
 
     cause: BaseException | None = error
     while cause is not None:  # Hydra and Lightning wrap what ended them
@@ -166,6 +172,10 @@ def described(error: Exception) -> tuple[str, int, str]:
         if not any(key and key in text for key in keys):  # Hydra does not always say which
             hint += f" (typed: {' '.join(sys.argv[1:])})"
         return "error", WRONG_INPUT, text.strip() + hint
+    if isinstance(error, RuntimeError) and raised_in(error, ("submitit",)):
+        return "error", WRONG_INPUT, f"hydra/launcher: {error} On one machine say hydra/launcher=joblib, or none"
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
+        return "error", WRONG_INPUT, f"{error}: it comes with `pip install -e '.[{extra}]'`"
     return "unexpected", UNEXPECTED, f"{type(error).__name__}: {str(error)[:300]}; the traceback is in {kept(error)}"
 
 

@@ -15,5 +15,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("num_sample", ["seed", "num_samples"])
         '; did you mean num_samples?'
     """
-    near = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=3, cutoff=0.7)
+    near = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=3, cutoff=0.6)
     return f"; did you mean {', '.join(near)}?" if near else ""

@@ -9,17 +9,20 @@ a training where shared memory is scarce.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 
 def as_arrays(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping whose tensors are arrays, which share their memory."""
-    return {key: value.numpy() if isinstance(value, Tensor) else value for key, value in content.items()}
+    """Return a mapping whose tensors are arrays, which share their memory; those on a GPU stay what they are."""
+
+    def as_array(value: Any) -> Any:
+        return value.numpy() if isinstance(value, Tensor) and value.device.type == "cpu" else value
+
+    return {key: as_array(value) for key, value in content.items()}
 
 
 def as_tensors(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,8 +56,9 @@ class PipedTuple(tuple[Tensor, ...]):
 
 
 def collate_piped(items: Sequence[tuple[Tensor, int | Tensor]]) -> PipedTuple:
-    """Join (image, target) items into a batch of (images, targets), as torch does by default."""
-    return PipedTuple(cast(Sequence[Tensor], default_collate(list(items))))
+    """Join (image, target) items into (images, targets), as torch does by default, but not in shared memory."""
+    images, targets = zip(*items, strict=True)
+    return PipedTuple((torch.stack(images), torch.stack([torch.as_tensor(target) for target in targets])))
 
 
 def _received(*arrays: Any) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from relsplit.files import cannot_be_written, is_unfinished, remove_unfinished, 
 from relsplit.runs.identity import identity, without_secrets
 
 CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
+MOST_NESTED, MOST_SETTINGS = 50, 100_000
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """``yaml.safe_load`` with LibYAML, where PyYAML was built with it: ten times faster."""
 
@@ -35,6 +36,7 @@ def holding(folder: Path) -> Iterator[None]:
     made = _make(folder)
     path = folder / LOCK
     lock = FileLock(path, timeout=0)
+    held = 0
     moved = IncompleteRun(
         f"{folder} was renamed or removed while the run went on: put it back and start the same command, which goes on"
     )
@@ -47,10 +49,10 @@ def holding(folder: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise unwritable(folder, error) from error
+        held = path.stat().st_ino
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
         remove_unfinished(folder)
-        held = path.stat().st_ino
         try:
             yield
         except FileNotFoundError as error:
@@ -64,7 +66,8 @@ def holding(folder: Path) -> Iterator[None]:
             if not (folder / CONFIG).exists():  # nothing was achieved
                 shutil.rmtree(folder / DASHBOARD, ignore_errors=True)
             with suppress(OSError):
-                path.unlink()  # while it is held: who waits for it makes a new one
+                if _is_file(path, held):  # else it is of somebody who works in a new folder of this name
+                    path.unlink()  # while it is held: who waits for it makes a new one
             lock.release()
         for each in made:
             with suppress(OSError):  # it holds something
@@ -121,10 +124,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} has no {CONFIG}: restore it, or delete the folder and start its run again"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{file} is damaged ({_short(error)}): restore it, or choose another output_dir") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is damaged (no mapping): restore it, or choose another output_dir")
+    if not isinstance(config, dict) or not _is_small_tree(config):
+        raise InputError(f"{file} is damaged (no mapping of settings): restore it, or choose another output_dir")
     return config
 
 
@@ -173,6 +176,19 @@ def _holder(path: Path) -> str:
         return f" by process {who['process']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return " by another process"
+
+
+def _is_small_tree(content: Any) -> bool:
+    """Say whether nested containers end: with ``*name`` YAML puts a mapping into itself, or a list into lists of it."""
+    waiting, seen = [(content, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        seen += 1
+        if depth > MOST_NESTED or seen > MOST_SETTINGS:
+            return False
+        children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        waiting += [(child, depth + 1) for child in children]
+    return True
 
 
 def _short(error: Exception) -> str:

@@ -36,7 +36,7 @@ UNSET_KEYS = ("task.curve_tolerance", "task.target")
 FILE_KEYS = ("checkpoint", "weights", "manifest")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
-LOGGER_KEYS = ("project", "mode", "entity", "group")
+LOGGER_KEYS = ("project", "mode", "group")
 HIDDEN = "***"
 _WORDS = r"api_?key|password|passwd|secret|access_?token|auth_?token|credentials?"
 _SECRET = re.compile(rf"({_WORDS}|(^|_)token)$", re.IGNORECASE)

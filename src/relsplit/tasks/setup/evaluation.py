@@ -53,11 +53,11 @@ def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:
         raise InputError(f"task.explainers names the same evaluation twice, {twice}: leave one of them out")
-    stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
     with ExitStack() as held:
         if first_process():  # not one that srun or torchrun started beside it
             for folder in sorted(folders):
                 held.enter_context(holding(folder))
+        stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
         evaluate_what_is_left(cfgs[0], methods, stores)
     return folders
 
@@ -115,7 +115,7 @@ def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard:
     """
     store.merge([sample.sample_id for sample in method.samples])
     check = samples_check(store.folder)
-    entries = whole_entries(store, method.samples)
+    entries = entries_on_disk(store, method.samples)
     write_manifest(store.folder / "manifest.csv", method.samples, method.catalogue)
     illustrate(store, method.on_device())
     cost = method.explainer.explainer.forward_equivalents
@@ -126,7 +126,7 @@ def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard:
     publish(dashboard, store.folder, summary)
 
 
-def whole_entries(store: SampleStore, samples: Sequence[Sample]) -> dict[str, Entry]:
+def entries_on_disk(store: SampleStore, samples: Sequence[Sample]) -> dict[str, Entry]:
     """Return what the disk holds of a run whose samples were measured or skipped.
 
     Raises:

@@ -27,6 +27,8 @@ def explained(text: str, typed: Sequence[str], conf: Path) -> str:
         conf: folder of the configuration files.
     """
     if found := _NO_FILE.search(text):
+        if (launcher := found[1].removeprefix("hydra/launcher/")) in LAUNCHERS:
+            return f"{found[1]} is not installed: it comes with `pip install -e '.[{LAUNCHERS[launcher]}]'`"
         group, _, name = found[1].rpartition("/")
         folder = conf / group
         while not folder.is_dir() and group:  # experiment/PAPER/NAME, where the paper is misspelt, too
@@ -46,6 +48,8 @@ def explained(text: str, typed: Sequence[str], conf: Path) -> str:
 
 
 MOST_LISTED = 30
+LAUNCHERS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "joblib": "parallel"}
+"""Extras that bring Hydra's launchers."""
 
 
 def known_keys(typed: Sequence[str], conf: Path) -> list[str]:

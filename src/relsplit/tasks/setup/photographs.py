@@ -12,7 +12,6 @@ from relsplit.data.catalogue import Catalogue
 from relsplit.errors import InputError
 from relsplit.models.build import number_of_outputs
 from relsplit.models.checkpoint import checkpoint_class_names, read_checkpoint
-from relsplit.models.fine_tuning import PREPROCESSING
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.learned_classes import torchvision_weights
 from relsplit.tasks.setup.settings import check_groups
@@ -42,7 +41,7 @@ def without_dataset(cfg: DictConfig) -> DictConfig:
     dataset = _of_checkpoint(cfg) if cfg.model.checkpoint is not None else _of_weights(cfg)
     if "catalogue" not in dataset and not HydraConfig.initialized():
         return cfg
-    said = set(dataset) >= {"catalogue", *PREPROCESSING}
+    said = set(dataset) >= {"catalogue", *USUAL}
     known = {key: value for key, value in {**USUAL, **dataset}.items() if key not in typed}
     changed.dataset = OmegaConf.merge(kept, known, {"name": "photographs", "root": None})
     if "catalogue" not in dataset:
@@ -50,7 +49,7 @@ def without_dataset(cfg: DictConfig) -> DictConfig:
         target = f"{__name__}.{numbered_catalogue.__name__}"
         changed.dataset.catalogue = {"_target_": target, "count": count}
     if not said:
-        shown = {key: OmegaConf.to_container(changed.dataset)[key] for key in PREPROCESSING}  # type: ignore[index, call-overload]
+        shown = {key: OmegaConf.to_container(changed.dataset)[key] for key in USUAL}  # type: ignore[index, call-overload]
         classes = "" if "catalogue" in dataset else "which classes it knows or "
         say(
             f"model={cfg.model.name} does not say {classes}how images are prepared: they are resized to "
@@ -124,7 +123,7 @@ def _of_checkpoint(cfg: DictConfig) -> dict[str, Any]:
     preprocessing = content.get("preprocessing")
     found: dict[str, Any] = {}
     if isinstance(preprocessing, dict):
-        found = {key: preprocessing[key] for key in PREPROCESSING if key in preprocessing}
+        found = {key: preprocessing[key] for key in USUAL if key in preprocessing}
     if checkpoint_class_names(path, content) is not None:
         target = f"{__name__}.{checkpoint_catalogue.__name__}"
         found["catalogue"] = {"_target_": target, "checkpoint": str(path)}

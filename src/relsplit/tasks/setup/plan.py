@@ -23,7 +23,7 @@ from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
 from relsplit.runs.folder import FAST_LOADER
 from relsplit.runs.identity import command_without_secrets
-from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.configuration import resolved, typed_texts
 from relsplit.tasks.setup.each_explainer import check_together
 from relsplit.tasks.setup.resumption import was_measured
 from relsplit.tasks.setup.settings import check_groups, check_target, check_targets
@@ -211,8 +211,8 @@ def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str])
 
 def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
     """Return what the user typed, but for ``task=`` and the keys ``besides``; by default what holds for every row."""
-    typed = [text for text in HydraConfig.get().overrides.task if not text.startswith("task=")]
-    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
+    texts = [text for text in typed_texts() if not text.startswith("task=")]
+    return [text for text in texts if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
 
 
 def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:

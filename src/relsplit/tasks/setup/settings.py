@@ -20,6 +20,7 @@ from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
 from relsplit.spelling import did_you_mean
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.extras import extra_of
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 Name = Annotated[
@@ -368,7 +369,10 @@ def _importable(target: object, where: str) -> Callable[..., Any]:
     try:
         found = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
-        raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())})") from error
+        missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
+        extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
+        hint = f"; it comes with `pip install -e '.[{extra}]'`" if extra else ""
+        raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())}){hint}") from error
     if not callable(found):
         raise InputError(f"{where}={target} is a {type(found).__name__}, no class or function")
     return typing.cast(Callable[..., Any], found)

@@ -92,6 +92,11 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         return summary
 
     catalogue = read_catalogue(cfg)
+    if catalogue.num_classes < 2:
+        raise InputError(
+            f"dataset={cfg.dataset.name} has one class ({', '.join(catalogue.class_names)}): a classifier tells two "
+            "apart at least, add the folder of another"
+        )
     data = _data(cfg, catalogue)
     module = _module(cfg, catalogue)
     module.check_optimizer()  # wrong arguments of it show here
@@ -222,7 +227,7 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
 
 
