@@ -5,6 +5,7 @@ input; 3 unexpected; 130 interrupted; 143 terminated. Whatever it is, it is said
 """
 
 import errno
+import io
 import os
 import re
 import signal
@@ -17,7 +18,16 @@ from typing import Any
 
 INCOMPLETE, WRONG_INPUT, UNEXPECTED, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 MAIN_PROCESS = os.getpid()
-WRITING_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV}
+WRITING_FAILED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV,
+}  # fmt: skip
+LIMITS = {
+    errno.EMFILE: "raise it with `ulimit -n 1024`, or say dataset.num_workers=0",
+    errno.ENFILE: "end other programs, or say dataset.num_workers=0",
+    errno.EAGAIN: "end other processes, or say dataset.num_workers=0",
+    errno.ENOMEM: "end other programs, or choose smaller batches (task.batch_size, trainer.batch_size)",
+}
+"""Errors of a machine that has no more of something, and what to do."""
 codes = [0]
 stopped: list[int] = []
 """Signals that came: a library that is being imported may turn the interruption into an error of its own."""
@@ -25,6 +35,9 @@ stopped: list[int] = []
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or file in ASCII has no sign for a progress bar
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, as under nohup
         signal.signal(signal.SIGINT, stop)
@@ -114,6 +127,7 @@ def report(error: Exception, job: str = "") -> None:
         error: what ended the job.
         job: what was typed for this point of a sweep.
     """
+    sys.unraisablehook = lambda _: None  # what ended half-built has nothing to add
     kind, code, text = described(error)
     where = f" ({job})" if job else ""
     print(f"{kind}{where}: {' '.join(text.split())}", file=sys.stderr)
@@ -126,26 +140,42 @@ def described(error: Exception) -> tuple[str, int, str]:
     from omegaconf.errors import OmegaConfBaseException
 
     from relsplit.errors import IncompleteRun, InputError
+    from relsplit.tasks.setup.extras import extra_of
 
-    if isinstance(error, IncompleteRun):
-        return "incomplete", INCOMPLETE, str(error)
     cause: BaseException | None = error
     while cause is not None:  # Hydra and Lightning wrap what ended them
         if isinstance(cause, InputError):
             return "error", WRONG_INPUT, str(cause)
+        if isinstance(cause, IncompleteRun):
+            return "incomplete", INCOMPLETE, str(cause)
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
+        if isinstance(cause, OSError) and cause.errno in LIMITS:
+            return (
+                "incomplete",
+                INCOMPLETE,
+                f"{cause.strerror}: {LIMITS[cause.errno]}, and start the same command again",
+            )
+        if isinstance(cause, RuntimeError) and str(cause).startswith(("DataLoader worker", "DataLoader timed out")):
+            lost = "a data-loading process was killed (memory?), or has waited for a file for too long"
+            return "incomplete", INCOMPLETE, f"{lost}: start the same command with dataset.num_workers=0, which goes on"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, (HydraException, OmegaConfBaseException)) or raised_in(
         error, ("hydra", "omegaconf", "antlr4")
     ):
-        text = str(error).split("Config search path")[0]
+        from relsplit.tasks.setup.misspelt import explained
+
+        text = explained(str(error).split("Config search path")[0], sys.argv[1:], Path(__file__).parent / "conf")
         hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
         keys = [argument.partition("=")[0].lstrip("+~") for argument in sys.argv[1:]]
         if not any(key and key in text for key in keys):  # Hydra does not always say which
             hint += f" (typed: {' '.join(sys.argv[1:])})"
         return "error", WRONG_INPUT, text.strip() + hint
+    if isinstance(error, RuntimeError) and raised_in(error, ("submitit",)):
+        return "error", WRONG_INPUT, f"hydra/launcher: {error} On one machine say hydra/launcher=joblib, or none"
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
+        return "error", WRONG_INPUT, f"{error}: it comes with `pip install -e '.[{extra}]'`"
     return "unexpected", UNEXPECTED, f"{type(error).__name__}: {str(error)[:300]}; the traceback is in {kept(error)}"
 
 

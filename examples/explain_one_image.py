@@ -4,6 +4,7 @@ torchvision downloads the weights of ResNet50 once; ``--weights none`` does with
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,4 +49,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="IMAGENET1K_V2", help="a name of ResNet50_Weights, or none")
     options = parser.parse_args()
     chosen = None if options.weights == "none" else ResNet50_Weights[options.weights]
-    print(explain(options.photograph, options.picture, chosen))
+    try:
+        print(explain(options.photograph, options.picture, chosen))
+    except OSError as error:  # of the photograph, or of the download
+        sys.exit(f"error: {error}: give an image file; the weights need a connection once, or say --weights none")

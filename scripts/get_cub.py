@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relsplit.data.cub import read_cub
 from relsplit.data.cub_download import get_cub, get_segmentations
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 
 
 def main() -> int:
@@ -24,6 +24,9 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except IncompleteRun as error:  # no room
+        print(error, file=sys.stderr)
+        return 1
     sizes = ", ".join(f"{len(catalogue.split(name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{root}: {len(catalogue.samples):,} images of {catalogue.num_classes} classes ({sizes})")
     return 0

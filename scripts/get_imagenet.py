@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from relsplit.data.imagenet import read_imagenet
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 
 
 def main() -> int:
@@ -18,6 +18,9 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except IncompleteRun as error:  # no room
+        print(error, file=sys.stderr)
+        return 1
     per_class = Counter(sample.label for sample in catalogue.samples)
     print(f"{catalogue.root}: {len(catalogue.samples):,} images of {len(per_class):,} classes")
     if len(catalogue.samples) != 50_000 or set(per_class.values()) != {50}:

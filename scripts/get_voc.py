@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relsplit.data.voc import read_voc
 from relsplit.data.voc_download import get_voc
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 
 
 def main() -> int:
@@ -21,6 +21,9 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except IncompleteRun as error:  # no room
+        print(error, file=sys.stderr)
+        return 1
     sizes = ", ".join(f"{len(catalogue.split(name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{root}: {len(catalogue.samples):,} images of {catalogue.num_classes} classes ({sizes})")
     return 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -98,6 +99,14 @@ def _checkpoints(folder: Path, network: nn.Module) -> None:
         "tensor": torch.ones(3),
         "other_classes": {"state_dict": state, "class_names": ["finch", "jay", "owl"]},
         "other_index": {"state_dict": state, "class_to_idx": {"finch": 0, "jay": 1, "owl": 2}},
+        "one_index": {"state_dict": state, "class_to_idx": dict.fromkeys(CLASSES, 1)},
+        "text_index": {"state_dict": state, "class_to_idx": {name: name for name in CLASSES}},
+        "none_index": {"state_dict": state, "class_to_idx": dict.fromkeys(CLASSES)},
+        "late_index": {"state_dict": state, "class_to_idx": {name: place for place, name in enumerate(CLASSES, 1)}},
+        "sparse": {**state, first: state[first].to_sparse()},
+        "csr": {**state, "fc.weight": state["fc.weight"].to_sparse_csr()},
+        "meta": {**state, first: state[first].to("meta")},
+        "huge": {**state, first: torch.zeros(1).expand(10**13)},
     }
     for name, content in contents.items():
         torch.save(content, folder / f"{name}.pt")
@@ -108,6 +117,10 @@ def _checkpoints(folder: Path, network: nn.Module) -> None:
     (folder / "text.pt").write_text("weights\n")
     (folder / "a_folder.pt").mkdir()
     (folder / "flipped.pt").write_bytes(whole[:40] + bytes(200) + whole[240:])
+    torch.save(state, folder / "whole.pt")
+    changed = bytearray((folder / "whole.pt").read_bytes())
+    changed[len(changed) // 2] ^= 1  # in the midst of some weight: it is another number then
+    (folder / "flipped_bit.pt").write_bytes(changed)
 
 
 def _folders(folder: Path, photographs: Path) -> None:
@@ -126,6 +139,7 @@ def _folders(folder: Path, photographs: Path) -> None:
     changed("dangling", lambda root: _dangle(root / "test/jay/2.png"))
     changed("non_utf8", lambda root: (root / "test/jay/2.png").rename(_bytes_path(root / "test/jay", b"\xff\xfe.png")))
     changed("text_train_image", lambda root: [path.write_text("no picture") for path in root.glob("train/jay/*.png")])
+    changed("one_class", lambda root: [shutil.rmtree(path) for path in root.glob("*/[jw]*")])
     changed("flat", lambda root: [shutil.rmtree(root / "train"), (root / "train").mkdir()])
 
 
@@ -180,6 +194,16 @@ def _files(folder: Path, photographs: Path) -> None:
     (folder / "name_twice.txt").write_text("finch\njay\njay\n")
     (folder / "no_names.txt").write_text("\n")
     (folder / "binary_names.txt").write_bytes(bytes(range(128, 256)))
+    for name, text in (
+        ("nested", "a: " + "[" * 3_000 + "]" * 3_000),
+        ("in_itself", "&a\nseed: 1\nb: *a\n"),
+        (
+            "growing",
+            "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(map(_nine_times, "bcdefghi", "abcdefgh")),
+        ),
+    ):
+        (folder / name).mkdir()
+        (folder / name / "config.yaml").write_text(text)
     (folder / "notes").mkdir()
     (folder / "notes" / "diary.txt").write_text("mine")
     header = ["sample_id", "path", "label", "class"]
@@ -205,6 +229,10 @@ def _files(folder: Path, photographs: Path) -> None:
     (folder / "list_product" / "product.json").write_text(json.dumps([1, 2]))
 
 
+def _nine_times(name: str, before: str) -> str:
+    return f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+
+
 def _archives(folder: Path) -> None:
     folder.mkdir()
     (folder / "text.tar").write_text("no archive")
@@ -227,6 +255,15 @@ def _archives(folder: Path) -> None:
     archive("upward.tgz", renamed("top/../../escaped.txt"))
     archive("absolute.tgz", renamed("/escaped.txt"))
     archive("link.tgz", linked)
+    with tarfile.open(folder / "sparse.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        hole = tarfile.TarInfo("top/hole.bin")
+        hole.type, hole.size = tarfile.GNUTYPE_SPARSE, 0
+        tar.addfile(hole)
+    with tarfile.open(folder / "nul.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        named = tarfile.TarInfo("top/member.txt")
+        named.pax_headers = {"path": "top/mem\0ber.txt"}
+        tar.addfile(named)
+    os.mkfifo(folder / "fifo.tar")
     whole = (folder / "good.tgz").read_bytes()
     (folder / "cut.tgz").write_bytes(whole[: len(whole) // 2])
     inside.unlink()

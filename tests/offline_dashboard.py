@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 from wandb.proto.wandb_internal_pb2 import Record
 
+SECONDS_TO_CLOSE = 120
 BLOCK, HEADER = 32_768, 7
 """Of the file format: LevelDB's log, after a header of its own."""
 
@@ -26,6 +28,7 @@ class OfflineRun:
     group: str
     job_type: str
     run_id: str
+    is_closed: bool = False
 
     def logged(self, key: str) -> list[Any]:
         """All values of a key, in order."""
@@ -42,8 +45,19 @@ class OfflineRun:
 
 
 def offline_runs(root: Path) -> list[OfflineRun]:
-    """All offline runs under a folder, the oldest first."""
-    return [_read(path) for path in sorted(root.rglob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)]
+    """All offline runs under a folder, the oldest first; each has been closed."""
+    return [
+        _closed(path) for path in sorted(root.rglob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    ]
+
+
+def _closed(path: Path) -> OfflineRun:
+    """A run, when all of it is written: a process of wandb's own writes, which may come after the one that logged."""
+    deadline = time.monotonic() + SECONDS_TO_CLOSE
+    while not (found := _read(path)).is_closed:
+        assert time.monotonic() < deadline, f"{path} was not closed"
+        time.sleep(0.05)
+    return found
 
 
 def _read(path: Path) -> OfflineRun:
@@ -58,6 +72,8 @@ def _read(path: Path) -> OfflineRun:
             found.config.update({item.key: json.loads(item.value_json) for item in record.run.config.update})
         elif kind == "config":
             found.config.update({item.key: json.loads(item.value_json) for item in record.config.update})
+        elif kind == "exit":
+            found.is_closed = True
         elif kind == "history":
             found.history.append(_values(record.history.item))
         elif kind == "summary":

@@ -92,7 +92,7 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
 
 
 def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
-    """Return ``maps`` (N, ...) detached and floating point.
+    """Return ``maps`` (N, ...) detached and floating point; half precision, whose sums overflow, as float32.
 
     Args:
         maps: any real values, one map per entry of the first dimension.
@@ -102,6 +102,8 @@ def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
         InputError: NaN or infinite values; the first maps that hold them are named.
     """
     floating = maps.detach() if maps.is_floating_point() else maps.detach().double()
+    if floating.dtype in (torch.float16, torch.bfloat16):
+        floating = floating.float()
     finite = torch.isfinite(floating).flatten(1).all(1)
     if not finite.all():
         broken = ", ".join(map(str, (~finite).nonzero()[:5, 0].tolist()))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from relsplit.errors import InputError
+from relsplit.spelling import did_you_mean
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 
@@ -134,7 +135,8 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], wher
         for name in options:
             if name not in parameters:
                 known = ", ".join(parameters) or "no options"
-                raise InputError(f"{where}{name} is no option of {function.__name__}: it takes {known}")
+                hint = did_you_mean(name, parameters)
+                raise InputError(f"{where}{name} is no option of {function.__name__}: it takes {known}{hint}")
     annotations = _annotations(called)
     for name, value in options.items():
         if name in annotations:

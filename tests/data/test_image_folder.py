@@ -41,8 +41,8 @@ def test_what_is_missing_is_named(root: Path) -> None:
         read_image_folder(None)
     with pytest.raises(InputError, match="there is no folder"):
         read_image_folder(root / "nowhere")
-    with pytest.raises(InputError, match="has no folder train/"):
-        read_image_folder(root / "train")
+    with pytest.raises(InputError, match="has no folder test/"):
+        read_image_folder(root / "train" / "auk")
     for path in (root / "test" / "auk").iterdir():
         path.unlink()
     with pytest.raises(InputError, match=r"test.auk has no images"):
@@ -54,6 +54,14 @@ def test_what_is_missing_is_named(root: Path) -> None:
     (root / "test" / "kite").mkdir()
     with pytest.raises(InputError, match=r"class kite is in .*test but not in .*train"):
         read_image_folder(root)
+
+
+def test_photographs_that_nobody_trains_on_need_no_train_folder(root: Path) -> None:
+    alone = read_image_folder(root / "train")
+    assert (alone.class_names, len(alone.split("test"))) == (("Robin", "auk", "wren"), len(alone.samples))
+    shutil.rmtree(root / "train")
+    catalogue = read_image_folder(root)
+    assert {sample.split for sample in catalogue.samples} == {"test"}
 
 
 def test_a_train_folder_without_classes_is_named(tmp_path: Path) -> None:

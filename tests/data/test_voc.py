@@ -25,7 +25,7 @@ from relsplit.data.voc_download import get_voc
 from relsplit.errors import InputError
 from relsplit.models.checkpoint import read_checkpoint
 from relsplit.models.objective import SeveralClasses
-from relsplit.tasks.setup.catalogue import ordered
+from relsplit.tasks.setup.learned_classes import within
 from relsplit.tasks.setup.training import train
 
 PROJECT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def test_label_regions_and_all_classes_of_an_image(tmp_path: Path) -> None:
     assert ClassIndicators(20)(sample).nonzero().flatten().tolist() == list(sample.labels)
     write(folder, name, ("sofa", (1, 1, 48, 40), True))
     assert sample_of(folder, name).labels == (VOC_CLASS_NAMES.index("sofa"),)
-    renamed = ordered(read_voc(tmp_path), VOC_CLASS_NAMES[::-1])
+    renamed = within(read_voc(tmp_path), VOC_CLASS_NAMES[::-1])
     turned = next(each for each in renamed.samples if each.sample_id == name)
     assert turned.labels == (turned.label,) == (19 - VOC_CLASS_NAMES.index("sofa"),)
 

@@ -34,6 +34,23 @@ def bright(count: int = 2, size: int = 6) -> Tensor:
     return images
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-14, 1e200])
+def test_sensitivity_n_does_not_depend_on_the_scale_of_a_map(scale: float) -> None:
+    images, targets = bright(), torch.zeros(2).long()
+    maps = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+    expected = subset_correlation(OnePixelCounts(), images, maps, targets)
+    assert expected.abs().min() > 0.01
+    found = subset_correlation(OnePixelCounts(), images, maps * scale, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("value", [1e-14, 1 / 3, 1e14])
+def test_sensitivity_n_of_a_constant_map_is_0(value: float) -> None:
+    images, targets = bright(size=32), torch.zeros(2).long()
+    maps = torch.full((2, 32, 32), value, dtype=torch.float64)
+    assert subset_correlation(OnePixelCounts(), images, maps, targets).tolist() == [0, 0]
+
+
 def test_rank_accuracy_of_a_constant_map_is_the_area() -> None:
     regions = torch.zeros(1, 4, 4, dtype=torch.bool)
     regions[0, :2, :3] = True

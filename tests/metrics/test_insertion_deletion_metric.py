@@ -9,7 +9,6 @@ from torch import distributed, nn
 
 from relsplit.errors import InputError
 from relsplit.metrics import InsertionDeletion, score_curves
-from relsplit.metrics.insertion_deletion.protocols.published import Published
 from relsplit.metrics.insertion_deletion.protocols.strict import Strict
 
 
@@ -90,7 +89,30 @@ def test_the_metric_leaves_the_model_to_its_owner():
     metric.double()
     assert next(model.parameters()).dtype == torch.float32
     assert metric.state_dict() == {}
-    assert pickle.loads(pickle.dumps(metric)).protocol == Published()
+    assert pickle.loads(pickle.dumps(metric)).protocol == Strict()
+
+
+def test_whole_numbers_beyond_floats_keep_their_order():
+    images, maps, targets = batch(2)
+    positions = maps.flatten().argsort().argsort().view_as(maps)
+    scored = []
+    for values in (positions, positions + 2**60, -(2**60) + positions):
+        metric = InsertionDeletion(linear_model(), step=3)
+        metric.update(images, values, targets)
+        scored.append(float(metric.compute()["id_score"]))
+    assert scored[0] == scored[1] == scored[2]
+
+
+@pytest.mark.parametrize("patch", [1, 3])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_maps_in_half_precision_score_as_the_same_values(kind, patch):
+    images, maps, targets = batch(2)
+    scored = []
+    for values in (maps.to(kind), maps.to(kind).float()):
+        metric = InsertionDeletion(linear_model(), patch=patch)
+        metric.update(images, values, targets)
+        scored.append(float(metric.compute()["id_score"]))
+    assert scored[0] == scored[1]
 
 
 def test_compute_before_update_says_so():

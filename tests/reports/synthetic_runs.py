@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from relsplit.runs.records import SampleCurves, SampleRecord
-from relsplit.runs.store import SampleStore
-from relsplit.runs.summary import summarise, write_summary
+from relsplit.runs.store import SampleStore, samples_check
+from relsplit.runs.summary import SAMPLES_CHECK, summarise, write_summary
 
 
 def write_run(
@@ -74,7 +74,8 @@ def write_run(
         "protocol": "published",
         "protocols": ["published", "strict"],
         "forward_equivalents": 3.0,
-        "config_hash": "0" * 8,
+        "config_hash": store.run,
+        SAMPLES_CHECK: samples_check(folder),
         "command": f"python run.py explainer={explainer} num_samples={num_samples}",
         "versions": {"python": "3.11"},
         "hardware": {"accelerator": "cpu"},

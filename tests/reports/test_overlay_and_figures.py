@@ -17,6 +17,7 @@ from relsplit.reports.figures_curves import mean_curves
 from relsplit.reports.figures_maps import chosen, map_grid, qualitative
 from relsplit.reports.measured import Measured
 from relsplit.reports.product import Product, save_figure, write_product
+from relsplit.runs.folder import claim_folder
 from relsplit.runs.maps import Maps, read_maps, write_maps
 from relsplit.runs.overlay import normalise, overlay
 from relsplit.runs.records import CONSERVATION
@@ -82,6 +83,7 @@ def test_methods_on_different_images_are_refused() -> None:
 
 def test_maps_survive_their_file_and_figures_are_vector_and_raster(tmp_path: Path) -> None:
     maps = some_maps()
+    claim_folder(tmp_path, {"seed": 0})
     write_maps(tmp_path, maps)
     for name, values in vars(read_maps(tmp_path)).items():
         np.testing.assert_array_equal(values, getattr(maps, name))

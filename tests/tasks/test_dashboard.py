@@ -14,7 +14,7 @@ from offline_dashboard import offline_runs
 from relsplit.runs.dashboard import Dashboard, opened
 from relsplit.runs.evaluation_dashboard import watched
 from relsplit.runs.sampled_curves import sampled_curves
-from relsplit.runs.store import SampleStore, read_samples
+from relsplit.runs.store import read_samples
 from relsplit.tasks.evaluate import measure as evaluate
 from small_runs import ROOT, configured, overrides
 
@@ -57,7 +57,7 @@ def test_a_resumed_evaluation_goes_on_in_the_same_run(photographs: Path) -> None
 def test_progress_arrives_while_an_evaluation_goes_on(photographs: Path) -> None:
     folder = evaluate(configured(photographs, "explainer=center"))
     lines = (folder / "curves.jsonl").read_text().splitlines(keepends=True)
-    rows = SampleStore(folder, {}).samples()
+    rows = read_samples(folder)
     going_on = photographs / "going on"
     going_on.mkdir()
     seen: list[dict[str, float]] = []

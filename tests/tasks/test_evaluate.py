@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from relsplit.errors import IncompleteRun, InputError
+from relsplit.runs.folder import read_config
 from relsplit.runs.maps import read_maps
 from relsplit.runs.sampled_curves import sampled_curves
 from relsplit.runs.store import SampleStore, read_curves, read_samples
@@ -79,6 +82,62 @@ def test_goes_on_where_it_stopped_with_the_same_numbers(photographs: Path) -> No
     assert list(again["seconds"][:3]) == list(whole["seconds"][:3])  # what was done was not done again
     table = pd.read_csv(folder / "samples.csv", dtype={"sample_id": str})
     pd.testing.assert_frame_equal(table, again, check_exact=True)
+
+
+def test_lines_of_another_run_are_not_taken_over(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    center = evaluate(configured(photographs, "explainer=center", f"output_dir={photographs / 'center'}"))
+    folder = evaluate(configured(photographs, "explainer=random"))
+    expected = read_samples(folder)
+    for name in ("curves.jsonl", "samples.csv", "summary.json", "maps.npz"):
+        shutil.copy(center / name, folder / name)
+    with pytest.raises(InputError, match="is of another run"):
+        read_maps(folder)
+    evaluate(configured(photographs, "explainer=random"))
+    assert "9 lines of" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(read_samples(folder).drop(columns="seconds"), expected.drop(columns="seconds"))
+    assert read_summary(folder, {})["explainer"] == "random"
+    read_maps(folder)
+
+
+def test_a_folder_of_some_of_the_networks_classes_will(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(photographs / "weights.pt", weights_only=True)
+    names = {"finch": 0, "jay": 1, "wren": 2}
+    torch.save({"state_dict": state, "class_to_idx": names}, photographs / "weights.pt")
+    whole = evaluate(configured(photographs, f"output_dir={photographs / 'whole'}", "explainer=edges"))
+    some = photographs / "some"
+    for name in ("jay", "wren"):
+        shutil.copytree(photographs / "photographs/test" / name, some / name)
+    run(configured(photographs, f"dataset.root={some}", "explainer=edges", "num_samples=8"))
+    rows = read_samples(photographs / "run")
+    assert rows.groupby("label").size().to_dict() == {1: 4, 2: 4}
+    expected, found = (table.set_index("sample_id")["insertion"] for table in (read_samples(whole), rows))
+    shared = expected.index.intersection(found.index)
+    assert len(shared) == 6
+    np.testing.assert_allclose(found[shared], expected[shared], atol=1e-6)
+    right = 100 * (rows.label == rows.predicted).mean()
+    assert f"the network is right on {right:.1f} % of these images" in capsys.readouterr().out
+
+
+def test_an_accuracy_far_below_the_checkpoints_is_said(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photographs / "summary.json").write_text('{"accuracy": 0.99}')  # beside the weights, as a training leaves it
+    run(configured(photographs, "explainer=edges"))
+    assert "(on its own test images: 99.0 %): are dataset.mean, std" in " ".join(capsys.readouterr().out.split())
+
+
+def test_secrets_are_not_written_down(photographs: Path) -> None:
+    secret = "a1b2c3d4e5f6"
+    command = command_line(photographs, "explainer=center", f"+logger.settings={{api_key: {secret}}}")
+    command = [text for text in command if text != "logger=none"]
+    environment = {**ONE_THREAD, "WANDB_MODE": "disabled", "PRIVATE": secret}
+    done = subprocess.run(
+        [*command, "+logger.entity=${oc.env:PRIVATE}", "+logger.notes=${oc.env:PRIVATE}"],
+        cwd=photographs, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    config, summary = ((photographs / "run" / name).read_text() for name in ("config.yaml", "summary.json"))
+    assert "api_key: ***" in summary
+    assert secret not in summary + config
+    assert "settings" not in config
 
 
 def test_refuses_a_folder_of_another_configuration(photographs: Path) -> None:
@@ -150,7 +209,7 @@ def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -
     other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
     with pytest.raises(IncompleteRun, match="1 of 12"):
         run(configured(photographs, *other))
-    store = SampleStore(photographs / "skipping", {})
+    store = SampleStore(photographs / "skipping", read_config(photographs / "skipping"))
     assert len(store.entries()) == 11
     assert [sample.path for sample in store.skipped()] == [str(broken)]
     shown = read_maps(photographs / "skipping").sample_id

@@ -140,12 +140,17 @@ def training(photographs: Path, folder: Path, *more: str) -> list[str]:
     return [sys.executable, str(ROOT / "run.py"), *options, *more]
 
 
+def add_training_images(photographs: Path) -> None:
+    """Three images to learn from, and three to validate with."""
+    for name in ("finch", "jay", "wren"):
+        folder = photographs / "photographs/train" / name
+        shutil.copy(folder / "0.png", folder / "1.png")
+
+
 def test_a_full_disk_leaves_the_checkpoints_of_a_training_whole(
     photographs: Path, small_disk: Callable[[str], Path]
 ) -> None:
-    for name in ("finch", "jay", "wren"):  # three to learn from, one to validate with
-        folder = photographs / "photographs/train" / name
-        shutil.copy(folder / "0.png", folder / "1.png")
+    add_training_images(photographs)
     disk = small_disk("180m")
     folder = disk / "run"
     process = started(training(photographs, folder, "trainer.batch_size=5", *ENDLESS), photographs)
@@ -206,6 +211,67 @@ def test_of_two_starts_at_once_one_works_and_the_other_says_who(photographs: Pat
     assert first.returncode == 0
     assert len(read_samples(photographs / "run")) == 12
     assert not (photographs / "run/.lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "training"])
+def test_little_shared_memory_is_enough(photographs: Path, kind: str) -> None:
+    """A container has 64 MB of it; here a batch of 800 KB does not fit into 256 KB."""
+    alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"', "sh"]
+    if os.geteuid() != 0 or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may mount a small file system")
+    large = ("dataset.image_size=128", "dataset.resize=128", "dataset.num_workers=2")
+    if kind == "evaluation":
+        command = command_line(
+            photographs, "explainer=center", "protocol.published.step=8192", "task.batch_size=4", *large
+        )
+    else:
+        add_training_images(photographs)
+        command = training(photographs, photographs / "run", "trainer.batch_size=5", *large, "trainer.max_epochs=1")
+    done = subprocess.run(
+        [*alone, *command], cwd=photographs, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert (photographs / "run/summary.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_signs_for_the_progress_bar(photographs: Path, encoding: str) -> None:
+    command = command_line(photographs, "explainer=center", "metric=[]", "num_samples=3")
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=photographs, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"id_score" in done.stdout
+
+
+def test_too_few_open_files_are_one_line(photographs: Path) -> None:
+    command = command_line(photographs, "explainer=center", "dataset.num_workers=8")
+    limited = ["sh", "-c", 'ulimit -n 30 && exec "$@"', "sh", *command]
+    done = subprocess.run(limited, cwd=photographs, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    said = [
+        line for line in done.stderr.splitlines() if "check_worker_number" not in line and "UserWarning" not in line
+    ]
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("incomplete: Too many open files: raise it with `ulimit -n 1024`")
+
+
+def test_a_data_loading_process_that_is_killed_is_one_line(photographs: Path) -> None:
+    command = command_line(photographs, *EVALUATION, "num_samples=12", "dataset.num_workers=1", "explainer=ours")
+    process = started(command, photographs)
+
+    def children() -> list[int]:
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [int(child) for child in listed]
+
+    wait_for(lambda: lines(photographs / "run/curves.jsonl") >= 1, process)
+    for child in children():
+        os.kill(child, signal.SIGKILL)
+    error = process.communicate(timeout=240)[1]
+    if process.returncode == 0:  # it had loaded everything
+        return
+    assert process.returncode == 1, error
+    assert_one_line(error, "incomplete: a data-loading process was killed", "dataset.num_workers=0")
+    assert finished(command, photographs).returncode == 0
 
 
 def test_more_devices_than_batches_are_left(photographs: Path) -> None:

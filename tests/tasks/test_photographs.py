@@ -48,6 +48,45 @@ def test_classes_and_preprocessing_come_with_the_weights(home: Path) -> None:
     assert {path.name for path in home.iterdir()} == {"bird.png", "maps", "torch"}  # no demo data were drawn for it
 
 
+def test_a_network_of_ones_own_needs_no_dataset(home: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(resnet18(num_classes=7).state_dict(), home / "own.pt")
+    own = ["model=custom", "model._target_=torchvision.models.resnet18", "+model.num_classes=7"]
+    done = explained(home, *own, "model.checkpoint=own.pt", "task.target=5", "dataset.image_size=64")
+    assert done.returncode == 0, done.stderr
+    assert "does not say which classes it knows or how images are prepared" in done.stdout
+    assert "1 maps of model=custom (own.pt)" in done.stdout
+    maps = read_maps(home / "maps")
+    assert maps.image.shape == (1, 64, 64, 3)
+    assert maps.label.tolist() == [5]
+    assert str(maps.class_name[0]) == f"explained: class 5, predicted: class {maps.predicted[0]}"
+    wrong = explained(home, *own, "model.checkpoint=own.pt", "task.target=7")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_a_class_is_explained_by_its_name(home: Path) -> None:
+    done = explained(home, "model=resnet18_imagenet", "task.target=american_lobster", "explainer=grad_cam")
+    assert done.returncode == 0, done.stderr
+    maps = read_maps(home / "maps")
+    assert maps.label.tolist() == [ResNet18_Weights.IMAGENET1K_V1.meta["categories"].index("American lobster")]
+    wrong = explained(home, "model=resnet18_imagenet", "task.target=american_lobsters")
+    assert wrong.returncode == 2
+    assert "did you mean American lobster" in wrong.stderr
+
+
+def test_a_demo_network_that_is_missing_is_trained_and_named(home: Path) -> None:
+    """``python run.py task=explain task.images=[bird.png]`` in a fresh clone; here it learns for one epoch."""
+    short = ("trainer.max_epochs=1", "logger=none")
+    done = explained(home, *short)
+    assert done.returncode == 0, done.stderr
+    assert "1 maps of model=demo (outputs/train/demo/demo/seed42/best.ckpt)" in done.stdout
+    assert read_config(home / "maps")["dataset"]["image_size"] == 64
+    again = explained(home, *short)
+    assert again.returncode == 0, again.stderr
+    assert "trained:" not in again.stdout
+
+
 def test_another_weights_file_is_named_by_where_it_belongs(home: Path) -> None:
     (home / "torch/hub/checkpoints" / Path(ResNet18_Weights.IMAGENET1K_V1.url).name).write_bytes(b"cut")
     done = explained(home, "model=resnet18_imagenet")

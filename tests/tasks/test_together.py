@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from offline_dashboard import offline_runs
 from relsplit.errors import InputError
+from relsplit.runs.folder import read_config
 from relsplit.runs.maps import read_maps
 from relsplit.runs.store import SampleStore, read_curves, read_samples
 from relsplit.runs.summary import read_summary
@@ -161,7 +162,8 @@ def test_skipped_images_are_named_for_each(photographs: Path) -> None:
     assert line.startswith("incomplete: 1 of 12 samples were skipped")
     for name in ("center", "random"):
         assert f"run/{name}/summary.json" in line
-        store = SampleStore(photographs / "run" / name, {})
+        folder = photographs / "run" / name
+        store = SampleStore(folder, read_config(folder))
         assert len(store.entries()) == 11
         assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
 

@@ -185,6 +185,28 @@ def test_killed_before_the_first_checkpoint_was_written(photographs: Path, finis
     assert (tmp_path / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 
+def test_a_best_checkpoint_alone_is_no_trained_network(photographs: Path, finished: Path, tmp_path: Path) -> None:
+    """The first epoch has written it, the second file that would let a training go on is missing."""
+    for name in ("config.yaml", "metrics.csv", "best.ckpt"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", f"model.checkpoint={tmp_path / 'best.ckpt'}")
+    with pytest.raises(InputError, match="is of a training that has not come to its end"):
+        explained_network(cfg, instantiate(cfg.dataset.catalogue))
+    with pytest.raises(InputError, match=r"training\.optimizer\.lr was 0\.001, now 0\.5"):
+        run(config(photographs, tmp_path, "trainer.optimizer.lr=0.5"))
+    assert run(config(photographs, tmp_path))["epochs"] == 4
+    assert (tmp_path / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_the_last_checkpoint_of_another_training_is_refused(photographs: Path, finished: Path, tmp_path: Path) -> None:
+    other = ["trainer.optimizer.lr=0.01", "trainer.max_epochs=1"]
+    run(config(photographs, tmp_path / "run", *other))
+    (tmp_path / "run/summary.json").unlink()
+    (tmp_path / "run/last.ckpt").write_bytes((finished / "last.ckpt").read_bytes())
+    with pytest.raises(InputError, match=r"last\.ckpt is of another training"):
+        run(config(photographs, tmp_path / "run", *other))
+
+
 def test_a_resumed_checkpoint_that_would_run_code_is_refused(photographs: Path, finished: Path, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -254,8 +276,9 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
     (made / "summary.json").unlink()
     (made / "config.yaml").unlink()
     before = (made / "best.ckpt").stat().st_mtime_ns
-    explained_network(cfg, catalogue)
-    assert (made / "best.ckpt").stat().st_mtime_ns == before, "a file that somebody put there is not made anew"
+    with pytest.raises(InputError, match=r"best\.ckpt is there, but no config\.yaml says how it was trained"):
+        explained_network(cfg, catalogue)
+    assert (made / "best.ckpt").stat().st_mtime_ns == before, "it is neither used nor replaced"
 
 
 def test_a_dataset_without_training_images(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from relsplit.errors import InputError
-from relsplit.files import discarded
+from relsplit.files import NO_ROOM, cannot_be_written, discarded
 
 
 def extract(archive: Path, folder: Path, content: str) -> Path:
@@ -30,6 +30,8 @@ def extract(archive: Path, folder: Path, content: str) -> Path:
             (``..``), a member is a link or a device, or ``folder/content`` exists already.
     """
     target = folder / content
+    if archive.exists() and not archive.is_file():  # reading from a FIFO would wait for somebody to write to it
+        raise InputError(f"cannot unpack {archive} to {folder}: it is no file")
     if target.exists():
         raise InputError(f"{target} exists already: delete it to unpack {archive.name} again")
     try:
@@ -41,6 +43,8 @@ def extract(archive: Path, folder: Path, content: str) -> Path:
                 raise InputError(f"{archive} has no folder {content}/: it is another archive")
             (partial / content).replace(target)
     except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise cannot_be_written(str(target), error, "") from error
         raise InputError(f"cannot unpack {archive} to {folder}: {error}") from error
     return target
 
@@ -52,6 +56,9 @@ def _checked(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             raise InputError(f"{archive} holds {member.name!r}, which leads out of the folder: do not trust this file")
         if not (member.isfile() or member.isdir()):
             kind = "a link" if member.issym() or member.islnk() else "a device"
+            raise InputError(f"{archive} holds {member.name!r}, which is {kind}: do not trust this file")
+        if "\0" in member.name or member.issparse():  # a sparse file of a few bytes may fill a disk
+            kind = "a sparse file" if member.issparse() else "no name"
             raise InputError(f"{archive} holds {member.name!r}, which is {kind}: do not trust this file")
         yield member
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from relsplit.data.catalogue import Catalogue, Sample
 from relsplit.data.dataset import ClassIndicators, ImageDataset, OnBadImage, class_index
 from relsplit.data.epoch_sampler import EpochSampler
+from relsplit.data.piped import SECONDS_WITHOUT_A_BATCH, collate_piped, shared_memory_is_scarce
 from relsplit.data.readable import readable
 from relsplit.data.transforms import EvaluationTransform, Mean, Pixels, Std, TrainingTransform
 from relsplit.errors import InputError
@@ -103,12 +104,18 @@ class ImageDataModule(pl.LightningDataModule):
             ImageDataset(samples, transform, self.seed, self.target),
             batch_size=self.batch_size,
             sampler=sampler,
+            collate_fn=collate_piped if self._is_piped(replicas) else None,
+            timeout=SECONDS_WITHOUT_A_BATCH if self.num_workers else 0,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             # The loader's own draws stay off the global generator, which belongs to the network.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _is_piped(self, replicas: int) -> bool:
+        pixels = self.batch_size * 3 * self.evaluation_transform.image_size**2
+        return self.num_workers > 0 and shared_memory_is_scarce(4 * pixels, self.num_workers, replicas)
 
     def _readable(self, split: str) -> tuple[Sample, ...]:
         samples = self.catalogue.split(split)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from relsplit.data.catalogue import Sample
-from relsplit.data.image_reading import BadImage, read_image, read_mask
+from relsplit.data.image_reading import BadImage, read_file, read_image, read_mask
+from relsplit.data.piped import as_arrays, as_tensors
 from relsplit.data.transforms import EvaluationTransform, box_mask
 from relsplit.options import checked_options
 
@@ -78,7 +79,10 @@ class ImageDataset(Dataset[tuple[Tensor, int | Tensor]]):
 
 @dataclass(frozen=True)
 class EvaluationItem:
-    """One sample in the network's input coordinates; ``image`` is None and ``reason`` set when it was skipped."""
+    """One sample in the network's input coordinates; ``image`` is None and ``reason`` set when it was skipped.
+
+    ``file`` is the fingerprint of what was read, see :func:`relsplit.data.image_reading.read_file`.
+    """
 
     index: int
     label: int
@@ -86,6 +90,7 @@ class EvaluationItem:
     box: Tensor | None
     segmentation: Tensor | None
     reason: str
+    file: dict[str, Any]
 
 
 @checked_options
@@ -111,7 +116,8 @@ class EvaluationDataset(Dataset[EvaluationItem]):
     def __getitem__(self, index: int) -> EvaluationItem:
         sample = self.samples[index]
         try:
-            image = read_image(sample.path)
+            content, file = read_file(sample.path)
+            image = read_image(sample.path, content)
             box = None
             if sample.box is not None:
                 mask = box_mask(sample.box, *image.size)
@@ -133,8 +139,8 @@ class EvaluationDataset(Dataset[EvaluationItem]):
         except BadImage as error:
             if self.on_bad_image == "error":
                 raise
-            return EvaluationItem(index, sample.label, None, None, None, str(error.reason))
-        return EvaluationItem(index, sample.label, self.transform(image), box, segmentation, "")
+            return EvaluationItem(index, sample.label, None, None, None, str(error.reason), {})
+        return EvaluationItem(index, sample.label, self.transform(image), box, segmentation, "", file)
 
 
 @dataclass  # not frozen: Lightning moves a batch to the device by setting its fields
@@ -148,6 +154,7 @@ class EvaluationBatch:
         boxes: (N, H, W) bool; all False where the sample has none.
         segmentations: see ``boxes``.
         skipped: (position in the dataset's samples, reason) of every unreadable sample.
+        files: fingerprints of the image files, by row.
     """
 
     images: Tensor
@@ -156,6 +163,13 @@ class EvaluationBatch:
     boxes: Tensor
     segmentations: Tensor
     skipped: tuple[tuple[int, str], ...]
+    files: tuple[dict[str, Any], ...]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return as_arrays(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(as_tensors(state))
 
 
 def collate_evaluation(items: Sequence[EvaluationItem]) -> EvaluationBatch:
@@ -175,4 +189,5 @@ def collate_evaluation(items: Sequence[EvaluationItem]) -> EvaluationBatch:
         boxes=stacked([item.box for item, _ in read]),
         segmentations=stacked([item.segmentation for item, _ in read]),
         skipped=tuple((item.index, item.reason) for item in items if item.image is None),
+        files=tuple(item.file for item, _ in read),
     )

@@ -16,7 +16,7 @@ from relsplit.data.demo_bird import PART_NAMES, SPECIES
 from relsplit.data.demo_picture import draw_picture
 from relsplit.data.validation_split import NumVal, ValidationStyle
 from relsplit.errors import InputError
-from relsplit.files import discarded
+from relsplit.files import cannot_be_written, discarded
 from relsplit.options import Limits, Seed, checked_options
 
 IMAGE_SIZE = 64
@@ -76,7 +76,7 @@ def generate_demo(root: str | Path, seed: Seed, train_per_species: PerSpecies, t
                 if not _holds(root, stamp):
                     raise
     except OSError as error:
-        raise InputError(f"cannot write the demo data to {root}: {error.strerror or error}") from error
+        raise cannot_be_written(f"the folder {root} of the demo data", error, "say dataset.root=<folder>") from error
 
 
 def _holds(root: Path, stamp: dict[str, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Your own photographs: ``train/CLASS/*.jpg``, ``test/CLASS/*.jpg``, and ``val/CLASS/*.jpg`` if you have it."""
+"""Your own photographs: ``test/CLASS/*.jpg``, and to train ``train/CLASS/*.jpg`` (``val/CLASS/*.jpg``, too)."""
 
 import os
 from pathlib import Path
@@ -18,13 +18,13 @@ def read_image_folder(
     val_style: ValidationStyle = "random",
     val_seed: Seed = 42,
 ) -> Catalogue:
-    """Lists the images of a tree ``SPLIT/CLASS/IMAGE``; no image is opened.
+    """Lists the images of a tree ``SPLIT/CLASS/IMAGE``, or ``CLASS/IMAGE`` where all are "test"; no image is opened.
 
     Classes are the names of the folders, sorted. Files count as images by their ending (any that Pillow knows, in
     upper or lower case); hidden files and other files are left out.
 
     Args:
-        root: the folder that holds ``train/`` and ``test/``.
+        root: the folder that holds ``test/`` and, to train, ``train/``; or the class folders.
         num_val: the validation split that is cut from ``train/`` where there is no ``val/``, see
             :func:`relsplit.data.validation_split.with_validation`.
         val_style: see ``num_val``.
@@ -38,31 +38,40 @@ def read_image_folder(
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}: set dataset.root to the folder that holds train/ and test/")
-    splits: list[Split] = ["train", "test"]
-    for split in splits:
-        if not (root / split).is_dir():
-            raise InputError(f"{root} has no folder {split}/: lay your photographs out as {split}/CLASS/*.jpg")
-    if (root / "val").is_dir():
-        splits.insert(1, "val")
-    class_names = _folders(root / "train")
+    places = _splits(root)
+    first = next(iter(places))
+    class_names = _folders(places[first])
     if not class_names:
-        raise InputError(f"{root / 'train'} has no class folders: lay your photographs out as train/CLASS/*.jpg")
-    for split in splits:
-        differing = set(class_names) ^ set(_folders(root / split))
+        raise InputError(
+            f"{places[first]} has no class folders: lay your photographs out as {first}/CLASS/*.jpg in {root}"
+        )
+    for split, place in places.items():
+        differing = set(class_names) ^ set(_folders(place))
         if differing:
             name = min(differing)
-            other, lacking = (split, "train") if name not in class_names else ("train", split)
+            other, lacking = (split, first) if name not in class_names else (first, split)
             raise InputError(f"class {name} is in {root / other} but not in {root / lacking}: both need every class")
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     samples = []
-    for split in splits:
+    for split, place in places.items():
         for label, name in enumerate(class_names):
-            files = _images(root / split / name, endings)
+            files = _images(place / name, endings)
             if not files:
-                raise InputError(f"{root / split / name} has no images: add some, or remove the class everywhere")
+                raise InputError(f"{place / name} has no images: add some, or remove the class everywhere")
             samples += [Sample(f"{split}-{name}-{path.name}", path, label, split) for path in files]
-    has_val = "val" in splits
+    has_val = "val" in places or "train" not in places
     return Catalogue(tuple(class_names), with_validation(samples, 0 if has_val else num_val, val_seed, val_style), root)
+
+
+def _splits(root: Path) -> dict[Split, Path]:
+    """The folder of every split that there is, in the order train, val, test."""
+    known: tuple[Split, ...] = ("train", "val", "test")
+    found: dict[Split, Path] = {split: root / split for split in known if (root / split).is_dir()}
+    if not found and _folders(root):
+        return {"test": root}
+    if "test" not in found:
+        raise InputError(f"{root} has no folder test/: lay your photographs out as test/CLASS/*.jpg")
+    return found
 
 
 def _folders(folder: Path) -> list[str]:

@@ -1,7 +1,11 @@
 """Image files of every kind as 8-bit RGB images, and object masks as boolean arrays."""
 
+import hashlib
+import io
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +30,43 @@ class BadImage(InputError):
         self.reason = reason or message
 
 
-def read_image(path: Path) -> Image.Image:
+def read_file(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Reads a file at once.
+
+    Returns:
+        Its content, and the fingerprint of just this content: ``bytes``, ``modified`` (nanoseconds), ``sha256``.
+
+    Raises:
+        BadImage: the file is missing, empty, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            modified = os.fstat(file.fileno()).st_mtime_ns
+            content = file.read()
+    except FileNotFoundError as error:
+        raise BadImage(path, "there is no such file") from error
+    except OSError as error:
+        raise BadImage(path, error.strerror or str(error)) from error
+    if not content:
+        raise BadImage(path, "the file is empty")
+    digest = hashlib.sha256(content).hexdigest()
+    return content, {"bytes": len(content), "modified": modified, "sha256": digest}
+
+
+def read_image(path: Path, content: bytes | None = None) -> Image.Image:
     """Reads an image file as it is meant to be seen, in mode RGB.
 
     Greyscale, palette and CMYK images are converted, 16-bit images are scaled to 8 bits, transparent images are laid
     on white (as viewers show them), the EXIF orientation is applied, and of several frames the first is taken.
 
+    Args:
+        path: the file.
+        content: of the file, where it was read before.
+
     Raises:
         BadImage: the file is missing, empty, truncated, no image, or has pixel values without a defined range.
     """
-    image = _decode(path)
+    image = _decode(path, content)
     try:
         upright: Image.Image = ImageOps.exif_transpose(image)
         return _to_rgb(upright)
@@ -69,18 +100,13 @@ def read_mask(path: Path, value: int | None = None) -> NDArray[np.bool_]:
     return np.asarray(image.getchannel(0)) >= 128
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, content: bytes | None = None) -> Image.Image:
+    content = read_file(path)[0] if content is None else content
     try:
-        if path.stat().st_size == 0:
-            raise BadImage(path, "the file is empty")
         image: Image.Image
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
         return image
-    except BadImage:
-        raise
-    except FileNotFoundError as error:
-        raise BadImage(path, "there is no such file") from error
     except UnidentifiedImageError as error:
         raise BadImage(path, "it is not an image of a known format") from error
     except (Image.DecompressionBombError, *_DECODER_ERRORS) as error:

@@ -13,7 +13,6 @@ COLUMNS = ("sample_id", "path", "label", "class")
 
 def write_manifest(path: Path, samples: Sequence[Sample], catalogue: Catalogue) -> None:
     """Writes one row (sample_id, path relative to the dataset's root, label, class) per sample, in order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

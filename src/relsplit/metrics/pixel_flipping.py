@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, checked_options
@@ -46,7 +47,7 @@ def flipping_area(
         InputError: arguments that do not fit together.
     """
     images = checked_images(images)
-    ranks = rank_pixels(checked_maps(maps, images)).rank
+    ranks = rank_pixels(checked_maps(ordered(maps), images)).rank
     targets = checked_target(targets, len(images), device=images.device)
     pixels = ranks[0].numel()
     taken = torch.tensor([round(step * pixels / steps) for step in range(1, steps + 1)], device=images.device)

@@ -14,6 +14,7 @@ from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, Seed, checked_options
@@ -59,7 +60,7 @@ def imputed_survival(
         InputError: arguments that do not fit together.
     """
     images = checked_images(images)
-    ranks = rank_pixels(checked_maps(maps, images)).rank.cpu().numpy()
+    ranks = rank_pixels(checked_maps(ordered(maps), images)).rank.cpu().numpy()
     targets = checked_target(targets, len(images), device=images.device)
     shares = []
     reader = reader_of(scores)

@@ -121,8 +121,14 @@ def _answers(network: nn.Module, image: Tensor, gone: Tensor, target: Tensor, re
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # What differs by rounding alone does not differ.
+    a, b = _centred(a), _centred(b)
     spread = a.norm(dim=1) * b.norm(dim=1)
-    constant = (a.abs().amax(1) < 1e-12) | (b.abs().amax(1) < 1e-12)
-    return torch.where(constant, torch.zeros_like(spread), (a * b).sum(1) / spread)
+    return torch.where(spread == 0, torch.zeros_like(spread), (a * b).sum(1) / spread)
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Rows (N, S) without their mean, at most 1; 0 where what differs by rounding alone, which does not differ."""
+    centred = values - values.mean(1, keepdim=True)
+    largest = centred.abs().amax(1, keepdim=True)
+    differs = largest > 1e-11 * values.abs().amax(1, keepdim=True)
+    return torch.where(differs, centred / largest, torch.zeros_like(centred))

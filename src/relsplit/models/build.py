@@ -12,7 +12,7 @@ from torch import nn
 
 from relsplit.errors import InputError
 from relsplit.models.attention_branch import AttentionBranchNetwork
-from relsplit.models.checkpoint import fill, load_checkpoint
+from relsplit.models.checkpoint import fill, load_checkpoint, read_state_dict
 from relsplit.models.named_weights import named_state
 
 _NOT_ARGUMENTS = {"name", "weights", "checkpoint", "train_if_missing"}
@@ -58,6 +58,27 @@ def initial_model(cfg: DictConfig, num_classes: int) -> nn.Module:
         _load_weights(network, cfg.model, new_head=True)
     _check_outputs(network, cfg, num_classes)
     return network.train()
+
+
+def number_of_outputs(cfg: DictConfig) -> int:
+    """Return how many classes the configured network has, where nobody says how many there are.
+
+    ``model.num_classes`` says it, or what the constructor makes. Where that is to be as many as the dataset has, the
+    checkpoint's last parameter, which is the last layer's, has an entry for each.
+
+    Args:
+        cfg: the whole configuration; see :func:`load_model`.
+
+    Raises:
+        InputError: the network cannot be built, or nothing says it.
+    """
+    count = 0
+    if "num_classes" in cfg.model and cfg.model.num_classes is None:
+        if cfg.model.checkpoint is None:
+            raise InputError(f"model={cfg.model.name} has as many classes as its dataset: say model.num_classes=N")
+        state = read_state_dict(Path(cfg.model.checkpoint), made_by=training_command(cfg))
+        count = next((len(value) for value in reversed(state.values()) if value.ndim > 0), 0)
+    return int(_blank_answer(_construct(cfg, count), cfg).shape[1])
 
 
 def training_command(cfg: DictConfig) -> str:
@@ -112,7 +133,17 @@ def _load_weights(network: nn.Module, model: DictConfig, new_head: bool) -> None
 
 
 def _check_outputs(network: nn.Module, cfg: DictConfig, num_classes: int) -> None:
-    """One blank image through the network, because only that tells the number of outputs of any network."""
+    shape = tuple(_blank_answer(network, cfg).shape)
+    if shape != (1, num_classes):
+        raise InputError(
+            f"model={cfg.model.name}: answers one image with {shape}, but dataset={cfg.dataset.name} has "
+            f"{num_classes} classes, so (1, {num_classes}) is needed; choose another model= or dataset=, or, where the "
+            "dataset has some of the network's classes, name all of these in order with dataset.class_names=FILE"
+        )
+
+
+def _blank_answer(network: nn.Module, cfg: DictConfig) -> torch.Tensor:
+    """The answer to one blank image, because only that tells the number of outputs of any network."""
     size = int(cfg.dataset.image_size)
     training = network.training
     try:
@@ -125,9 +156,9 @@ def _check_outputs(network: nn.Module, cfg: DictConfig, num_classes: int) -> Non
         ) from error
     finally:
         network.train(training)
-    shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if shape != (1, num_classes):
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
+        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else f"a {type(outputs).__name__}"
         raise InputError(
-            f"model={cfg.model.name}: answers one image with {shape}, but dataset={cfg.dataset.name} has "
-            f"{num_classes} classes, so (1, {num_classes}) is needed; choose another model= or dataset="
+            f"model={cfg.model.name}: answers one image with {shape} instead of scores (1, classes): choose another"
         )
+    return outputs

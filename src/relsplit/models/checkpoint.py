@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def read_checkpoint(path: Path, made_by: str = "") -> dict[str, Any]:
     if not path.is_file():
         advice = f"make it with `{made_by}`" if made_by else "give the path of a checkpoint"
         raise InputError(f"checkpoint {path}: no such file; {advice}")
+    _check_sums(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols, and followed by the error that counts
@@ -55,6 +57,25 @@ def read_checkpoint(path: Path, made_by: str = "") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"checkpoint {path}: holds a {type(content).__name__}, not a state dict; save a state dict")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare what a file of ``torch.save`` holds with the checksums in it, which torch does not read.
+
+    Raises:
+        InputError: they differ. (Files older than PyTorch 1.6 have none.)
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            broken = file.testzip()
+    except Exception as error:  # the damage may lie in what says how to read the rest
+        broken = " ".join(str(error).split())[:80]
+    if broken is not None:
+        raise InputError(
+            f"checkpoint {path}: is damaged (its checksums do not fit: {broken}); copy, download or save it again"
+        )
 
 
 def read_state_dict(path: Path, made_by: str = "") -> dict[str, Tensor]:
@@ -86,13 +107,22 @@ def checkpoint_class_names(path: Path, content: Mapping[str, Any]) -> tuple[str,
     Args:
         path: of the file.
         content: of the file, see :func:`read_checkpoint`.
+
+    Raises:
+        InputError: ``class_to_idx`` does not number the classes.
     """
     for key in ("class_names", "classes"):
         if isinstance(content.get(key), (list, tuple)):
             return tuple(map(str, content[key]))
     numbered = content.get("class_to_idx")
     if isinstance(numbered, dict):
-        return tuple(str(name) for name, _ in sorted(numbered.items(), key=lambda item: int(item[1])))
+        indices = list(numbered.values())
+        if any(type(index) is not int for index in indices) or sorted(indices) != list(range(len(indices))):
+            raise InputError(
+                f"checkpoint {path}: its class_to_idx does not number {len(indices)} classes from 0 on, each once: "
+                "mend it, or leave it out and say dataset.class_names"
+            )
+        return tuple(str(name) for name, _ in sorted(numbered.items(), key=lambda item: item[1]))
     try:
         found = json.loads((path.parent / "summary.json").read_text(encoding="utf-8")).get("class_names")
     except (OSError, ValueError, AttributeError):
@@ -143,12 +173,22 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], source: str, new_head:
         and value.dtype != expected[name].dtype
         and value.is_floating_point() != expected[name].is_floating_point()
     ]
-    broken = [name for name, value in given.items() if value.is_floating_point() and not value.isfinite().all()]
+    empty = [name for name, value in given.items() if not _is_dense(value)]
+    broken = [
+        name
+        for name, value in given.items()
+        if name in expected
+        and value.shape == expected[name].shape  # others may claim to have any number of entries
+        and name not in empty
+        and value.is_floating_point()
+        and not value.isfinite().all()
+    ]
     problems = [
         *_first("missing", missing),
         *_first("unexpected", unexpected),
         *_first("of another shape", reshaped),
         *_first("of another type", retyped),
+        *_first("sparse, quantised or without values", empty),
         *_first("with NaN or infinite values", broken),
     ]
     if problems:
@@ -177,6 +217,10 @@ def _prefixes(name: str) -> Iterator[str]:
     if wrapper := _WRAPPERS.match(name):
         for dot in re.finditer(r"\.", wrapper[0]):
             yield name[: dot.end()]
+
+
+def _is_dense(value: Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_meta and not value.is_quantized
 
 
 def _other_class_count(value: Tensor, expected: Tensor) -> bool:

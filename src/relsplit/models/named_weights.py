@@ -12,6 +12,7 @@ from hydra.utils import get_object
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.models.checkpoint import read_checkpoint
 
 TIMM = "timm.create_model"
 """``model._target_`` of timm's networks."""
@@ -73,6 +74,22 @@ def named_preprocessing(model: Mapping[str, Any]) -> Preprocessing | None:
     )
 
 
+def checkpoint_preprocessing(model: Mapping[str, Any], interpolation: str) -> Preprocessing | None:
+    """Return what the network of ``model.checkpoint`` was trained with; None where the file does not say it.
+
+    Args:
+        model: with ``checkpoint``.
+        interpolation: of the resizing, which no checkpoint says.
+    """
+    path = Path(str(model["checkpoint"]))
+    said = read_checkpoint(path).get("preprocessing") if path.is_file() else None
+    try:
+        mean, std = (tuple(float(value) for value in said[key]) for key in ("mean", "std"))  # type: ignore[index]
+        return Preprocessing(int(said["resize"]), int(said["image_size"]), mean, std, interpolation)  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def check_preprocessing(model: Mapping[str, Any], dataset: Mapping[str, Any]) -> str | None:
     """Compare how a dataset prepares its images with what the network's weights expect.
 
@@ -87,7 +104,11 @@ def check_preprocessing(model: Mapping[str, Any], dataset: Mapping[str, Any]) ->
     Raises:
         InputError: mean or std differ, with which the network sees pictures of other colours.
     """
-    expected = named_preprocessing(model)
+    interpolation = str(dict(dataset.get("transform") or {}).get("interpolation", "bilinear"))
+    if model["checkpoint"] is None:
+        expected = named_preprocessing(model)
+    else:
+        expected = checkpoint_preprocessing(model, interpolation)
     if expected is None:
         return None
     for key, wanted in (("mean", expected.mean), ("std", expected.std)):
@@ -97,7 +118,6 @@ def check_preprocessing(model: Mapping[str, Any], dataset: Mapping[str, Any]) ->
                 f"model={model['name']}: its weights expect images normalised with {key} {_typed(wanted)}, but "
                 f"dataset.{key} is {_typed(given)}: say {expected.overrides()}"
             )
-    interpolation = dict(dataset.get("transform") or {}).get("interpolation", "bilinear")
     prepared = (dataset["resize"], dataset["image_size"], interpolation)
     if prepared != (expected.resize, expected.image_size, expected.interpolation):
         return (

@@ -20,7 +20,6 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: it cannot be written; the file that was there is as it was.
         """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(checkpoint, content)  # straight to a full disk it would raise a RuntimeError of C++
         with replacing(target) as temporary:

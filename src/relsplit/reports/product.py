@@ -89,6 +89,11 @@ ProductMaker = Callable[[Sequence[Measured], Brief], Product]
 """Makes a table or figure of an experiment's rows."""
 
 
+def _no_formula(value: Any) -> Any:
+    """Text that a spreadsheet would carry out (``=cmd()``) behind the apostrophe that keeps it from that."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def write_product(folder: Path, product: Product, description: dict[str, Any], rows: Sequence[Measured]) -> None:
     """Write the tables, the figures and ``product.json``, from which the report is made.
 
@@ -99,7 +104,8 @@ def write_product(folder: Path, product: Product, description: dict[str, Any], r
         rows: what the product was made of.
     """
     if product.frame is not None:
-        write_text(folder / "table.csv", product.frame.to_csv(index=False, lineterminator="\n"))
+        frame = product.frame.map(_no_formula).rename(columns=_no_formula)
+        write_text(folder / "table.csv", frame.to_csv(index=False, lineterminator="\n"))
     if product.tables:
         write_text(folder / "table.md", "\n".join(to_markdown(table) for table in product.tables))
         write_text(folder / "table.tex", "\n".join(to_latex(table) for table in product.tables))

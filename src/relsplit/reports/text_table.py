@@ -1,5 +1,6 @@
 """A table before it is written down: cells with a value, an error and emphasis, and four ways to render them."""
 
+import html
 import math
 import re
 from collections.abc import Sequence
@@ -101,8 +102,8 @@ def to_markdown(table: TextTable) -> str:
         if index:
             lines.append(_markdown_row([""] * len(table.header)))
         lines += [_markdown_row([f"**{_plain(c)}**" if c.bold else _plain(c) for c in row]) for row in group]
-    notes = "".join(f"\n{note}\n" for note in table.notes)
-    return f"**{table.title}**\n\n" + "\n".join(lines) + "\n" + notes
+    notes = "".join(f"\n{html.escape(note, quote=False)}\n" for note in table.notes)
+    return f"**{html.escape(table.title, quote=False)}**\n\n" + "\n".join(lines) + "\n" + notes
 
 
 def to_latex(table: TextTable) -> str:
@@ -126,7 +127,12 @@ def _plain(cell: Cell) -> str:
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(_markdown_text(text) for text in texts) + " |"
+
+
+def _markdown_text(text: str) -> str:
+    """A label as it is: no cell of its own, and no markup of HTML, which Markdown lets through."""
+    return html.escape(text, quote=False).replace("|", "\\|")
 
 
 def _latex_row(row: Sequence[Cell]) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from relsplit.runs.dashboard import Dashboard, wandb_options
-from relsplit.runs.identity import config_hash
+from relsplit.runs.identity import config_hash, without_secrets
 from relsplit.runs.pictures import GRID, OVERLAYS, PICTURES
 from relsplit.runs.records import SCORES
 from relsplit.runs.sampled_curves import POSITIONS, sampled_curves
@@ -42,7 +42,7 @@ def evaluation_dashboard(folder: Path, config: Mapping[str, Any], title: str) ->
         group=f"{dataset}/{title}/{protocol}",
         job_type=config["explainer"]["name"],
         tags=[dataset, config["explainer"]["name"], protocol],
-        config=dict(config),
+        config=without_secrets(config),
     )
 
 

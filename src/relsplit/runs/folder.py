@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from relsplit.errors import InputError
-from relsplit.files import is_unfinished, write_text
-from relsplit.runs.identity import identity
+from relsplit.errors import IncompleteRun, InputError
+from relsplit.files import cannot_be_written, is_unfinished, remove_unfinished, write_text
+from relsplit.runs.identity import identity, without_secrets
 
 CONFIG, LOCK, DASHBOARD = "config.yaml", ".lock", "wandb"
+MOST_NESTED, MOST_SETTINGS = 50, 100_000
 FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """``yaml.safe_load`` with LibYAML, where PyYAML was built with it: ten times faster."""
 
@@ -26,12 +27,19 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def holding(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder; it is made for that, and is gone again in the end if nothing was put in it.
 
+    What killed processes have left of files that they were writing is removed.
+
     Raises:
         InputError: another process works in it (it is named), or the folder cannot be made.
+        IncompleteRun: (in the end) the folder was renamed or removed in the meantime, with what was written to it.
     """
     made = _make(folder)
     path = folder / LOCK
     lock = FileLock(path, timeout=0)
+    held = 0
+    moved = IncompleteRun(
+        f"{folder} was renamed or removed while the run went on: put it back and start the same command, which goes on"
+    )
     try:
         try:
             lock.acquire()
@@ -41,15 +49,25 @@ def holding(folder: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise unwritable(folder, error) from error
+        held = path.stat().st_ino
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
-        yield
+        remove_unfinished(folder)
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not _is_file(path, held):
+                raise moved from error
+            raise
+        if not _is_file(path, held):
+            raise moved
     finally:
         if lock.is_locked:
             if not (folder / CONFIG).exists():  # nothing was achieved
                 shutil.rmtree(folder / DASHBOARD, ignore_errors=True)
             with suppress(OSError):
-                path.unlink()  # while it is held: who waits for it makes a new one
+                if _is_file(path, held):  # else it is of somebody who works in a new folder of this name
+                    path.unlink()  # while it is held: who waits for it makes a new one
             lock.release()
         for each in made:
             with suppress(OSError):  # it holds something
@@ -71,6 +89,14 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def belongs_to(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Say whether a folder is this configuration's; False where it is nobody's, or says nothing that can be read."""
+    try:
+        return identity(read_config(folder)) == identity(config)
+    except InputError:
+        return False
+
+
 def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
     """Make the folder this configuration's: write its ``config.yaml``.
 
@@ -80,7 +106,7 @@ def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_folder(folder, config)
-        write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(folder / CONFIG, yaml.safe_dump(without_secrets(config), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise unwritable(folder, error) from error
 
@@ -98,17 +124,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} has no {CONFIG}: restore it, or delete the folder and start its run again"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{file} is damaged ({_short(error)}): restore it, or choose another output_dir") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is damaged (no mapping): restore it, or choose another output_dir")
+    if not isinstance(config, dict) or not _is_small_tree(config):
+        raise InputError(f"{file} is damaged (no mapping of settings): restore it, or choose another output_dir")
     return config
 
 
-def unwritable(folder: Path, error: OSError) -> InputError:
+def unwritable(folder: Path, error: OSError) -> InputError | IncompleteRun:
     """Say that an ``output_dir`` cannot be written, and why."""
-    reason = error.strerror or str(error)
-    return InputError(f"output_dir {folder} cannot be written ({reason}): choose another with output_dir=<folder>")
+    return cannot_be_written(f"output_dir {folder}", error, "choose another with output_dir=<folder>")
 
 
 def _make(folder: Path) -> list[Path]:
@@ -132,6 +157,14 @@ def _others(folder: Path) -> list[str]:
     return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
 
 
+def _is_file(path: Path, number: int) -> bool:
+    """Say whether a path leads to the file of this number, and no other of the same name."""
+    try:
+        return path.stat().st_ino == number
+    except OSError:
+        return False
+
+
 def _who() -> str:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now})
@@ -143,6 +176,19 @@ def _holder(path: Path) -> str:
         return f" by process {who['process']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return " by another process"
+
+
+def _is_small_tree(content: Any) -> bool:
+    """Say whether nested containers end: with ``*name`` YAML puts a mapping into itself, or a list into lists of it."""
+    waiting, seen = [(content, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        seen += 1
+        if depth > MOST_NESTED or seen > MOST_SETTINGS:
+            return False
+        children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        waiting += [(child, depth + 1) for child in children]
+    return True
 
 
 def _short(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,17 @@ EXECUTION_KEYS = (
 between two starts of the same run. (``reproduce`` lays out a table of which the run may be a row; ``split`` counts
 where an explainer takes it.)"""
 
-UNSET_KEYS = ("task.curve_tolerance",)
+UNSET_KEYS = ("task.curve_tolerance", "task.target")
 """Keys that are not counted where they are null: a run is then what it was before there was such a key."""
 
 FILE_KEYS = ("checkpoint", "weights", "manifest")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
+LOGGER_KEYS = ("project", "mode", "group")
+HIDDEN = "***"
+_WORDS = r"api_?key|password|passwd|secret|access_?token|auth_?token|credentials?"
+_SECRET = re.compile(rf"({_WORDS}|(^|_)token)$", re.IGNORECASE)
+_TYPED_SECRET = re.compile(rf"((?:{_WORDS}|\btoken|_token)['\"]?\s*[=:]\s*)[^,}}\s]+", re.IGNORECASE)
 _DIGEST = "_sha256"
 
 
@@ -53,6 +59,27 @@ def without_identity(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if not (str(key).endswith(_DIGEST) or key == "results_version")
     }
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration as it may be written down: passwords, keys and tokens hidden.
+
+    Of ``logger``, whose further keys are arguments of ``wandb.init``, only those are left that say where results went.
+    """
+    shown: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "logger" and isinstance(value, Mapping):
+            shown[key] = {name: each for name, each in value.items() if name in LOGGER_KEYS}
+        elif isinstance(value, Mapping):
+            shown[key] = without_secrets(value)
+        else:
+            shown[key] = HIDDEN if value is not None and _SECRET.search(str(key)) else value
+    return shown
+
+
+def command_without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Return what was typed as it may be written down, see :func:`without_secrets`."""
+    return [_TYPED_SECRET.sub(rf"\1{HIDDEN}", argument) for argument in arguments]
 
 
 def sha256(path: Path) -> str:
@@ -90,7 +117,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a resolved configuration that decides the numbers, flattened."""
-    flat = flatten(config)
+    flat = flatten(without_secrets(config))
     found = {
         key: value
         for key, value in flat.items()

@@ -5,14 +5,19 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from relsplit.errors import InputError
 from relsplit.files import replacing
+from relsplit.runs.folder import read_config
+from relsplit.runs.identity import config_hash
 
 MAPS = "maps.npz"
+_RUN = "run"
+"""Beside the maps in their file: hash of the configuration of the run that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,12 @@ class Maps:
 
 
 def write_maps(folder: Path, maps: Maps) -> Path:
-    """Write ``maps.npz`` atomically."""
+    """Write ``maps.npz`` atomically into the folder of a run."""
     path = folder / MAPS
+    content: dict[str, Any] = {field.name: getattr(maps, field.name) for field in fields(Maps)}
+    content[_RUN] = np.array(config_hash(read_config(folder)))
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{field.name: getattr(maps, field.name) for field in fields(Maps)})
+        np.savez_compressed(file, **content)
     return path
 
 
@@ -52,7 +59,7 @@ def read_maps(folder: Path) -> Maps:
     """Read ``maps.npz``.
 
     Raises:
-        InputError: the folder has none, or it is damaged.
+        InputError: the folder has none, or it is damaged, or of another run than the folder.
     """
     path = folder / MAPS
     if not path.exists():
@@ -60,9 +67,12 @@ def read_maps(folder: Path) -> Maps:
     try:
         with np.load(path, allow_pickle=False) as content:
             maps = Maps(**{field.name: content[field.name] for field in fields(Maps)})
+            run = str(content[_RUN])
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
+    if run != config_hash(read_config(folder)):
+        raise InputError(f"{path} is of another run than {folder}: delete it and explain its samples again")
     if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
         raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
     return maps

@@ -30,7 +30,8 @@ def write_pictures(folder: Path, maps: Maps, curves: Sequence[SampleCurves] = ()
         Path of ``samples.png``.
     """
     overlays = folder / PICTURES / OVERLAYS
-    overlays.mkdir(parents=True, exist_ok=True)
+    for made in (overlays.parent, overlays):  # not the run's folder: somebody may have moved it
+        made.mkdir(exist_ok=True)
     for sample_id, image, attribution in zip(maps.sample_id, maps.image, maps.map, strict=True):
         blended = np.round(255 * overlay(image, attribution)).astype(np.uint8)
         Image.fromarray(blended).save(overlays / f"{sample_id}.png")

@@ -51,18 +51,20 @@ def _libraries() -> str:
     return hashlib.sha256(repr(sorted(versions().items())).encode()).hexdigest()[:12]
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Return what an image file was when it was read: ``bytes``, ``modified`` (nanoseconds), ``sha256``."""
-    state = path.stat()
-    return {"bytes": state.st_size, "modified": state.st_mtime_ns, "sha256": sha256(path)}
-
-
 def is_changed(path: Path, before: Mapping[str, Any]) -> bool:
-    """Say whether a file has another content than when its fingerprint was taken; it is only read if it looks so."""
-    state = path.stat()
-    if (state.st_size, state.st_mtime_ns) == (before["bytes"], before["modified"]):
-        return False
-    return bool(state.st_size != before["bytes"] or sha256(path) != before["sha256"])
+    """Say whether a file is gone, or has another content than when it was read; it is only read again if it looks so.
+
+    Args:
+        path: of the file.
+        before: its fingerprint, see :func:`relsplit.data.image_reading.read_file`.
+    """
+    try:
+        state = path.stat()
+        if (state.st_size, state.st_mtime_ns) == (before["bytes"], before["modified"]):
+            return False
+        return bool(state.st_size != before["bytes"] or sha256(path) != before["sha256"])
+    except OSError:
+        return True
 
 
 def _own_source(target: str) -> Path | None:

@@ -1,10 +1,10 @@
 """The samples of one evaluation: appended as they are done, and a later start goes on from there.
 
 ``curves.jsonl`` is the one place that says which samples are done. A line of it is all that was measured of a sample:
-its row, its curves, what it was measured with, the image, and a checksum over these; a line that is torn or damaged
-counts for nothing, and its sample is measured again. Every process of a distributed run appends to a file of its own,
-and these are merged when the run starts and when it ends. ``samples.csv`` holds the rows for people and other programs;
-it grows beside it and is written anew from it whenever the two differ.
+its row, its curves, what it was measured with, the image, the run that it belongs to, and a checksum over these; a line
+that is torn, damaged or another run's counts for nothing, and its sample is measured again. Every process of a
+distributed run appends to a file of its own, and these are merged when the run starts and when it ends. ``samples.csv``
+holds the rows for people and other programs; it grows beside it and is written anew from it whenever the two differ.
 """
 
 import csv
@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import append_lines, checksum, read_lines, write_text
 from relsplit.runs.folder import CONFIG, claim_folder
+from relsplit.runs.identity import config_hash
 from relsplit.runs.records import SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.summary import SAMPLES_CHECK, SUMMARY, read_summary
 
@@ -36,13 +37,15 @@ class Entry:
         row: of ``samples.csv``, by column; NaN where a metric has no value.
         curves: under every protocol.
         made_with: digests of the code and of the libraries, see :func:`relsplit.runs.provenance.made_with`.
-        image: of the image file, see :func:`relsplit.runs.provenance.fingerprint`.
+        image: of the image file, see :func:`relsplit.data.image_reading.read_file`.
+        run: hash of the configuration of the run that measured it.
     """
 
     row: dict[str, Any]
     curves: list[SampleCurves]
     made_with: dict[str, str]
     image: dict[str, Any]
+    run: str
 
     @property
     def sample_id(self) -> str:
@@ -61,13 +64,15 @@ class SampleStore:
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
         self.config = config
+        self.run = config_hash(config)
+        self._claimed = (folder / CONFIG).exists()
 
     def entries(self) -> dict[str, Entry]:
-        """Return what was measured, by sample id; what is damaged is left out."""
+        """Return what was measured, by sample id; what is damaged or another run's is left out."""
         return self._read()[0]
 
     def damaged(self) -> int:
-        """Return how many whole lines cannot be read."""
+        """Return how many whole lines cannot be read, or are another run's."""
         return self._read()[1]
 
     def whole_entries(self, order: Sequence[str]) -> dict[str, Entry] | None:
@@ -80,6 +85,11 @@ class SampleStore:
         if damaged or list(entries) != list(order) or self._shards(CURVES) or (self.folder / SKIPPED).exists():
             return None
         return entries if self._is_table_of(list(entries.values())) else None
+
+    def forget_skipped(self) -> None:
+        """Remove what earlier starts have skipped: this one tries it again."""
+        for path in (self.folder / SKIPPED, *self._shards(SKIPPED)):
+            path.unlink(missing_ok=True)
 
     def merge(self, order: Sequence[str], leave_out: Iterable[str] = ()) -> None:
         """Bring the files of all processes together, each sample once.
@@ -140,9 +150,17 @@ class SampleStore:
             images: fingerprint of every sample's image file, by sample id.
             skipped: samples whose image cannot be read.
             rank: number of the writing process.
+
+        Raises:
+            IncompleteRun: the folder was renamed or removed since the run began.
         """
         if not (self.folder / CONFIG).exists():
+            if self._claimed:  # it is not claimed again: what was measured before would be missing
+                raise IncompleteRun(
+                    f"{self.folder} was renamed, or lost its {CONFIG}, while the run went on: put it back"
+                )
             claim_folder(self.folder, self.config)
+        self._claimed = True
         skipped_lines = [json.dumps(asdict(sample)) for sample in skipped]
         if skipped_lines:
             append_lines(self._file(SKIPPED, rank), skipped_lines)
@@ -157,6 +175,7 @@ class SampleStore:
                 of_sample[record.sample_id],
                 dict(made_with),
                 dict(images[record.sample_id]),
+                self.run,
             )
             for record in records
         ]
@@ -172,7 +191,7 @@ class SampleStore:
         return path.exists() and path.read_bytes() == _csv_text(entries).encode("utf-8", "surrogateescape")
 
     def _read(self) -> tuple[dict[str, Entry], int]:
-        return _read_entries(_text(path) for path in (self.folder / CURVES, *self._shards(CURVES)))
+        return _read_entries([_text(path) for path in (self.folder / CURVES, *self._shards(CURVES))], self.run)
 
     def _skipped_lines(self) -> list[dict[str, Any]]:
         found = []
@@ -259,9 +278,12 @@ def _whole(folder: Path) -> list[Entry]:
     if damaged or not entries:
         what = f"{damaged} damaged lines in {CURVES}" if damaged else f"no {CURVES}"
         raise InputError(f"{folder} has {what}: {REMEDY}")
+    runs = {entry.run for entry in entries.values()}
+    if len(runs) > 1:
+        raise InputError(f"{folder}/{CURVES} holds samples of {len(runs)} runs: {REMEDY}")
     if (folder / SUMMARY).exists():
-        expected = read_summary(folder, {}).get(SAMPLES_CHECK)
-        if expected is not None and expected != checksum(text):
+        summary = read_summary(folder, {})
+        if summary.get(SAMPLES_CHECK) != checksum(text) or summary.get("config_hash") not in runs:
             raise InputError(f"{folder}/{CURVES} is not what its {SUMMARY} was made of: {REMEDY}")
     return list(entries.values())
 
@@ -272,13 +294,14 @@ def _table(entries: Sequence[Entry]) -> pd.DataFrame:
     return table
 
 
-def _read_entries(texts: Iterable[str]) -> tuple[dict[str, Entry], int]:
+def _read_entries(texts: Iterable[str], run: str | None = None) -> tuple[dict[str, Entry], int]:
+    """What was measured, of a run or (None) of any, and how many whole lines say nothing of it."""
     entries: dict[str, Entry] = {}
     damaged = 0
     for text in texts:
         for line in text.split("\n")[:-1]:  # a line that does not end was not written to its end
             entry = _entry(line)
-            if entry is None:
+            if entry is None or run not in (None, entry.run):
                 damaged += 1
             else:
                 entries[entry.sample_id] = entry
@@ -297,7 +320,8 @@ def _line(entry: Entry) -> str:
         | ({} if c.checks is None else {"checks": c.checks})
         for c in entry.curves
     ]
-    text = json.dumps({"row": row, "curves": curves, "made_with": entry.made_with, "image": entry.image})
+    content = {"row": row, "curves": curves, "made_with": entry.made_with, "image": entry.image, "run": entry.run}
+    text = json.dumps(content)
     return f'{text[:-1]}, "check": "{checksum(text)}"}}'
 
 
@@ -309,7 +333,7 @@ def _entry(line: str) -> Entry | None:
     content = json.loads(text + "}")
     row = {key: math.nan if value is None else value for key, value in content["row"].items()}
     curves = [SampleCurves(str(row["sample_id"]), **curve) for curve in content["curves"]]
-    return Entry(row, curves, content["made_with"], content["image"])
+    return Entry(row, curves, content["made_with"], content["image"], content.get("run", ""))
 
 
 def _csv_text(entries: Sequence[Entry]) -> str:

@@ -33,6 +33,8 @@ EVALUATION = {
     "seconds_per_sample": float,
     "flat_maps": int,
     "skipped": list,
+    "config_hash": str,
+    SAMPLES_CHECK: str,
     "versions": dict,
     "hardware": dict,
     **dict.fromkeys(SCORES, float),

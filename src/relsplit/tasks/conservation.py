@@ -8,12 +8,14 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
+from relsplit.data.catalogue import Sample
 from relsplit.data.dataset import collate_evaluation
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import write_text
 from relsplit.lrp import LRP
 from relsplit.networks.answer import AnswerReader
 from relsplit.runs.folder import check_folder, claim_folder, holding
+from relsplit.runs.identity import config_hash
 from relsplit.runs.records import CONSERVATION
 from relsplit.tasks.setup.configuration import run_folder
 from relsplit.tasks.setup.prepare import Prepared, prepare
@@ -22,24 +24,40 @@ from relsplit.tasks.setup.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
-    """Measure the relevance sums and say how far they are from the probability."""
-    folder = measure(cfg)
+    """Measure the relevance sums and say how far they are from the probability.
+
+    Raises:
+        InputError: as :func:`measure`.
+        IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
+    """
+    folder, skipped = measured(cfg)
     frame = pd.read_csv(folder / CONSERVATION)
     places = ("input", "first_block", "last_block")
     gaps = ((frame[place] - frame["probability"]).abs() / frame["probability"] for place in places)
     largest = ", ".join(f"{place} {gap.max():.1e}" for place, gap in zip(places, gaps, strict=True))
     say(f"largest gap: {largest} ({len(frame)} samples)\n{folder}")
+    if skipped:
+        raise IncompleteRun(
+            f"{len(skipped)} of {len(skipped) + len(frame)} samples were skipped, because their images cannot be read "
+            f"({skipped[0].path})"
+        )
 
 
 def measure(cfg: DictConfig) -> Path:
     """Explain the predicted class of every sample and write the relevance sums.
 
     Returns:
-        The run folder with ``conservation.csv``: sample_id, probability, input, first_block, last_block.
+        The run folder with ``conservation.csv``: sample_id, probability, input, first_block, last_block, and run,
+        the hash of its configuration.
 
     Raises:
         InputError: the explainer is not relevance splitting, or the network has no residual block.
     """
+    return measured(cfg)[0]
+
+
+def measured(cfg: DictConfig) -> tuple[Path, list[Sample]]:
+    """As :func:`measure`; return the samples that were skipped, too."""
     check_settings(cfg)
     if get_class(cfg.explainer._target_) is not LRP:
         raise InputError(f"relevance sums are those of relsplit.LRP: explainer={cfg.explainer.name} has none, use ours")
@@ -48,12 +66,14 @@ def measure(cfg: DictConfig) -> Path:
     asked = {sample.sample_id for sample in prepared.samples}
     with holding(folder):
         check_folder(folder, prepared.config)
-        found = _explained(folder)
+        run = config_hash(prepared.config)
+        found = _explained(folder, run)
         if found != asked and not (cfg.dataset.on_bad_image == "skip" and found and found < asked):
             frame = relevance_sums(prepared.on_device())
             claim_folder(folder, prepared.config)
-            write_text(folder / CONSERVATION, frame.to_csv(index=False, lineterminator="\n"))
-    return folder
+            write_text(folder / CONSERVATION, frame.assign(run=run).to_csv(index=False, lineterminator="\n"))
+            found = set(frame["sample_id"])
+    return folder, [sample for sample in prepared.samples if sample.sample_id not in found]
 
 
 def relevance_sums(prepared: Prepared) -> pd.DataFrame:
@@ -90,10 +110,11 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
     return frame
 
 
-def _explained(folder: Path) -> set[str]:
-    """Ids of the samples whose sums the folder holds; none where the file is damaged."""
+def _explained(folder: Path, run: str) -> set[str]:
+    """Ids of the samples whose sums the folder holds; none where the file is damaged, or another run's."""
     try:
-        frame = pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str}, keep_default_na=False)
-        return set(frame["sample_id"]) if frame.select_dtypes("number").shape[1] == 4 else set()
+        frame = pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str, "run": str}, keep_default_na=False)
+        whole = frame.select_dtypes("number").shape[1] == 4 and set(frame["run"]) == {run}
+        return set(frame["sample_id"]) if whole else set()
     except (OSError, ValueError, KeyError):
         return set()

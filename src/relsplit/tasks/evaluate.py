@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from relsplit.errors import IncompleteRun
+from relsplit.runs.folder import read_config
 from relsplit.runs.records import SCORES
 from relsplit.runs.summary import (
     ERROR_BOUND,
@@ -18,6 +19,7 @@ from relsplit.runs.summary import (
 )
 from relsplit.tasks.setup.catalogue import datasets_kept
 from relsplit.tasks.setup.each_explainer import check_together, each_explainer
+from relsplit.tasks.setup.expected_accuracy import accuracy_line
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.resumption import finished_folder
 from relsplit.tasks.setup.settings import check_groups, check_targets
@@ -51,6 +53,7 @@ def said(folder: Path) -> str:
         say(scores_line(summary, further, "further metrics"))
     if summary["flat_maps"]:
         say(f"warning: {summary['flat_maps']} maps are constant: their scores mean nothing (flat_map in samples.csv)")
+    say(accuracy_line(summary["accuracy"], summary["num_samples"], read_config(folder)))
     say(f"{summary['num_samples']} samples: {folder}")
     skipped = summary["skipped"]
     if not skipped:

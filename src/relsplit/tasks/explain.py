@@ -1,14 +1,15 @@
 """Task ``explain``: maps and pictures of photographs, without a score."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
 from relsplit.data.catalogue import Catalogue, Sample
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.runs.folder import check_folder, claim_folder, holding
 from relsplit.runs.identity import identified
 from relsplit.runs.maps import MAPS, Maps, read_maps, write_maps
@@ -16,6 +17,7 @@ from relsplit.runs.pictures import write_pictures
 from relsplit.tasks.setup.catalogue import read_catalogue
 from relsplit.tasks.setup.configuration import resolved, run_folder
 from relsplit.tasks.setup.explained_network import explained_network
+from relsplit.tasks.setup.learned_classes import label_of
 from relsplit.tasks.setup.photographs import without_dataset
 from relsplit.tasks.setup.prepare import Prepared, prepare
 from relsplit.tasks.setup.sample_maps import sample_maps
@@ -26,18 +28,26 @@ from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 
 def run(cfg: DictConfig) -> None:
-    """Explain and say where the pictures are."""
+    """Explain and say where the pictures are.
+
+    Raises:
+        InputError: as :func:`measure`.
+        IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
+    """
     measure(cfg)
 
 
 def measure(cfg: DictConfig) -> Path:
     """Explain ``task.images`` (files), or the first samples that an evaluation would take.
 
+    What is explained is the predicted class, or the one that ``task.target`` names.
+
     Returns:
         The run folder with maps.npz, config.yaml and pictures.
 
     Raises:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
+        IncompleteRun: unreadable images were skipped; the maps of the others are written.
     """
     check_groups(cfg)
     own = photographs(cfg.task.images)
@@ -47,7 +57,8 @@ def measure(cfg: DictConfig) -> Path:
     check_targets(cfg)
     if own:
         cfg = configured_for_photographs(cfg)
-    prepared = prepare(cfg, (lambda cfg, catalogue: own) if own else shown_samples).on_device()
+    choose = (lambda cfg, catalogue: with_target(cfg, catalogue, own)) if own else shown_samples
+    prepared = prepare(targeted(cfg), choose).on_device()
     folder = run_folder("explain", prepared.config)
     with holding(folder):
         explain(prepared, folder, bool(own))
@@ -56,7 +67,28 @@ def measure(cfg: DictConfig) -> Path:
 
 def shown_samples(cfg: DictConfig, catalogue: Catalogue) -> Sequence[Sample]:
     """Return the first samples that an evaluation would take, ``task.pictures`` of them."""
-    return choose_samples(cfg, catalogue)[: cfg.task.pictures]
+    return with_target(cfg, catalogue, choose_samples(cfg, catalogue)[: cfg.task.pictures])
+
+
+def targeted(cfg: DictConfig) -> DictConfig:
+    """Return the configuration with ``task.target``, if there is one, as the class that the explainer explains."""
+    if cfg.task.target is None:
+        return cfg
+    changed = cfg.copy()
+    changed.explainer.target = "label"
+    return changed
+
+
+def with_target(cfg: DictConfig, catalogue: Catalogue, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return samples with ``task.target``, if there is one, as their label.
+
+    Raises:
+        InputError: the network has no such class.
+    """
+    if cfg.task.target is None:
+        return samples
+    label = label_of(cfg.task.target, catalogue.class_names, "task.target")
+    return [replace(sample, label=label) for sample in samples]
 
 
 def explained_before(cfg: DictConfig) -> Path | None:
@@ -67,7 +99,7 @@ def explained_before(cfg: DictConfig) -> Path | None:
     Raises:
         InputError: another process works in the folder, it belongs to another run, or the data cannot be used.
     """
-    config = identified(resolved(cfg))
+    config = identified(resolved(targeted(cfg)))
     folder = run_folder("explain", config)
     check_folder(folder, config)
     if not (folder / MAPS).is_file():
@@ -87,27 +119,37 @@ def explain(prepared: Prepared, folder: Path, own: bool) -> None:
 
     Raises:
         InputError: the folder belongs to another run, or no image can be read.
+        IncompleteRun: unreadable images were skipped.
     """
     check_folder(folder, prepared.config)
     samples, names = prepared.samples, prepared.catalogue.class_names
     size = prepared.config["task"]["batch_size"]
     maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, size)
-    if own:
+    if prepared.config["task"]["target"] is not None:
+        maps = named_as_explained(maps, names)
+    elif own:
         maps = named_as_predicted(maps, names)
     claim_folder(folder, prepared.config)
-    write_maps(folder, maps)
     grid = write_pictures(folder, maps, title=prepared.title)
-    say(f"{len(samples)} maps: {grid}")
+    write_maps(folder, maps)  # last: they say that the folder is whole
+    say(f"{len(maps.sample_id)} maps of {network_in_words(prepared.config)}: {grid}")
+    skipped = [sample for sample in samples if sample.sample_id not in set(maps.sample_id.tolist())]
+    if skipped:
+        raise IncompleteRun(
+            f"{len(skipped)} of {len(samples)} images were skipped, because they cannot be read ({skipped[0].path})"
+        )
 
 
 def configured_for_photographs(cfg: DictConfig) -> DictConfig:
-    """Return the configuration for photographs of the user's own, which need no dataset where the weights say enough.
+    """Return the configuration for photographs of the user's own, which need no dataset.
 
     Raises:
         InputError: the label is to be explained, which nobody said, or the network cannot be used.
     """
-    if cfg.explainer.target == "label":
-        raise InputError("explainer.target=label: nobody said which class task.images are of, use predicted")
+    if cfg.explainer.target == "label" and cfg.task.target is None:
+        raise InputError(
+            "explainer.target=label: nobody said which class task.images are of, use predicted or task.target=CLASS"
+        )
     if is_to_be_trained(cfg):
         explained_network(cfg, read_catalogue(cfg))
     if cfg.model.name == "demo":
@@ -134,6 +176,22 @@ def photographs(images: ListConfig | str | None) -> tuple[Sample, ...]:
     if missing:
         raise InputError(f"task.images: there is no file {missing[0]}")
     return tuple(Sample(f"{index}-{Path(path).stem}", Path(path), 0, "test") for index, path in enumerate(paths))
+
+
+def network_in_words(config: Mapping[str, Any]) -> str:
+    """Return which network explained itself: "model=demo (best.ckpt)"."""
+    model = config["model"]
+    weights = model["checkpoint"] or model["weights"] or "its constructor's weights"
+    return f"model={model['name']} ({weights})"
+
+
+def named_as_explained(maps: Maps, class_names: Sequence[str]) -> Maps:
+    """Return the maps of a class that ``task.target`` names, under its name and the predicted one's."""
+    names = [
+        f"explained: {class_names[label]}, predicted: {class_names[predicted]}"
+        for label, predicted in zip(maps.label, maps.predicted, strict=True)
+    ]
+    return replace(maps, class_name=np.array(names))
 
 
 def named_as_predicted(maps: Maps, class_names: Sequence[str]) -> Maps:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from relsplit.errors import InputError
+from relsplit.files import cannot_be_written
 from relsplit.reports.html import write_report
 from relsplit.tasks.setup.settings import check_groups
 from relsplit.tasks.setup.terminal import say
@@ -22,6 +22,6 @@ def run(cfg: DictConfig) -> Path:
     try:
         write_report(root, page, cfg.task.title)
     except OSError as error:
-        raise InputError(f"{page} cannot be written ({error.strerror}): choose another with output_dir=") from error
+        raise cannot_be_written(str(page), error, "choose another with output_dir=") from error
     say(str(page))
     return page

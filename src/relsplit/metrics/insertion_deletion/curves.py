@@ -18,6 +18,7 @@ from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, 
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
 from relsplit.metrics.insertion_deletion.replacement import baseline_image
+from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.networks.inference_copy import half_precision
@@ -173,7 +174,7 @@ def score_methods(
         )
     count = len(images)
     # The maps of all methods lie behind each other: row r is of image r % count.
-    rows = torch.cat([checked_maps(each, images) for each in maps])
+    rows = torch.cat([checked_maps(ordered(each), images) for each in maps])
     target = torch.cat([checked_target(each, count, device=images.device) for each in targets])
     if not protocols:
         raise InputError("no protocol to score by: name at least one, such as published")

@@ -31,15 +31,16 @@ class InsertionDeletion(torchmetrics.Metric):
         >>> from relsplit.metrics import InsertionDeletion
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
         >>> images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 3])
-        >>> metric = InsertionDeletion(model, protocol="strict")
+        >>> metric = InsertionDeletion(model)
         >>> metric.update(images, LRP(model).attribute(images, targets).sum(1), targets)
         >>> sorted(metric.compute())
         ['deletion', 'id_score', 'insertion']
 
     Args:
         model: classifier of normalised images, as it is at every update.
-        protocol: "published" (released code), "strict" (exactly n pixels), "levels" (one point per attribution level),
-            or an object, see :class:`relsplit.metrics.insertion_deletion.protocols.protocol.Protocol`.
+        protocol: "strict" (exactly n pixels), "published" (released code: tied pixels are shown at once, so that a map
+            of one pixel beats every method), "levels" (one point per attribution level), or an object, see
+            :class:`relsplit.metrics.insertion_deletion.protocols.protocol.Protocol`.
         step: option of a protocol given by name; None leaves the protocol's own value.
         ties: as ``step``.
         baseline: as ``step``.
@@ -64,7 +65,7 @@ class InsertionDeletion(torchmetrics.Metric):
     def __init__(
         self,
         model: nn.Module,
-        protocol: str | Protocol = "published",
+        protocol: str | Protocol = "strict",
         *,
         step: Count | None = None,
         ties: Ties | None = None,

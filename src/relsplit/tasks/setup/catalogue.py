@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from relsplit.data.catalogue import Catalogue
 from relsplit.errors import InputError
-from relsplit.models.checkpoint import checkpoint_class_names, read_checkpoint
 from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.learned_classes import learned_classes, within
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 _kept: dict[str, Catalogue] | None = None
@@ -35,7 +35,7 @@ def read_catalogue(cfg: DictConfig) -> Catalogue:
     """Read the dataset.
 
     ``dataset.class_names``, a list or a file with a name a line, says the order of the labels where it names the
-    dataset's own classes, else new names for them in their order.
+    dataset's own classes (and perhaps more, the network's), else new names for them in their order.
 
     Raises:
         InputError: the dataset cannot be used, or ``dataset.class_names`` does not fit it.
@@ -44,8 +44,8 @@ def read_catalogue(cfg: DictConfig) -> Catalogue:
     names = class_names(cfg)
     if names is None:
         return catalogue
-    if set(names) == set(catalogue.class_names):
-        return ordered(catalogue, names)
+    if set(names) >= set(catalogue.class_names):
+        return within(catalogue, names)
     if len(names) != catalogue.num_classes:
         raise InputError(
             f"dataset.class_names has {len(names)} names, but dataset={cfg.dataset.name} has {catalogue.num_classes} "
@@ -86,38 +86,28 @@ def class_names(cfg: DictConfig) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def ordered(catalogue: Catalogue, names: tuple[str, ...]) -> Catalogue:
-    """Return the catalogue with its labels in the order of ``names``, which are its class names."""
-    if names == catalogue.class_names:
-        return catalogue
-    label_of = {name: label for label, name in enumerate(names)}
-    new = [label_of[name] for name in catalogue.class_names]
-    samples = tuple(
-        replace(sample, label=new[sample.label], labels=tuple(sorted(new[label] for label in sample.labels)))
-        for sample in catalogue.samples
-    )
-    return replace(catalogue, class_names=names, samples=samples)
-
-
 def labelled_as_learned(cfg: DictConfig, catalogue: Catalogue) -> Catalogue:
-    """Return the dataset with its labels in the order in which the checkpoint's network learned the classes.
+    """Return the dataset with the labels that its classes have in the network; the network may know more classes.
 
     ``dataset.class_names`` says it better, and a checkpoint that says nothing is taken at its word.
 
     Raises:
         InputError: the checkpoint cannot be read, or its network learned other classes.
     """
-    if cfg.dataset.class_names is not None or cfg.model.checkpoint is None or is_to_be_trained(cfg):
+    if cfg.dataset.class_names is not None or is_to_be_trained(cfg):
         return catalogue
-    path = Path(cfg.model.checkpoint)
-    learned = checkpoint_class_names(path, read_checkpoint(path)) if path.is_file() else None
-    if learned is None or len(learned) != catalogue.num_classes:  # loading says that the number is another
+    learned = learned_classes(cfg)
+    if learned is None or learned == catalogue.class_names or len(learned) < catalogue.num_classes:
+        return catalogue  # where there are too few, loading says that the number is another
+    if len(learned) > catalogue.num_classes:
+        return within(catalogue, learned)
+    if cfg.model.checkpoint is None:  # ImageNet's 1,000 classes, in the order of their ids
         return catalogue
     if set(learned) != set(catalogue.class_names):
         other = next(name for name in learned if name not in catalogue.class_names)
         raise InputError(
-            f"{path} was trained on other classes ({other!r} is none of the dataset's): give model.checkpoint=FILE, "
-            "train with task=train and another output_dir, or say with dataset.class_names how the classes are called "
-            "in the order of the network's outputs"
+            f"{cfg.model.checkpoint} was trained on other classes ({other!r} is none of the dataset's): give "
+            "model.checkpoint=FILE, train with task=train and another output_dir, or say with dataset.class_names how "
+            "the classes are called in the order of the network's outputs"
         )
-    return ordered(catalogue, learned)
+    return within(catalogue, learned)

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from relsplit.runs.identity import config_hash
+from relsplit.runs.identity import command_without_secrets, config_hash
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -29,11 +29,17 @@ def targets(config: Any) -> Iterator[str]:
             yield from targets(value)
 
 
+def typed_texts() -> list[str]:
+    """Return the overrides that started this run as they were typed: ``${oc.env:X}`` is not what X holds."""
+    texts: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+    return texts
+
+
 def typed_command() -> str | None:
     """Return the command that started this run, of a sweep this point's alone; None for a call from Python."""
     if not HydraConfig.initialized():
         return None
-    return shlex.join(["python", "run.py", *HydraConfig.get().overrides.task])
+    return shlex.join(["python", "run.py", *command_without_secrets(typed_texts())])
 
 
 def is_typed(group: str) -> bool:

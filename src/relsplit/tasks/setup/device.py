@@ -14,6 +14,9 @@ def chosen_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={device}: {str(error).splitlines()[0]}; use device=cpu or device=auto") from error
+    if found.type == "meta":
+        raise InputError("device=meta computes nothing: use device=cpu or device=auto")
+    return found

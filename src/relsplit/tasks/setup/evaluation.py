@@ -1,6 +1,6 @@
 """Measuring the samples of an evaluation that are left, and writing what belongs to the whole run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +9,18 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from relsplit.data.catalogue import Sample
 from relsplit.data.manifest import write_manifest
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from relsplit.networks.inference_copy import check_precision
 from relsplit.runs.dashboard import Dashboard, opened
 from relsplit.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
-from relsplit.runs.folder import check_folder, holding
+from relsplit.runs.folder import CONFIG, check_folder, holding
 from relsplit.runs.identity import config_hash
 from relsplit.runs.maps import write_maps
 from relsplit.runs.pictures import write_pictures
-from relsplit.runs.provenance import hardware, versions
-from relsplit.runs.store import SampleStore, samples_check
+from relsplit.runs.provenance import hardware, is_changed, versions
+from relsplit.runs.store import Entry, SampleStore, samples_check
 from relsplit.runs.summary import SAMPLES_CHECK, summarise, write_summary
 from relsplit.tasks.setup.build import build
 from relsplit.tasks.setup.configuration import explainer_title, run_folder, split_name, typed_command
@@ -52,11 +53,11 @@ def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:
         raise InputError(f"task.explainers names the same evaluation twice, {twice}: leave one of them out")
-    stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
     with ExitStack() as held:
         if first_process():  # not one that srun or torchrun started beside it
             for folder in sorted(folders):
                 held.enter_context(holding(folder))
+        stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
         evaluate_what_is_left(cfgs[0], methods, stores)
     return folders
 
@@ -92,7 +93,7 @@ def evaluate_what_is_left(cfg: DictConfig, methods: Sequence[Prepared], stores: 
     unfinished = [
         (method, store, evaluation_dashboard(store.folder, method.config, explainer_title(method.config)))
         for method, store, known in zip(methods, stores, measured, strict=True)
-        if any(name not in known for name in order) or not is_summarised(store.folder, len(known))
+        if any(name not in known for name in order) or not is_summarised(store.folder, method.config)
     ]
     with ExitStack() as shown:
         for *_, dashboard in unfinished:
@@ -107,15 +108,63 @@ def evaluate_what_is_left(cfg: DictConfig, methods: Sequence[Prepared], stores: 
 
 
 def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard: Dashboard) -> None:
-    """Write what belongs to a whole run, whose samples are measured, and show it."""
+    """Write what belongs to a whole run, whose samples are measured, and show it.
+
+    Raises:
+        IncompleteRun: not all of them are on the disk, or images were replaced in the meantime.
+    """
     store.merge([sample.sample_id for sample in method.samples])
+    check = samples_check(store.folder)
+    entries = entries_on_disk(store, method.samples)
     write_manifest(store.folder / "manifest.csv", method.samples, method.catalogue)
     illustrate(store, method.on_device())
     cost = method.explainer.explainer.forward_equivalents
-    summary = summarise(store.samples(), describe(method.config, cost, trainer, store))
+    summary = summarise(store.samples(), describe(method.config, cost, trainer, store, check))
     summary |= refined_summary(store.curves(), summary["protocols"])
     write_summary(store.folder, summary)
+    check_unchanged(store, method.samples, entries)
     publish(dashboard, store.folder, summary)
+
+
+def entries_on_disk(store: SampleStore, samples: Sequence[Sample]) -> dict[str, Entry]:
+    """Return what the disk holds of a run whose samples were measured or skipped.
+
+    Raises:
+        IncompleteRun: it does not hold all of them.
+    """
+    entries, skipped = store.entries(), {sample.sample_id for sample in store.skipped()}
+    lost = [sample for sample in samples if sample.sample_id not in entries and sample.sample_id not in skipped]
+    if lost:
+        raise changed_meanwhile(f"holds {len(samples) - len(lost)} of {len(samples)} samples", store)
+    return entries
+
+
+def check_unchanged(store: SampleStore, samples: Sequence[Sample], entries: Mapping[str, Entry]) -> None:
+    """Check that the disk holds what a summary was made of, and that the images are still those that were seen.
+
+    Raises:
+        IncompleteRun: it does not, or they are not.
+    """
+    if not (store.folder / CONFIG).is_file() or not is_summarised(store.folder, store.config):
+        raise changed_meanwhile("does not hold what its summary was made of", store)
+    replaced = [
+        sample
+        for sample in samples
+        if sample.sample_id in entries and is_changed(sample.path, entries[sample.sample_id].image)
+    ]
+    if replaced and store.config["task"]["on_change"] != "accept":
+        raise IncompleteRun(
+            f"{len(replaced)} of {len(samples)} images of {store.folder} were replaced while the run went on "
+            f"({replaced[0].path}): start the same command with task.on_change=anew, which measures them again"
+        )
+
+
+def changed_meanwhile(what: str, store: SampleStore) -> IncompleteRun:
+    """Say that somebody else worked in a run's folder."""
+    return IncompleteRun(
+        f"{store.folder} {what}: files in it were changed, moved or removed while the run went on; start the same "
+        "command, which measures what is missing"
+    )
 
 
 def fixed_batches(count: int, size: int) -> list[list[int]]:
@@ -147,7 +196,9 @@ def check_batches(config: dict[str, Any], count: int) -> None:
             )
 
 
-def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: SampleStore) -> dict[str, Any]:
+def describe(
+    config: dict[str, Any], cost: float, trainer: pl.Trainer, store: SampleStore, check: str
+) -> dict[str, Any]:
     """Return what the numbers of a summary belong to.
 
     Args:
@@ -155,6 +206,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
         cost: of one map, in forward passes.
         trainer: that ran the evaluation.
         store: of the run.
+        check: of its samples, see :func:`relsplit.runs.store.samples_check`.
     """
     return {
         "explainer": config["explainer"]["name"],
@@ -173,7 +225,7 @@ def describe(config: dict[str, Any], cost: float, trainer: pl.Trainer, store: Sa
         "command": typed_command(),
         "versions": versions(),
         "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
-        SAMPLES_CHECK: samples_check(store.folder),
+        SAMPLES_CHECK: check,
     }
 
 

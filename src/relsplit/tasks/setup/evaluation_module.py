@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,12 +14,13 @@ from torch.utils.data import DataLoader
 
 from relsplit.attribution import is_flat
 from relsplit.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
+from relsplit.data.piped import SECONDS_WITHOUT_A_BATCH
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
 from relsplit.metrics.insertion_deletion.curves import CurveScores, score_methods
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
-from relsplit.runs.provenance import fingerprint, made_with
+from relsplit.runs.provenance import made_with
 from relsplit.runs.records import SCORES, CurveName, SampleCurves, SampleRecord, SkippedSample
 from relsplit.runs.store import SampleStore
 from relsplit.runs.summary import score_column
@@ -82,12 +82,14 @@ class EvaluationModule(pl.LightningModule):
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """This process's share: every ``world_size``-th batch."""
+        workers = self.config["dataset"]["num_workers"]
         return DataLoader(
             self.dataset,  # type: ignore[arg-type]  # the collate function turns its items into batches
             # A process without a share gets a batch without samples: Lightning wants one.
             batch_sampler=self.batches[self.trainer.global_rank :: self.trainer.world_size] or [[]],
             collate_fn=collate_evaluation,
-            num_workers=self.config["dataset"]["num_workers"],
+            num_workers=workers,
+            timeout=SECONDS_WITHOUT_A_BATCH if workers else 0,
         )
 
     def on_test_start(self) -> None:
@@ -117,7 +119,7 @@ class EvaluationModule(pl.LightningModule):
     def test_step(self, batch: EvaluationBatch, batch_index: int) -> None:
         """Explain and score one batch by the methods that have not measured all of it, and write its rows."""
         samples = [self.dataset.samples[index] for index in batch.indices]
-        images = {sample.sample_id: fingerprint(Path(sample.path)) for sample in samples}
+        images = {sample.sample_id: file for sample, file in zip(samples, batch.files, strict=True)}
         left = [method for method in self.methods if not method.measured.issuperset(images)]
         measured = iter(self._measured(batch, left) if left else [])
         skipped = [self._skipped(index, reason) for index, reason in batch.skipped]

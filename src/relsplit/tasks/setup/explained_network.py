@@ -11,7 +11,7 @@ from relsplit.models.named_weights import check_preprocessing
 from relsplit.tasks.setup.configuration import resolved
 from relsplit.tasks.setup.explanation import ConfiguredExplainer
 from relsplit.tasks.setup.terminal import say
-from relsplit.tasks.setup.training_folder import is_to_be_trained
+from relsplit.tasks.setup.training_folder import check_trained, is_to_be_trained
 
 
 def explained_network(cfg: DictConfig, catalogue: Catalogue, others: Sequence[DictConfig] = ()) -> nn.Module:
@@ -33,8 +33,8 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue, others: Sequence[Di
         for each in (cfg, *others):
             ConfiguredExplainer(resolved(each), initial_model(each, catalogue.num_classes).eval())
         train(cfg)
-    if cfg.model.checkpoint is None:
-        warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
-        if warning is not None:
-            say(warning)
+    check_trained(cfg)
+    warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
+    if warning is not None:
+        say(warning)
     return load_model(cfg, catalogue.num_classes)

@@ -38,7 +38,7 @@ def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
             use_distributed_sampler=False,  # the module deals out whole batches, each sample once
             callbacks=[RichProgressBar()],
         )
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise InputError(
             f"device={cfg.device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
         ) from error

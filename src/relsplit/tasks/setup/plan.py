@@ -22,7 +22,8 @@ from relsplit.reports.product import OfRow
 from relsplit.reports.product_dashboard import dashboard_group
 from relsplit.reports.published import Paper
 from relsplit.runs.folder import FAST_LOADER
-from relsplit.tasks.setup.configuration import resolved
+from relsplit.runs.identity import command_without_secrets
+from relsplit.tasks.setup.configuration import resolved, typed_texts
 from relsplit.tasks.setup.each_explainer import check_together
 from relsplit.tasks.setup.resumption import was_measured
 from relsplit.tasks.setup.settings import check_groups, check_target, check_targets
@@ -107,7 +108,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
         for control in reproduce.controls
     ]
     seeds = checkpoint_seeds(cfg, paper, typed)
-    command = shlex.join(["python", "run.py", f"experiment={name}", *typed_overrides(("experiment",))])
+    said = command_without_secrets([f"experiment={name}", *typed_overrides(("experiment",))])
+    command = shlex.join(["python", "run.py", *said])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
@@ -127,7 +129,8 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
         each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
-        alone = shlex.join(["python", "run.py", *sweep, f"experiment={name}", *overrides, *each])
+        said = command_without_secrets([f"experiment={name}", *overrides, *each])
+        alone = shlex.join(["python", "run.py", *sweep, *said])
         rows.append(_row(entry, composed[key], alone))
     check_labels(product, [row.label for row in rows])
     return Plan(cfg, paper, command, tuple(rows))
@@ -208,8 +211,8 @@ def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str])
 
 def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
     """Return what the user typed, but for ``task=`` and the keys ``besides``; by default what holds for every row."""
-    typed = [text for text in HydraConfig.get().overrides.task if not text.startswith("task=")]
-    return [text for text in typed if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
+    texts = [text for text in typed_texts() if not text.startswith("task=")]
+    return [text for text in texts if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
 
 
 def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:

@@ -11,12 +11,12 @@ from relsplit.data.catalogue import Sample
 from relsplit.data.readable import check_readable
 from relsplit.errors import InputError
 from relsplit.runs.folder import CONFIG, check_folder, holding
-from relsplit.runs.identity import identified
+from relsplit.runs.identity import config_hash, identified
 from relsplit.runs.maps import MAPS
 from relsplit.runs.provenance import is_changed, made_with
 from relsplit.runs.records import CONSERVATION
-from relsplit.runs.store import CURVES, Entry, SampleStore
-from relsplit.runs.summary import EVALUATION, SUMMARY, read_summary
+from relsplit.runs.store import CURVES, Entry, SampleStore, samples_check
+from relsplit.runs.summary import EVALUATION, SAMPLES_CHECK, SUMMARY, read_summary
 from relsplit.tasks.setup.configuration import resolved, run_folder, run_title, targets
 from relsplit.tasks.setup.processes import first_process
 from relsplit.tasks.setup.samples import chosen_samples
@@ -47,7 +47,7 @@ def finished_folder(cfg: DictConfig) -> Path | None:
     _, samples = chosen_samples(cfg)
     with holding(folder) if first_process() else nullcontext():
         entries = SampleStore(folder, config).whole_entries([sample.sample_id for sample in samples])
-        if entries is None or not is_summarised(folder, len(entries)):
+        if entries is None or not is_summarised(folder, config):
             return None
         if config["task"]["on_change"] != "accept" and changed_since(entries, samples, config):
             return None
@@ -106,7 +106,10 @@ def go_on(store: SampleStore, samples: Sequence[Sample]) -> None:
     """Bring what an earlier start has left of one run into order; see :func:`begin`."""
     folder, config, on_change = store.folder, store.config, store.config["task"]["on_change"]
     if damaged := store.damaged():
-        say(f"warning: {damaged} lines of {folder / CURVES} are damaged: their samples are measured again")
+        say(
+            f"warning: {damaged} lines of {folder / CURVES} are damaged or another run's: their samples are measured "
+            "again"
+        )
     changed = changed_since(store.entries(), samples, config)
     if changed and on_change == "refuse":
         reasons = "; ".join(sorted(set(changed.values())))
@@ -114,6 +117,7 @@ def go_on(store: SampleStore, samples: Sequence[Sample]) -> None:
             f"{folder} holds {len(changed)} samples that would be measured differently now ({reasons}): say "
             "task.on_change=anew to measure them again, task.on_change=accept to keep them, or another output_dir"
         )
+    store.forget_skipped()
     store.merge([sample.sample_id for sample in samples], changed if on_change == "anew" else ())
 
 
@@ -146,9 +150,10 @@ def say_done(config: dict[str, Any], folder: Path, done: int, count: int) -> Non
     say(f"{done} of {count} samples done, {folder}", title=f"{run_title(config)}, {protocols}")
 
 
-def is_summarised(folder: Path, done: int) -> bool:
-    """Say whether the summary of so many samples is there, whole."""
+def is_summarised(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Say whether the summary of a run is there, whole, and of the very samples that the folder holds."""
     try:
-        return bool(read_summary(folder, EVALUATION)["num_samples"] == done)
+        summary = read_summary(folder, EVALUATION)
     except InputError:
         return False
+    return (summary["config_hash"], summary[SAMPLES_CHECK]) == (config_hash(config), samples_check(folder))

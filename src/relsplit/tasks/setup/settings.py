@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
+from relsplit.spelling import did_you_mean
 from relsplit.tasks.setup.configuration import resolved
+from relsplit.tasks.setup.extras import extra_of
 from relsplit.tasks.setup.training_folder import is_to_be_trained
 
 Name = Annotated[
@@ -64,6 +66,7 @@ class Explain(Group):
     """``task=explain``."""
 
     images: list[str] | str | None
+    target: str | Seed | None = None
     batch_size: BatchSize
     pictures: Annotated[int, Limits(minimum=1, maximum=10_000)]
 
@@ -366,7 +369,10 @@ def _importable(target: object, where: str) -> Callable[..., Any]:
     try:
         found = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
-        raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())})") from error
+        missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
+        extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
+        hint = f"; it comes with `pip install -e '.[{extra}]'`" if extra else ""
+        raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())}){hint}") from error
     if not callable(found):
         raise InputError(f"{where}={target} is a {type(found).__name__}, no class or function")
     return typing.cast(Callable[..., Any], found)
@@ -379,8 +385,9 @@ def _check(kind: type[Group], content: Mapping[str, Any], where: str) -> None:
         first = error.errors()[0]
         key, annotation, value = _place(kind, first["loc"], content)
         if first["type"] == "extra_forbidden":
-            fields = ", ".join(field.alias or name for name, field in annotation.model_fields.items()) or "none"
-            raise InputError(f"{where}{key} is no setting; there are {fields}") from None
+            names = [field.alias or name for name, field in annotation.model_fields.items()]
+            hint = did_you_mean(key.rpartition(".")[2], names)
+            raise InputError(f"{where}{key} is no setting; there are {', '.join(names) or 'none'}{hint}") from None
         if first["type"] == "missing":
             raise InputError(f"{where}{key} is missing") from None
         raise InputError(f"{where}{key} must be {_words(annotation)}, not {shown(value)}") from None

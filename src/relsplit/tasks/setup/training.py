@@ -27,7 +27,7 @@ from relsplit.models.fine_tuning import PREPROCESSING, FineTuning
 from relsplit.models.objective import OneClass, SeveralClasses
 from relsplit.models.whole_checkpoints import WholeCheckpoints
 from relsplit.runs.dashboard import wandb_options
-from relsplit.runs.folder import CONFIG, check_folder, claim_folder, holding
+from relsplit.runs.folder import CONFIG, belongs_to, check_folder, claim_folder, holding
 from relsplit.runs.identity import config_hash, with_digests
 from relsplit.runs.provenance import hardware, versions
 from relsplit.runs.summary import SUMMARY, TRAINING, read_summary, write_summary
@@ -73,14 +73,30 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Train in a folder that no other process works in, see :func:`train`."""
     config = training_config(cfg)
-    if (folder / LAST).is_file() or (folder / SUMMARY).is_file() or not (folder / CONFIG).is_file():
+    if (folder / BEST).is_file() and not (folder / CONFIG).is_file():
+        raise InputError(
+            f"{folder / BEST} is there, but no {CONFIG} says how it was trained: delete it to train anew, or move it "
+            "elsewhere and give it with model.checkpoint=FILE"
+        )
+    achieved = any((folder / name).is_file() for name in (BEST, LAST, SUMMARY))
+    if achieved or not (folder / CONFIG).is_file():
         check_folder(folder, config)  # refuses what is not its own before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder, TRAINING)
+        if summary.get("config_hash") != config_hash(config) or not (folder / BEST).is_file():
+            raise InputError(
+                f"{folder / SUMMARY} is of another training, or its {BEST} is gone: delete it and start the training "
+                "again, which goes on where it ended"
+            )
         say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
     catalogue = read_catalogue(cfg)
+    if catalogue.num_classes < 2:
+        raise InputError(
+            f"dataset={cfg.dataset.name} has one class ({', '.join(catalogue.class_names)}): a classifier tells two "
+            "apart at least, add the folder of another"
+        )
     data = _data(cfg, catalogue)
     module = _module(cfg, catalogue)
     module.check_optimizer()  # wrong arguments of it show here
@@ -90,7 +106,7 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     with _shown_until_the_end(trainer):
         started = time.monotonic()
         with torch.random.fork_rng(devices=[]):
-            _fit(trainer, module, data, folder / LAST)
+            _fit(trainer, module, data, folder / LAST, config_hash(config))
         seconds = time.monotonic() - started
 
         history = pd.read_csv(folder / METRICS)
@@ -211,23 +227,32 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
 
 
 class ClaimFolder(Callback):
-    """Make the folder the training's own when the first epoch is through; until then another training may have it."""
+    """Make the folder the training's own when the first epoch is through; until then another training may have it.
+
+    Checkpoints say whose they are.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
         self.config = config
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the training that it belongs to."""
+        return {"run": config_hash(self.config)}
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the configuration, before the first checkpoint is written."""
-        if trainer.is_global_zero and not (self.folder / LAST).is_file():
-            for left_over in (METRICS, CONFIG):  # of a start that was killed here, in an order that can be killed, too
-                (self.folder / left_over).unlink(missing_ok=True)
-            claim_folder(self.folder, self.config)
+        if not trainer.is_global_zero or belongs_to(self.folder, self.config):
+            return
+        # Of another training, which was stopped before its first checkpoint; in an order that can be stopped, too.
+        for left_over in (METRICS, CONFIG):
+            (self.folder / left_over).unlink(missing_ok=True)
+        claim_folder(self.folder, self.config)
 
 
 def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
@@ -258,17 +283,28 @@ def _shown_until_the_end(trainer: pl.Trainer) -> Iterator[None]:
                 logger.experiment.finish(code)
 
 
-def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: Path) -> None:
+def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: Path, run: str) -> None:
     """Fit from the start or from the last finished epoch.
+
+    Args:
+        trainer: fits.
+        module: what is fitted.
+        data: to what.
+        last: checkpoint of the last finished epoch, if there is one.
+        run: hash of the training's configuration, which the checkpoint must bear.
 
     Raises:
         KeyboardInterrupt: the user interrupted; the last finished epoch is on the disk.
-        InputError: a batch of one image stops a batch normalisation.
+        InputError: a batch of one image stops a batch normalisation, or the checkpoint is another training's.
     """
     resume: dict[str, Any] = {}
     if last.is_file():
         # Lightning before 2.6 unpickles whatever the file holds, so it is first read the safe way.
         state = read_checkpoint(last)
+        if state.get("callbacks", {}).get(ClaimFolder.__name__, {}).get("run") != run:
+            raise InputError(
+                f"{last} is of another training than its {CONFIG}: delete it, or choose another output_dir"
+            )
         say(f"resuming after epoch {state['epoch'] + 1}: {last}")
         resume = {"ckpt_path": str(last)}
         if "weights_only" in inspect.signature(trainer.fit).parameters:
