@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Part of every run's identity; to be raised whenever a change of the code changes numbers (see CHANGELOG.md)."""
 
 EXECUTION_KEYS = (
