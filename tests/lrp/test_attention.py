@@ -176,3 +176,25 @@ def test_an_attention_that_does_not_exist() -> None:
         LRP(small_vit(), attention="sparse")
     with pytest.raises(InputError, match="is no relsplit"):
         LRP(small_vit(), attention=3)  # type: ignore[arg-type]
+
+
+def test_scores_that_are_biased_by_the_queries() -> None:
+    """As SAM's image encoder has it: the mask of the attention depends on the image, too."""
+
+    class Biased(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project, self.bias, self.head = nn.Linear(8, 24), nn.Linear(8, 6), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            query, key, value = self.project(x[:, 0]).chunk(3, -1)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self.bias(query))
+            return self.head((x[:, 0] + mixed).mean(1))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    network, x = Biased().eval(), torch.randn(2, 1, 6, 8)
+    probability = network(x).softmax(1)[:, 1].detach()
+    for attention in ("ratio", "flow"):
+        relevance = LRP(network, attention=attention).attribute(x, 1)
+        torch.testing.assert_close(relevance.sum((1, 2, 3)), probability, rtol=1e-5, atol=0)
+    assert LRP(network, attention="attn_lrp").attribute(x, 1).isfinite().all()

@@ -57,8 +57,12 @@ class Ancestry:
             path: of the module that adds.
             operation: names the block where no module does.
         """
-        fork = (self._ancestors[first] & self._ancestors[second]).bit_length() - 1
-        counts = self._layers_between(fork, first), self._layers_between(fork, second)
+        common = self._ancestors[first] & self._ancestors[second]
+        fork = max(common.bit_length() - 1, 0)
+        if common:
+            counts = self._layers_between(fork, first), self._layers_between(fork, second)
+        else:  # they come from different inputs
+            counts = self.layers_before[first], self.layers_before[second]
         name = path or operation
         used = self._used[name] = self._used.get(name, 0) + 1
         return Residual(
