@@ -13,6 +13,8 @@ from relsplit.lrp.splitting import SPLITTINGS
 class Energy:
     """``R_s = R h_s^2 / (h_s^2 + h_m^2)`` elementwise; an even split where both are zero."""
 
+    conserves = True
+
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, in [0, 1]; the branch receives the rest."""
         total = skip.square() + branch.square()

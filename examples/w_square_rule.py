@@ -18,6 +18,8 @@ SQUARE = WeightPart("square", lambda weight: weight.square())
 class WSquare:
     """The w^2 rule (Montavon et al. 2017): ``R_i = sum_j W_ji^2 R_j / sum_k W_jk^2``, whatever the input is."""
 
+    conserves = True
+
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
