@@ -12,7 +12,7 @@ from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.recording.recorder import Attended, Call, Facts
-from relsplit.lrp.recording.step import Saved, Step
+from relsplit.lrp.recording.step import Step
 from relsplit.lrp.walk import walk_back
 
 _KERNELS = (
@@ -84,7 +84,7 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
             found.setdefault(id(tensor), step)
     places = [place for place, argument in enumerate(arguments) if id(argument) in found]
     steps = [found[id(arguments[place])] for place in places]
-    saved = [call.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+    kept = call.kept(arguments)
     recorder, path = call.recorder, call.recorder.path()
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
@@ -93,7 +93,7 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
 
     def record_inside() -> tuple[list[Step], Step | None]:
         inside = recorder.inside(path, Facts(layers, list(residuals), recorder.facts))
-        tensors = [each.tensor if isinstance(each, Saved) else each for each in saved]
+        tensors = kept()
         inputs: dict[int, Step] = {}
         for place, step, layers_before in zip(places, steps, before, strict=True):
             tensors[place] = tensors[place].detach()

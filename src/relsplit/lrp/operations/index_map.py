@@ -9,7 +9,7 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.recording.recorder import Call
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import Saved, Step
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 
@@ -193,8 +193,8 @@ class _Again:
     def __init__(self, call: Call, sources: Sequence[tuple[Tensor, Step]]) -> None:
         places = {id(tensor): place for place, (tensor, _) in enumerate(sources)}
         self._func = _functional(call.func, call.name) if call.is_in_place else call.func
-        self._args = tuple(_holed(value, places) for value in call.args)
-        self._kwargs = {name: _holed(value, places) for name, value in call.kwargs.items() if name != "out"}
+        self._args = tuple(_holed(value, places, call) for value in call.args)
+        self._kwargs = {name: _holed(value, places, call) for name, value in call.kwargs.items() if name != "out"}
 
     def __call__(self, values: Sequence[Tensor]) -> Tensor:
         """Return the operation's result for other values."""
@@ -214,10 +214,10 @@ class _Hole:
         self.place = place
 
 
-def _holed(value: Any, places: dict[int, int]) -> Any:
+def _holed(value: Any, places: dict[int, int], call: Call) -> Any:
     if isinstance(value, Tensor):
-        return _Hole(places[id(value)]) if id(value) in places else value.detach()
-    return [_holed(each, places) for each in value] if isinstance(value, (list, tuple)) else value
+        return _Hole(places[id(value)]) if id(value) in places else call.save(value.detach())
+    return [_holed(each, places, call) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _filled(value: Any, values: Sequence[Tensor]) -> Any:
@@ -226,6 +226,8 @@ def _filled(value: Any, values: Sequence[Tensor]) -> Any:
     return [_filled(each, values) for each in value] if isinstance(value, list) else value
 
 
+    if isinstance(value, Saved):
+        return value.tensor
 def _functional(func: Any, name: str) -> Any:
     overload = func._overloadname
     packet = getattr(torch.ops.aten, name)

@@ -1,5 +1,6 @@
 """Layers that are linear in their input, and the rule that carries relevance through each."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -43,7 +44,13 @@ class PlacedRule:
 
 
 def record_linear(
-    call: Call, output: Tensor, h: Tensor, source: Step, layer: LinearLayer, placed: PlacedRule, **facts: Any
+    call: Call,
+    output: Tensor,
+    h: Tensor,
+    source: Step,
+    layer: Callable[[], LinearLayer],
+    placed: PlacedRule,
+    **facts: Any,
 ) -> Step:
     """Note that a layer made ``output`` of ``h``.
 
@@ -52,7 +59,7 @@ def record_linear(
         output: of the layer.
         h: its input, as it was saved, or not written over.
         source: the step that made ``h``.
-        layer: as the rule sees it.
+        layer: makes it as the rule sees it, with the weights that it had.
         placed: the rule.
         facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`; ``covers`` is False where entries lie outside of
             all windows, which no rule can conserve.
@@ -63,13 +70,13 @@ def record_linear(
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
         value = where_supported(saved.tensor.to(relevance.dtype), mask)
-        return [placed.get().propagate(layer, value, relevance, nonnegative=nonnegative, support=mask)]
+        return [placed.get().propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)]
 
     return call.record(
         output,
         [source],
         backward,
         conserves=lambda: covers and placed.get().conserves,
-        support=None if support is None else supported(layer.reach(support)),
+        support=None if support is None else supported(layer().reach(support)),
         **facts,
     )

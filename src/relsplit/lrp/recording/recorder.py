@@ -263,6 +263,11 @@ class Call:
 
     @property
     def has_support(self) -> bool:
+    def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
+        """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
+        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+        return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
+
         """Whether a source does not depend on the input everywhere."""
         return any(step.support is not None for _, step in self.sources)
 
