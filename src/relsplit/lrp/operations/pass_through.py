@@ -36,8 +36,6 @@ def pass_through(call: Call) -> Any:
     shape = tensor.shape
     output = call.run()
     value = output if isinstance(output, torch.Tensor) else output[0]
-    if value.is_complex():
-        return call.refused(output, "relevance of complex numbers is not defined")
     if not value.is_floating_point():
         return output
     keeps = call.name in _SIGN_KEEPING

@@ -20,6 +20,8 @@ from relsplit.lrp.walk import Watch
 Handle = Callable[["Call"], Any]
 """Carries out one operation with ``call.run()``, notes its steps, and returns what it returned."""
 
+_COMPLEX = "relevance of complex numbers is not defined"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -229,7 +231,11 @@ class Call:
     def carry_out(self) -> Any:
         """Run the operation with its steps noted; return what it returned."""
         if self._kind.handle is not None:
-            return self._kind.handle(self)
+        if any(tensor.is_complex() for tensor in _tensors(self.args, self.kwargs)):
+            return self.refuse(_COMPLEX)
+            output = self._kind.handle(self)
+            is_complex = isinstance(output, Tensor) and output.is_complex()
+            return self.refused(output, _COMPLEX) if is_complex else output
         return self.decompose() if self._kind.decomposes else self.refuse("")
 
     def decompose(self) -> Any:
@@ -318,6 +324,9 @@ class Call:
         remedy = (
             'give the module that holds it a rule with LRP(model, leaves={ItsClass: "pass"}) or "input_times_gradient"'
         )
+        begun = next((source.refusal for tensor, source in self.sources if tensor.is_complex()), "")
+        if begun:  # where the numbers became complex is where a rule can help
+            return begun
         return f"{step}{called} has no relevance rule{why and f' ({why})'}: {remedy}"
 
 
