@@ -301,6 +301,10 @@ class Call:
         for name, value in facts.items():
             setattr(step, name, value)
         if self._kind.written:
+        if step.nonnegative and self.has_support:
+            # A constant that the sources' facts say nothing of may have gone into a sum or a mean.
+            known = output if step.support is None else output.masked_fill(step.support == 0, 0)
+            step.nonnegative = not bool((known < 0).any())
             recorder.holders.write(output, step)
         else:
             recorder.holders.put(output, step)
