@@ -128,6 +128,7 @@ _JOINS = (
     "_unsafe_index_put", "scatter", "diagonal_scatter", "as_strided_scatter", "maximum", "minimum", "fmax", "fmin",
     "index_copy", "index_fill", "masked_scatter", "hstack", "vstack",
 )  # fmt: skip
+_BY_STRIDES = ("as_strided", "as_strided_scatter")
 _CHOICES = ("maximum", "minimum", "fmax", "fmin")
 
 
@@ -135,6 +136,8 @@ _CHOICES = ("maximum", "minimum", "fmax", "fmin")
 def index_map(call: Call) -> Any:
     """Any other map of entries: by the transpose that PyTorch knows, for which no values are needed."""
     sources = [(tensor, step) for tensor, step in call.sources if tensor.is_floating_point()]
+    if call.name in _BY_STRIDES:
+        call.recorder.reads_strides = True
     if call.given().get("accumulate"):
         return call.refuse("it adds to what is there")
     steps, shapes = [step for _, step in sources], [(tensor.shape, tensor.stride()) for tensor, _ in sources]
@@ -223,11 +226,11 @@ def _holed(value: Any, places: dict[int, int], call: Call) -> Any:
 def _filled(value: Any, values: Sequence[Tensor]) -> Any:
     if isinstance(value, _Hole):
         return values[value.place]
+    if isinstance(value, Saved):
+        return value.tensor
     return [_filled(each, values) for each in value] if isinstance(value, list) else value
 
 
-    if isinstance(value, Saved):
-        return value.tensor
 def _functional(func: Any, name: str) -> Any:
     overload = func._overloadname
     packet = getattr(torch.ops.aten, name)

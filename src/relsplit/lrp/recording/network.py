@@ -105,7 +105,9 @@ class Network:
         """
         if self._channels_last and _is_faster_channels_last(images):
             try:
-                return self._record(images.detach().clone(memory_format=torch.channels_last))
+                recording = self._record(images.detach().clone(memory_format=torch.channels_last))
+                if not recording.recorder.reads_strides:
+                    return recording
             except _RefusedError:
                 # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
                 self._channels_last = False

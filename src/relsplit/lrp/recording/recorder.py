@@ -98,6 +98,7 @@ class Recorder(TorchDispatchMode):
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
         self.is_paused = False
+        self.reads_strides = False  # whether an operation took entries by their places in memory
         self._guards: list[Any] = []
         self._path = ""
         self._is_inside = False
@@ -230,9 +231,9 @@ class Call:
 
     def carry_out(self) -> Any:
         """Run the operation with its steps noted; return what it returned."""
-        if self._kind.handle is not None:
         if any(tensor.is_complex() for tensor in _tensors(self.args, self.kwargs)):
             return self.refuse(_COMPLEX)
+        if self._kind.handle is not None:
             output = self._kind.handle(self)
             is_complex = isinstance(output, Tensor) and output.is_complex()
             return self.refused(output, _COMPLEX) if is_complex else output
@@ -262,6 +263,11 @@ class Call:
         """Return a tensor as it is now, for the way back."""
         return self.recorder.holders.save(tensor)
 
+    def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
+        """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
+        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+        return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
+
     @property
     def is_in_place(self) -> bool:
         """Whether the operation writes over an argument."""
@@ -269,11 +275,6 @@ class Call:
 
     @property
     def has_support(self) -> bool:
-    def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
-        """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
-        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
-        return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
-
         """Whether a source does not depend on the input everywhere."""
         return any(step.support is not None for _, step in self.sources)
 
@@ -300,11 +301,11 @@ class Call:
         step.sources, step.backward = tuple(sources), backward
         for name, value in facts.items():
             setattr(step, name, value)
-        if self._kind.written:
         if step.nonnegative and self.has_support:
             # A constant that the sources' facts say nothing of may have gone into a sum or a mean.
             known = output if step.support is None else output.masked_fill(step.support == 0, 0)
             step.nonnegative = not bool((known < 0).any())
+        if self._kind.written:
             recorder.holders.write(output, step)
         else:
             recorder.holders.put(output, step)
@@ -323,14 +324,14 @@ class Call:
         return output
 
     def _refusal(self, step: Step, why: str) -> str:
+        begun = next((source.refusal for tensor, source in self.sources if tensor.is_complex()), "")
+        if begun:  # where the numbers became complex is where a rule can help
+            return begun
         line = users_line()
         called = f", called at {line}," if line else ""
         remedy = (
             'give the module that holds it a rule with LRP(model, leaves={ItsClass: "pass"}) or "input_times_gradient"'
         )
-        begun = next((source.refusal for tensor, source in self.sources if tensor.is_complex()), "")
-        if begun:  # where the numbers became complex is where a rule can help
-            return begun
         return f"{step}{called} has no relevance rule{why and f' ({why})'}: {remedy}"
 
 
