@@ -36,7 +36,7 @@ class Guard:
     def note(self, arrived: Tensor, passed: Passed) -> None:
         """Take note of what a step that does not promise anything made of what had arrived."""
         parts = [part for _, part in passed]
-        if any(len(part) != len(self._due) for part in (arrived, *parts)):
+        if not all(is_per_image(part, len(self._due)) for part in (arrived, *parts)):
             # Images are not the first dimension there (heads, windows, tokens first): the batch has one account.
             self._is_together = True
             self._lost_together += arrived.double().sum() - sum(part.double().sum() for part in parts)
@@ -59,6 +59,11 @@ class Guard:
         if self._is_together:
             return (missing.sum() - self._lost_together).abs() / self._scale.sum()
         return (missing.abs() / self._scale.clamp(min=torch.finfo(torch.float64).tiny)).amax()
+
+
+def is_per_image(relevance: Tensor, count: int) -> bool:
+    """Say whether the first dimension of relevance can be that of ``count`` images."""
+    return relevance.dim() > 0 and len(relevance) == count
 
 
 def per_image(relevance: Tensor) -> Tensor:
