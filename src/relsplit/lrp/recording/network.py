@@ -109,8 +109,9 @@ class Network:
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
-                # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
-                self._channels_last = False
+                pass
+            # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
+            self._channels_last = False
         try:
             return self._record(images.detach().clone())
         except _RefusedError as refused:
@@ -123,7 +124,7 @@ class Network:
         return replace(recording, output=recording.output.detach())
 
     def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
-        network = shared_copy(self.model, keep_in_place=True)
+        network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
         recorder = Recorder(self._options, kind_of, network)
         recorder.attentions = attentions
         image = recorder.follow(images)
