@@ -324,7 +324,8 @@ class Call:
         return output
 
     def _refusal(self, step: Step, why: str) -> str:
-        begun = next((source.refusal for tensor, source in self.sources if tensor.is_complex()), "")
+        complexes = [source for tensor, source in self.sources if tensor.is_complex()]
+        begun = next((source.refusal for source in complexes if source.operation != "_to_copy"), "")
         if begun:  # where the numbers became complex is where a rule can help
             return begun
         line = users_line()
