@@ -25,8 +25,9 @@ def kind_of(func: Any) -> Kind:
         for place, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     )
+    outs = tuple(argument.name for argument in schema.arguments if argument.is_out)
     if written and name.endswith("_") and not name.startswith("__"):
         name = name[:-1]
     if library != "aten":
         name = f"{library}::{name}"
-    return Kind(name, OPERATIONS.find(name), written, func._can_decompose())
+    return Kind(name, OPERATIONS.find(name), written, outs, func._can_decompose())

@@ -18,10 +18,10 @@ RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy"
 def reshape(call: Call) -> Any:
     """The same entries in the same order, in another shape."""
     tensor, source = call.sources[0]
+    shape, dtype = tensor.shape, tensor.dtype  # before it runs: unsqueeze_ changes them
     output = call.run()
-    if output.dtype != tensor.dtype:
+    if output.dtype != dtype:
         return call.refused(output, "it reads the bits of a number as another type")
-    shape = tensor.shape
     support = None if source.support is None else source.support.reshape(output.shape)
     _one(call, output, source, lambda relevance: relevance.reshape(shape), support)
     return output
@@ -197,7 +197,7 @@ class _Again:
         places = {id(tensor): place for place, (tensor, _) in enumerate(sources)}
         self._func = _functional(call.func, call.name) if call.is_in_place else call.func
         self._args = tuple(_holed(value, places, call) for value in call.args)
-        self._kwargs = {name: _holed(value, places, call) for name, value in call.kwargs.items() if name != "out"}
+        self._kwargs = {name: _holed(value, places, call) for name, value in call.kwargs.items()}
 
     def __call__(self, values: Sequence[Tensor]) -> Tensor:
         """Return the operation's result for other values."""

@@ -31,12 +31,14 @@ class Kind:
         name: of the operation, "add" for ``add_`` and ``add.out``, too.
         handle: of its file, None where no file knows it.
         written: places of the arguments that it writes over, and their names where they are given by name.
+        outs: names of those that it only writes.
         decomposes: whether PyTorch can carry it out by simpler ones.
     """
 
     name: str
     handle: Handle | None
     written: tuple[tuple[int, str], ...]
+    outs: tuple[str, ...]
     decomposes: bool
 
 
@@ -98,6 +100,7 @@ class Recorder(TorchDispatchMode):
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
         self.is_paused = False
+        self.written_in_pause: set[int] = set()  # storages
         self.reads_strides = False  # whether an operation took entries by their places in memory
         self._guards: list[Any] = []
         self._path = ""
@@ -180,11 +183,16 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         kind = self._kinds(func)
         of = self.holders.of
-        found = [(tensor, of(tensor)) for tensor in _tensors(args, kwargs)]
+        read = {name: value for name, value in kwargs.items() if name not in kind.outs} if kind.outs else kwargs
+        found = [(tensor, of(tensor)) for tensor in _tensors(args, read)]
         sources = [(tensor, step) for tensor, step in found if step is not None]
         if kind.written:
             for tensor in _written(kind, args, kwargs):
                 self.holders.protect(tensor)
+                if self.is_paused:
+                    self.written_in_pause.add(tensor.untyped_storage()._cdata)
+                elif not sources:
+                    self.holders.write(tensor, None)
         if not sources or self.is_paused:
             return func(*args, **kwargs)
         return Call(self, kind, func, args, kwargs, sources).carry_out()
@@ -231,6 +239,8 @@ class Call:
 
     def carry_out(self) -> Any:
         """Run the operation with its steps noted; return what it returned."""
+        if self._kind.outs:
+            return self._into_outs()
         if any(tensor.is_complex() for tensor in _tensors(self.args, self.kwargs)):
             return self.refuse(_COMPLEX)
         if self._kind.handle is not None:
@@ -238,6 +248,19 @@ class Call:
             is_complex = isinstance(output, Tensor) and output.is_complex()
             return self.refused(output, _COMPLEX) if is_complex else output
         return self.decompose() if self._kind.decomposes else self.refuse("")
+
+    def _into_outs(self) -> Any:
+        """Run what writes into ``out=`` as the same operation that returns something new, and a copy of that."""
+        outs = [self.kwargs[name] for name in self._kind.outs]
+        read = {name: value for name, value in self.kwargs.items() if name not in self._kind.outs}
+        with self.recorder:
+            results = self.func.overloadpacket(*self.args, **read)
+        for out, result in zip(outs, [results] if len(outs) == 1 else results, strict=True):
+            if out.shape != result.shape:
+                out.resize_(result.shape)
+            with self.recorder:
+                out.copy_(result)
+        return outs[0] if len(outs) == 1 else tuple(outs)
 
     def decompose(self) -> Any:
         """Run the operation by simpler ones, each recorded."""
