@@ -106,7 +106,8 @@ class _Leaf:
         self._recorder, self._forward, self._rule, self._name = recorder, forward, rule, name
         self._positional, self._named = len(args), list(kwargs)
         holders = recorder.holders
-        given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+        given: dict[int | str, Any] = dict(enumerate(args))
+        given.update(kwargs)
         steps = {place: holders.of(value) for place, value in given.items() if isinstance(value, Tensor)}
         self._found = {place: step for place, step in steps.items() if step is not None}
         packed = [value for value in given.values() if not isinstance(value, Tensor) and self._depends(value)]
