@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from plain_networks import images
+from plain_networks import alike, images
 from torch import Tensor, nn
 
 from relsplit import LRP
+from relsplit.lrp import Epsilon, Mixture, ZPlus
 
 
 class _Encoder(nn.Module):
@@ -42,3 +43,32 @@ def test_the_way_that_the_network_takes_is_explained(masks: dict[str, Tensor]) -
     relevance, sums = LRP(network).attribute(images(), 1, return_sums=True)
     torch.testing.assert_close(sums["output"], expected)
     torch.testing.assert_close(relevance.flatten(1).sum(1), expected)
+
+
+class _Attention(nn.Module):
+    """A residual attention by ``nn.MultiheadAttention`` between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 16, 3, 3)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).mT
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return self.head((tokens + mixed).mean(1))
+
+
+@pytest.mark.parametrize("network", [_Attention, _Encoder])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"include_identity": False}, {"rule": Mixture(ZPlus(), Epsilon(), blocks=2)}, {"rule": "gamma_top"}],
+    ids=["default", "without identity", "by block", "by depth"],
+)
+def test_both_ways_have_the_same_layers_and_skip_connections(network: type[nn.Module], options: dict[str, Any]) -> None:
+    lrp = LRP(network().double().eval(), **options)
+    one_by_one = lrp.attribute(images(), 1)
+    with torch.no_grad():
+        alike(lrp.attribute(images(), 1), one_by_one)

@@ -29,7 +29,7 @@ class PlacedRule:
         self._rule = rule
         self._kind = kind
         self._path = recorder.path()
-        self._residuals_before = len(recorder.facts.residuals)
+        self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
 
     def get(self) -> Rule:

@@ -64,11 +64,13 @@ class Facts:
     Attributes:
         layers: convolutions and fully connected layers.
         residuals: additions of two values that depend on the input.
+        residuals_inside: those of operations that the network carried out at once.
         outer: of the network, for the inside of one of its operations.
     """
 
     layers: int = 0
     residuals: list[Residual] = field(default_factory=list)
+    residuals_inside: int = 0
     outer: "Facts | None" = None
 
     @property
