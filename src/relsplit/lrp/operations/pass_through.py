@@ -58,7 +58,7 @@ def _is_cut_at_zero(call: Call) -> bool:
     return isinstance(lowest, (int, float)) and lowest >= 0
 
 
-@OPERATIONS.register("alias", "detach", "lift", "lift_fresh", "view_as_real", "set_", "_version")
+@OPERATIONS.register("alias", "detach", "lift", "lift_fresh", "view_as_real", "set", "_version")
 def another_name(call: Call) -> Any:
     """Another name of the same memory: whoever holds it is found by that."""
     return call.run()

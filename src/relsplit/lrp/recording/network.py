@@ -148,8 +148,8 @@ class Network:
         """Say whether it is the images that the network does not accept, or the recording that failed."""
         text = " ".join(str(error).split())[:300]
         try:
-            with torch.no_grad():
-                shared_copy(self.model, keep_in_place=True)(images.detach().clone())
+            with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+                shared_copy(self.model, keep_in_place=True, trainable=True)(images.detach().clone())
         except Exception:  # whatever the user's code raises
             return InputError(
                 f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device} "
