@@ -8,6 +8,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.recording.recorder import Call
 from relsplit.lrp.recording.step import Saved, Step
 
@@ -142,6 +143,8 @@ def index_map(call: Call) -> Any:
         return call.refuse("it adds to what is there")
     steps, shapes = [step for _, step in sources], [(tensor.shape, tensor.stride()) for tensor, _ in sources]
     by_value = call.name in _CHOICES
+    if by_value and len(sources) == 1:
+        return pass_through(call)  # cut off by a constant, as by ``clamp``
     others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
     may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
     support = _support(call, sources) if may_be_partial and not by_value else None
