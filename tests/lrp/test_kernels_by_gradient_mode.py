@@ -8,6 +8,7 @@ from plain_networks import alike, images
 from torch import Tensor, nn
 
 from relsplit import LRP
+from relsplit.errors import UnsupportedModelError
 from relsplit.lrp import Epsilon, Mixture, ZPlus
 
 
@@ -72,3 +73,13 @@ def test_both_ways_have_the_same_layers_and_skip_connections(network: type[nn.Mo
     one_by_one = lrp.attribute(images(), 1)
     with torch.no_grad():
         alike(lrp.attribute(images(), 1), one_by_one)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_packed_tokens_are_refused_with_what_helps() -> None:
+    network = _Encoder(src_key_padding_mask=torch.arange(9) > torch.tensor([[5], [6]])).double().eval()
+    with torch.no_grad(), pytest.raises(UnsupportedModelError, match="enable_nested_tensor=False"):
+        LRP(network).attribute(images(), 1)
+    network.encoder.use_nested_tensor = False
+    with torch.no_grad():
+        assert LRP(network).attribute(images(), 1).isfinite().all()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
+from relsplit.errors import UnsupportedModelError
 from relsplit.lrp.options import Options
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.modules import running_module, users_line
@@ -343,6 +344,11 @@ class Call:
     def refused(self, output: Any, why: str) -> Any:
         """Note that no relevance can pass an operation that returned ``output``; return that."""
         for tensor in _tensors(tuple(output) if isinstance(output, (tuple, list)) else (output,), {}):
+            if tensor.is_nested:
+                raise UnsupportedModelError(
+                    "nested tensors have no relevance rule: build nn.TransformerEncoder with "
+                    "enable_nested_tensor=False, or explain it with gradients switched on"
+                )
             if tensor.is_floating_point() or tensor.is_complex():
                 step = self.record(tensor, [], None)
                 step.refusal = self._refusal(step, why)
