@@ -1,5 +1,8 @@
 """An error that only the recording brings about is not blamed on the images."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from between import Between
@@ -27,3 +30,10 @@ def test_a_network_that_asks_for_gradients_is_told_apart_from_images_that_do_not
 def test_a_place_that_is_no_name() -> None:
     with pytest.raises(InputError, match="at: expected the path of a module"):
         LRP(Between(lambda x: x)).attribute(images(), 1, at=3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("transform", [torch.vmap, torch.func.grad])
+def test_a_function_transform_around_it(transform: Callable[..., Any]) -> None:
+    lrp = LRP(Between(lambda x: x))
+    with pytest.raises(InputError, match=r"within torch\.func or torch\.vmap"):
+        transform(lambda x: lrp.attribute(x, 1).sum())(images(4).unsqueeze(0) if transform is torch.vmap else images())
