@@ -652,7 +652,7 @@ REGION = torch.ones(2, 32, 32, dtype=torch.bool)
 CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a model that is none", lambda _: LRP("resnet50"), "expected a torch.nn.Module, not str"),  # type: ignore[arg-type]
     ("an unknown splitting", lambda _: LRP(network(), split="thirds"), "'thirds' is unknown"),
-    ("a splitting without share", lambda _: LRP(network(), split=object()), "no method share"),  # type: ignore[arg-type]
+    ("a splitting without share", lambda _: LRP(network(), split=object()), "no share"),  # type: ignore[arg-type]
     ("an unknown rule", lambda _: LRP(network(), rule="z_minus"), "'z_minus' is unknown"),
     ("a rule that is none", lambda _: LRP(network(), rule=7), "no method propagate"),  # type: ignore[arg-type]
     ("a misspelt layer", lambda _: LRP(network(), rule={"nolayer": "epsilon", "*": "z_plus"}), "called 'nolayer'"),

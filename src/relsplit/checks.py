@@ -17,10 +17,13 @@ def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
         look_at_pixels: whether they are read, for which an accelerator has to be waited for.
 
     Raises:
-        InputError: no tensor, another rank, not floating point, empty, or with NaN or infinite pixels.
+        InputError: no tensor, within torch.func, another rank, not floating point, empty, or with NaN or infinite
+            pixels.
     """
     if not isinstance(images, Tensor):
         raise InputError(f"images: expected a tensor of shape (N, C, H, W), not {type(images).__name__}")
+    if torch._C._functorch.is_functorch_wrapped_tensor(images):
+        raise InputError("images: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
     if images.ndim != 4:
         raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}: add a batch dimension?")
     if not images.is_floating_point():

@@ -112,3 +112,22 @@ def test_losses_that_cancel_each_other_are_two_breaches() -> None:
     where = [leak.where for leak in lrp.check(images(), 1).leaks]
     assert any("upper" in each for each in where)
     assert any("head" in each for each in where)
+
+
+@pytest.mark.parametrize("max_pool", ["average", "winner"])
+def test_a_number_that_all_images_share_has_no_images(max_pool: str) -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.first(x).relu()
+            return self.last((h + h.max()).mean((2, 3)))
+
+    torch.manual_seed(0)
+    lrp = LRP(Shifted().eval(), max_pool=max_pool)  # type: ignore[arg-type]
+    x = torch.rand(1, 3, 8, 8)
+    relevance, sums = lrp.attribute(x, 0, return_sums=True)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"])
+    assert lrp.check(x, 0).gap < 1e-5

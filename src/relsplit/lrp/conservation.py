@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Passed, Step
-from relsplit.lrp.walk import per_image
+from relsplit.lrp.walk import is_per_image, per_image
 
 TOLERATED = 1e-4
 """Share of the start that may be missing or too much before somebody is told."""
@@ -35,7 +35,7 @@ class Sums:
 
     def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
         """Take note of the relevance that has arrived at a step."""
-        if step.is_inside or len(relevance) != self._count:
+        if step.is_inside or not is_per_image(relevance, self._count):
             return
         for name in self._places.get(step.index, ()):
             self._found[name] = relevance.reshape(len(relevance), -1).sum(1)
@@ -77,7 +77,7 @@ class Ledger:
         if step.is_input or step.is_inside:
             return
         parts = [relevance, *(-part for _, part in passed)]
-        if all(len(part) == len(self._start) for part in parts):
+        if all(is_per_image(part, len(self._start)) for part in parts):
             missing = torch.stack([per_image(part) for part in parts]).sum(0)
             shares = share_of(missing, self._scale)
         else:

@@ -27,6 +27,8 @@ def stages(recording: Recording, at: str | Sequence[str], size: torch.Size) -> "
     """
     if at == ALL:
         return AtStages(size)
+    if not isinstance(at, Sequence):
+        raise InputError(f"at: expected the path of a module, several, or {ALL!r}, not {at!r}")
     return AtModules(recording, [at] if isinstance(at, str) else list(at))
 
 

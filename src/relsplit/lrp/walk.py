@@ -38,7 +38,7 @@ class Guard:
     def note(self, arrived: Tensor, passed: Passed) -> None:
         """Take note of what a step that does not promise anything made of what had arrived."""
         parts = [part for _, part in passed]
-        if any(len(part) != len(self._due) for part in (arrived, *parts)):
+        if not all(is_per_image(part, len(self._due)) for part in (arrived, *parts)):
             # Images are not the first dimension there (heads, windows, tokens first): the batch has one account.
             self._is_together = True
             self._lost_together += arrived.double().sum() - sum(part.double().sum() for part in parts)
@@ -65,6 +65,11 @@ class Guard:
         else:
             gap = (missing.abs() / self._scale.clamp(min=tiny)).amax()
         return gap if self._is_void is None else gap.masked_fill(self._is_void, torch.nan)
+
+
+def is_per_image(relevance: Tensor, count: int) -> bool:
+    """Say whether the first dimension of relevance can be that of ``count`` images."""
+    return relevance.dim() > 0 and len(relevance) == count
 
 
 def per_image(relevance: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def running_view(model: nn.Module) -> nn.Module:
     return _Viewer(keep_in_place=True, own_tensors=False, own_containers=False).module(model)
 
 
-def shared_copy(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
+def shared_copy(model: nn.Module, keep_in_place: bool = False, trainable: bool = False) -> nn.Module:
     """Copy the module tree, in eval mode, with parameters that share the memory of ``model``'s and need no gradients.
 
     Neither hooks, attributes and modes set on the copy reach ``model``, nor gradients, nor what a forward pass writes
@@ -61,9 +61,11 @@ def shared_copy(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
         model: any network.
         keep_in_place: whether activations may be in place; a network that reads what they have overwritten answers
             something else without.
+        trainable: whether parameters say of themselves that they require gradients where ``model``'s do; by that
+            PyTorch chooses between kernels (``nn.TransformerEncoder``), which do not always answer the same.
     """
     with torch.inference_mode(False):
-        return _Viewer(keep_in_place, own_tensors=True).module(model)
+        return _Viewer(keep_in_place, own_tensors=True, trainable=trainable).module(model)
 
 
 def is_as_written(model: nn.Module) -> bool:
@@ -91,10 +93,13 @@ def _is_filled(cell: CellType) -> bool:
 class _Viewer:
     """Makes the view of one network: whatever refers to one of its modules refers to that module's view."""
 
-    def __init__(self, keep_in_place: bool, own_tensors: bool, own_containers: bool = True) -> None:
+    def __init__(
+        self, keep_in_place: bool, own_tensors: bool, own_containers: bool = True, trainable: bool = False
+    ) -> None:
         self._keep_in_place = keep_in_place
         self._own_tensors = own_tensors
         self._own_containers = own_containers
+        self._trainable = trainable
         self._seen: dict[int, Any] = {}
 
     def module(self, module: nn.Module) -> nn.Module:
@@ -213,7 +218,8 @@ class _Viewer:
         # .data instead of detach(): autograd's version counters stay apart, too. An inference tensor cannot take part
         # in autograd at all.
         data = tensor.data.clone() if cloned or tensor.is_inference() else tensor.data
-        alias = nn.Parameter(data, requires_grad=False) if isinstance(tensor, nn.Parameter) else data
+        requires_grad = self._trainable and tensor.requires_grad
+        alias = nn.Parameter(data, requires_grad=requires_grad) if isinstance(tensor, nn.Parameter) else data
         self._seen[id(tensor)] = alias
         return alias
 

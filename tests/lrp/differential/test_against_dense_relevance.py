@@ -509,7 +509,10 @@ anything = st.one_of(*(family for name, family in FAMILIES.items() if name != "a
 
 
 def _settled(given_options: dict[str, Any]) -> dict[str, Any]:
-    """Options whose maps are continuous, so that a network far from what it was begun with is compared closely."""
+    """Options whose maps are continuous, so that a network far from what it was begun with is compared closely.
+
+    Winners of windows that are equal but for rounding are none: a shift may leave nothing but zeros behind.
+    """
     rules = {"epsilon": "z_plus", "mixture": "z_plus"}
     return {
         **given_options,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.recording.recorder import Attended, Call, Facts
-from relsplit.lrp.recording.step import Saved, Step
+from relsplit.lrp.recording.step import Step
 from relsplit.lrp.walk import walk_back
 
 _KERNELS = (
@@ -57,7 +57,12 @@ def multi_head_attention(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _multi_head(*tensors, heads=heads, mask_type=mask_type)
 
-    return _compound(call, [given[name] for name in names], written_out, layers=2)
+    return _compound(
+        call,
+        [given[name] for name in names],
+        written_out,
+        layers=2 if given["query"] is given["key"] is given["value"] else 4,
+    )
 
 
 @OPERATIONS.register("_transformer_encoder_layer_fwd")
@@ -73,44 +78,52 @@ def encoder_layer(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _encoder_layer(*tensors, **settings)
 
-    return _compound(call, [given[name] for name in names], written_out, layers=4)
+    return _compound(call, [given[name] for name in names], written_out, layers=4, residuals=2)
 
 
-def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[Any]], Tensor], layers: int = 0) -> Any:
+def _compound(
+    call: Call,
+    arguments: list[Any],
+    written_out: Callable[[Sequence[Any]], Tensor],
+    layers: int = 0,
+    residuals: int = 0,
+) -> Any:
     """Run an operation; its way back carries out ``written_out`` of its arguments and goes back through that.
 
-    Args:
-        call: the operation.
-        arguments: what it is a function of.
-        written_out: the same by plain operations.
-        layers: fully connected layers in it.
+    ``layers`` and ``residuals`` are those that it has: they count for what comes after it, and around it.
     """
     found: dict[int, Step] = {}
     for tensor, step in call.sources:
         if any(tensor is argument for argument in arguments):
             found.setdefault(id(tensor), step)
-    places = [place for place, argument in enumerate(arguments) if id(argument) in found]
-    steps = [found[id(arguments[place])] for place in places]
-    saved = [call.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+    # A tensor that is handed in several times, as queries, keys and values, is one input.
+    places: dict[int, list[int]] = {key: [] for key in found}
+    for place, argument in enumerate(arguments):
+        if id(argument) in found:
+            places[id(argument)].append(place)
+    steps = list(found.values())
+    kept = call.kept(arguments)
     recorder, path = call.recorder, call.recorder.path()
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
-    layers_before, residuals = recorder.facts.layers, list(recorder.facts.residuals)
-    recorder.facts.layers += layers
+    facts = recorder.facts
+    begun = facts.layers, list(facts.residuals), facts.residuals_inside
     before = [recorder.ancestry.layers_before[step.index] for step in steps]
 
     def record_inside() -> tuple[list[Step], Step | None]:
-        inside = recorder.inside(path, Facts(layers_before, list(residuals), recorder.facts))
-        tensors = [each.tensor if isinstance(each, Saved) else each for each in saved]
-        inputs: dict[int, Step] = {}
-        for place, step, depth in zip(places, steps, before, strict=True):
-            tensors[place] = tensors[place].detach()
-            inputs[place] = inside.follow(tensors[place], step, depth)
+        inside = recorder.inside(path, Facts(begun[0], list(begun[1]), begun[2], facts))
+        tensors = kept()
+        inputs: list[Step] = []
+        for alike, step, layers_before in zip(places.values(), steps, before, strict=True):
+            tensor = tensors[alike[0]].detach()
+            for place in alike:
+                tensors[place] = tensor
+            inputs.append(inside.follow(tensor, step, layers_before))
         with inside:
             result = written_out(tensors)
-        return [inputs[place] for place in places], inside.holders.of(result)
+        return inputs, inside.holders.of(result)
 
-    masks = any(isinstance(each, Tensor) and place not in places for place, each in enumerate(arguments[3:], 3))
+    masks = any(isinstance(each, Tensor) and id(each) not in found for each in arguments[3:])
     # Where a part may be constant it is carried out at once: what that part is has to be known.
     known = record_inside() if call.has_support or masks else None
 
@@ -121,6 +134,8 @@ def _compound(call: Call, arguments: list[Any], written_out: Callable[[Sequence[
 
     support = None if known is None or known[1] is None else known[1].support
     call.record(value, steps, backward, is_layer=layers > 0, support=support)
+    facts.layers += layers
+    facts.residuals_inside += residuals
     return output
 
 
@@ -176,12 +191,13 @@ def _multi_head(
     heads: int,
     mask_type: int | None,
 ) -> Tensor:
-    weights = qkv_weight.chunk(3)
-    biases = (None, None, None) if qkv_bias is None else qkv_bias.chunk(3)
-    split = [
-        F.linear(tensor, weight, bias).unflatten(-1, (heads, -1)).transpose(1, 2)
-        for tensor, weight, bias in zip((query, key, value), weights, biases, strict=True)
-    ]
+    if query is key is value:
+        parts: Sequence[Tensor] = F.linear(query, qkv_weight, qkv_bias).chunk(3, -1)
+    else:
+        weights = qkv_weight.chunk(3)
+        biases = (None, None, None) if qkv_bias is None else qkv_bias.chunk(3)
+        parts = [F.linear(*each) for each in zip((query, key, value), weights, biases, strict=True)]
+    split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
     mixed = attended(*split, _open(mask, mask_type), is_causal=False, scale=None)  # type: ignore[misc, arg-type]
     return F.linear(mixed.transpose(1, 2).flatten(2), proj_weight, proj_bias)
 

@@ -25,11 +25,15 @@ def convolution(call: Call) -> Any:
     placed = PlacedRule(call.recorder, source, "convolution")
     call.recorder.facts.layers += 1
     output = call.run()
-    layer = Convolution(
-        weight, given["bias"], _each(given["stride"], dims), _each(given["padding"], dims),
-        _each(given["dilation"], dims), given.get("transposed", "transpose" in call.name),
-        _each(given.get("output_padding", 0), dims), given["groups"],
-    )  # fmt: skip
+    kept, groups = call.kept([weight, given["bias"]]), given["groups"]
+    stride, padding, dilation = (_each(given[name], dims) for name in ("stride", "padding", "dilation"))
+    transposed = given.get("transposed", "transpose" in call.name)
+    output_padding = _each(given.get("output_padding", 0), dims)
+
+    def layer() -> Convolution:
+        kernel, bias = kept()
+        return Convolution(kernel, bias, stride, padding, dilation, transposed, output_padding, groups)
+
     record_linear(call, output, h, source, layer, placed, is_layer=True, is_attention=source.is_attention)
     return output
 

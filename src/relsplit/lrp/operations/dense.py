@@ -52,8 +52,10 @@ def _layer(call: Call, h: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
     placed = PlacedRule(call.recorder, source, "dense")
     call.recorder.facts.layers += 1
     output = call.run()
-    layer = Dense(weight, bias)
-    record_linear(call, output, h, source, layer, placed, is_layer=True, is_attention=source.is_attention)
+    weights = call.kept([weight, bias])
+    record_linear(
+        call, output, h, source, lambda: Dense(*weights()), placed, is_layer=True, is_attention=source.is_attention
+    )
     return output
 
 
@@ -77,7 +79,8 @@ def product(call: Call) -> Any:
     assert source is not None, "an operation without a source is not handled"
     placed = PlacedRule(call.recorder, source, "dense")
     output = call.run()
-    record_linear(call, output, h, source, MatrixProduct(weights, comes_first), placed)
+    kept = call.kept([weights])
+    record_linear(call, output, h, source, lambda: MatrixProduct(kept()[0], comes_first), placed)
     return output
 
 

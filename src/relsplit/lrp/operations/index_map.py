@@ -8,6 +8,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.recording.again import Again
 from relsplit.lrp.recording.recorder import Call
 from relsplit.lrp.recording.step import RESHAPES, Step
@@ -17,10 +18,10 @@ from relsplit.lrp.recording.step import RESHAPES, Step
 def reshape(call: Call) -> Any:
     """The same entries in the same order, in another shape."""
     tensor, source = call.sources[0]
+    shape, dtype = tensor.shape, tensor.dtype  # before it runs: unsqueeze_ changes them
     output = call.run()
-    if output.dtype != tensor.dtype:
+    if output.dtype != dtype:
         return call.refused(output, "it reads the bits of a number as another type")
-    shape = tensor.shape
     support = None if source.support is None else source.support.reshape(output.shape)
     _one(call, output, source, lambda relevance: relevance.reshape(shape), support)
     return output
@@ -127,6 +128,7 @@ _JOINS = (
     "_unsafe_index_put", "scatter", "diagonal_scatter", "as_strided_scatter", "maximum", "minimum", "fmax", "fmin",
     "index_copy", "index_fill", "masked_scatter", "hstack", "vstack",
 )  # fmt: skip
+_BY_STRIDES = ("as_strided", "as_strided_scatter")
 _CHOICES = ("maximum", "minimum", "fmax", "fmin")
 
 
@@ -134,10 +136,14 @@ _CHOICES = ("maximum", "minimum", "fmax", "fmin")
 def index_map(call: Call) -> Any:
     """Any other map of entries: by the transpose that PyTorch knows, for which no values are needed."""
     sources = [(tensor, step) for tensor, step in call.sources if tensor.is_floating_point()]
+    if call.name in _BY_STRIDES:
+        call.recorder.reads_strides = True
     if call.given().get("accumulate"):
         return call.refuse("it adds to what is there")
     steps, shapes = [step for _, step in sources], [(tensor.shape, tensor.stride()) for tensor, _ in sources]
     by_value = call.name in _CHOICES
+    if by_value and len(sources) == 1:
+        return pass_through(call)  # cut off by a constant, as by ``clamp``
     others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
     may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
     support = _support(call, sources) if may_be_partial and not by_value else None

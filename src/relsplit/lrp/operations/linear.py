@@ -1,11 +1,11 @@
 """Layers that are linear in their input, and the rule that carries relevance through each."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
-from relsplit.lrp.layers.dense import Dense
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.options import Options
 from relsplit.lrp.recording.recorder import Call, Recorder
@@ -29,9 +29,9 @@ class PlacedRule:
         self._options: Options = recorder.options
         self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
         self._rule = rule
-        self._kind = kind
+        self.kind = kind
         self._path = recorder.path()
-        self._residuals_before = len(recorder.facts.residuals)
+        self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
 
     def get(self) -> Rule:
@@ -41,12 +41,18 @@ class PlacedRule:
         if self._is_first:
             return self._options.input_rule
         depth = self._layers_before / max(self._facts.all_layers, 1)
-        place = Place(self._path, self._residuals_before, depth, self._kind)
+        place = Place(self._path, self._residuals_before, depth, self.kind)
         return checked_rule("rule", self._options.rules.rule_at(place))
 
 
 def record_linear(
-    call: Call, output: Tensor, h: Tensor, source: Step, layer: LinearLayer, placed: PlacedRule, **facts: Any
+    call: Call,
+    output: Tensor,
+    h: Tensor,
+    source: Step,
+    layer: Callable[[], LinearLayer],
+    placed: PlacedRule,
+    **facts: Any,
 ) -> Step:
     """Note that a layer made ``output`` of ``h``.
 
@@ -55,7 +61,7 @@ def record_linear(
         output: of the layer.
         h: its input, as it was saved, or not written over.
         source: the step that made ``h``.
-        layer: as the rule sees it.
+        layer: makes it as the rule sees it, with the weights that it had.
         placed: the rule.
         facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`; ``covers`` is False where entries lie outside of
             all windows, which no rule can conserve.
@@ -66,13 +72,13 @@ def record_linear(
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
         value = where_supported(saved.tensor.to(relevance.dtype), mask)
-        return [placed.get().propagate(layer, value, relevance, nonnegative=nonnegative, support=mask)]
+        return [placed.get().propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)]
 
     return call.record(
         output,
         [source],
         backward,
         conserves=lambda: covers and placed.get().conserves,
-        support=None if support is None else supported(layer.reach(support), mixes=not isinstance(layer, Dense)),
+        support=None if support is None else supported(layer().reach(support), mixes=placed.kind != "dense"),
         **facts,
     )

@@ -21,8 +21,8 @@ MEANS = (
 @OPERATIONS.register(*MEANS)
 def mean(call: Call) -> Any:
     """Carry relevance through average pooling, a mean, a sum, or interpolation."""
-    h, rest, kwargs, func = call.args[0], call.args[1:], call.kwargs, call.func
-    return linear_map(call, LinearMap(lambda x: func(x, *rest, **kwargs)), h)
+    h, rest, kwargs, func = call.args[0], call.kept(call.args[1:]), call.kwargs, call.func
+    return linear_map(call, LinearMap(lambda x: func(x, *rest(), **kwargs)), h)
 
 
 @OPERATIONS.register("upsample_bicubic2d", "_upsample_bicubic2d_aa")
@@ -48,5 +48,5 @@ def linear_map(call: Call, layer: LinearMap, h: Tensor, covers: bool = True) -> 
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
     if value.is_floating_point():
-        record_linear(call, value, h, source, layer, placed, covers=covers, nonnegative=source.nonnegative)
+        record_linear(call, value, h, source, lambda: layer, placed, covers=covers, nonnegative=source.nonnegative)
     return output

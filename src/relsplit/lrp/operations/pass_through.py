@@ -36,8 +36,6 @@ def pass_through(call: Call) -> Any:
     shape = tensor.shape
     output = call.run()
     value = output if isinstance(output, torch.Tensor) else output[0]
-    if value.is_complex():
-        return call.refused(output, "relevance of complex numbers is not defined")
     if not value.is_floating_point():
         return output
     keeps = call.name in _SIGN_KEEPING
@@ -60,7 +58,7 @@ def _is_cut_at_zero(call: Call) -> bool:
     return isinstance(lowest, (int, float)) and lowest >= 0
 
 
-@OPERATIONS.register("alias", "detach", "lift", "lift_fresh", "view_as_real", "set_", "_version")
+@OPERATIONS.register("alias", "detach", "lift", "lift_fresh", "view_as_real", "set", "_version")
 def another_name(call: Call) -> Any:
     """Another name of the same memory: whoever holds it is found by that."""
     return call.run()

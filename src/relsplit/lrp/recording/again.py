@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.recording.recorder import Call
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import Saved, Step
 
 
 class Again:
@@ -16,8 +16,8 @@ class Again:
     def __init__(self, call: Call, sources: Sequence[tuple[Tensor, Step]]) -> None:
         places = {id(tensor): place for place, (tensor, _) in enumerate(sources)}
         self._func = _functional(call.func, call.name) if call.is_in_place else call.func
-        self._args = tuple(_holed(value, places) for value in call.args)
-        self._kwargs = {name: _holed(value, places) for name, value in call.kwargs.items() if name != "out"}
+        self._args = tuple(_holed(value, places, call) for value in call.args)
+        self._kwargs = {name: _holed(value, places, call) for name, value in call.kwargs.items()}
 
     def __call__(self, values: Sequence[Tensor]) -> Tensor:
         """Return the operation's result for other values."""
@@ -33,15 +33,17 @@ class _Hole:
         self.place = place
 
 
-def _holed(value: Any, places: dict[int, int]) -> Any:
+def _holed(value: Any, places: dict[int, int], call: Call) -> Any:
     if isinstance(value, Tensor):
-        return _Hole(places[id(value)]) if id(value) in places else value.detach()
-    return [_holed(each, places) for each in value] if isinstance(value, (list, tuple)) else value
+        return _Hole(places[id(value)]) if id(value) in places else call.save(value.detach())
+    return [_holed(each, places, call) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _filled(value: Any, values: Sequence[Tensor]) -> Any:
     if isinstance(value, _Hole):
         return values[value.place]
+    if isinstance(value, Saved):
+        return value.tensor
     return [_filled(each, values) for each in value] if isinstance(value, list) else value
 
 

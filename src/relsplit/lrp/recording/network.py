@@ -113,10 +113,13 @@ class Network:
         """
         if self._channels_last and _is_faster_channels_last(images):
             try:
-                return self._record(images.detach().clone(memory_format=torch.channels_last))
+                recording = self._record(images.detach().clone(memory_format=torch.channels_last))
+                if not recording.recorder.reads_strides:
+                    return recording
             except _RefusedError:
-                # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
-                self._channels_last = False
+                pass
+            # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
+            self._channels_last = False
         try:
             return self._record(images.detach().clone())
         except _RefusedError as refused:
@@ -129,7 +132,7 @@ class Network:
         return replace(recording, output=recording.output.detach())
 
     def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
-        network = shared_copy(self.model, keep_in_place=True)
+        network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
         recorder = Recorder(self._options, self._kinds, network)
         recorder.attentions = attentions
         image = recorder.follow(images)
@@ -153,8 +156,8 @@ class Network:
         """Say whether it is the images that the network does not accept, or the recording that failed."""
         text = " ".join(str(error).split())[:300]
         try:
-            with torch.no_grad():
-                shared_copy(self.model, keep_in_place=True)(images.detach().clone())
+            with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+                shared_copy(self.model, keep_in_place=True, trainable=True)(images.detach().clone())
         except Exception:  # whatever the user's code raises
             return InputError(
                 f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device} "

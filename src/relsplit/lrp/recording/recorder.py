@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
+from relsplit.errors import UnsupportedModelError
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.modules import running_module, users_line
 from relsplit.lrp.recording.residual_blocks import Ancestry, Residual
@@ -20,6 +21,8 @@ from relsplit.lrp.walk import Watch
 Handle = Callable[["Call"], Any]
 """Carries out one operation with ``call.run()``, notes its steps, and returns what it returned."""
 
+_COMPLEX = "relevance of complex numbers is not defined"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -29,12 +32,14 @@ class Kind:
         name: of the operation, "add" for ``add_`` and ``add.out``, too.
         handle: of its file, None where no file knows it.
         written: places of the arguments that it writes over, and their names where they are given by name.
+        outs: names of those that it only writes.
         decomposes: whether PyTorch can carry it out by simpler ones.
     """
 
     name: str
     handle: Handle | None
     written: tuple[tuple[int, str], ...]
+    outs: tuple[str, ...]
     decomposes: bool
 
 
@@ -72,11 +77,12 @@ class Kinds:
             for place, argument in enumerate(schema.arguments)
             if argument.alias_info is not None and argument.alias_info.is_write
         )
+        outs = tuple(argument.name for argument in schema.arguments if argument.is_out)
         if written and name.endswith("_") and not name.startswith("__"):
             name = name[:-1]
         if library != "aten":
             name = f"{library}::{name}"
-        return Kind(name, self._find(name), written, func._can_decompose())
+        return Kind(name, self._find(name), written, outs, func._can_decompose())
 
 
 def _kinds_of(module: str) -> Kinds:
@@ -106,11 +112,13 @@ class Facts:
     Attributes:
         layers: convolutions and fully connected layers.
         residuals: additions of two values that depend on the input.
+        residuals_inside: those of operations that the network carried out at once.
         outer: of the network, for the inside of one of its operations.
     """
 
     layers: int = 0
     residuals: list[Residual] = field(default_factory=list)
+    residuals_inside: int = 0
     outer: "Facts | None" = None
 
     @property
@@ -142,6 +150,8 @@ class Recorder(TorchDispatchMode):
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
         self.is_paused = False
+        self.written_in_pause: set[int] = set()  # storages
+        self.reads_strides = False  # whether an operation took entries by their places in memory
         self._guards: list[Any] = []
         self._path = ""
         self._is_inside = False
@@ -229,10 +239,19 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         kind = self._kinds.of(func)
         of = self.holders.of
-        found = [(tensor, of(tensor)) for tensor in _tensors(args, kwargs)]
+        read = {name: value for name, value in kwargs.items() if name not in kind.outs} if kind.outs else kwargs
+        found = [(tensor, of(tensor)) for tensor in _tensors(args, read)]
         sources = [(tensor, step) for tensor, step in found if step is not None]
-        call = Call(self, kind, func, args, kwargs, sources)
-        return call.run() if not sources or self.is_paused else call.carry_out()
+        if kind.written:
+            for tensor in _written(kind, args, kwargs):
+                self.holders.protect(tensor)
+                if self.is_paused:
+                    self.written_in_pause.add(tensor.untyped_storage()._cdata)
+                elif not sources:
+                    self.holders.write(tensor, None)
+        if not sources or self.is_paused:
+            return func(*args, **kwargs)
+        return Call(self, kind, func, args, kwargs, sources).carry_out()
 
     def _restrided(self, whole: Step, stored: Geometry, read: Geometry, numel: int) -> Step:
         step = self.add("as_strided", whole.path, read[0], [whole])
@@ -276,9 +295,28 @@ class Call:
 
     def carry_out(self) -> Any:
         """Run the operation with its steps noted; return what it returned."""
+        if self._kind.outs:
+            return self._into_outs()
+        if any(tensor.is_complex() for tensor in _tensors(self.args, self.kwargs)):
+            return self.refuse(_COMPLEX)
         if self._kind.handle is not None:
-            return self._kind.handle(self)
+            output = self._kind.handle(self)
+            is_complex = isinstance(output, Tensor) and output.is_complex()
+            return self.refused(output, _COMPLEX) if is_complex else output
         return self.decompose() if self._kind.decomposes else self.refuse("")
+
+    def _into_outs(self) -> Any:
+        """Run what writes into ``out=`` as the same operation that returns something new, and a copy of that."""
+        outs = [self.kwargs[name] for name in self._kind.outs]
+        read = {name: value for name, value in self.kwargs.items() if name not in self._kind.outs}
+        with self.recorder:
+            results = self.func.overloadpacket(*self.args, **read)
+        for out, result in zip(outs, [results] if len(outs) == 1 else results, strict=True):
+            if out.shape != result.shape:
+                out.resize_(result.shape)
+            with self.recorder:
+                out.copy_(result)
+        return outs[0] if len(outs) == 1 else tuple(outs)
 
     def decompose(self) -> Any:
         """Run the operation by simpler ones, each recorded."""
@@ -287,11 +325,14 @@ class Call:
 
     def run(self) -> Any:
         """Run the operation, as the network called it; what was saved of what it writes over stays as it was."""
-        for place, name in self._kind.written:
-            value = self.args[place] if place < len(self.args) else self.kwargs.get(name)
-            if isinstance(value, Tensor):
-                self.recorder.holders.protect(value)
+        for tensor in _written(self._kind, self.args, self.kwargs):
+            self.recorder.holders.protect(tensor)
         return self.func(*self.args, **self.kwargs)
+
+    def _refusal_before(self) -> str:
+        """Return what was said where numbers became complex: there a rule can help."""
+        complexes = [source for tensor, source in self.sources if tensor.is_complex()]
+        return next((source.refusal for source in complexes if source.operation != "_to_copy"), "")
 
     def given(self) -> dict[str, Any]:
         """Return all arguments by name, defaults included."""
@@ -307,6 +348,11 @@ class Call:
     def save(self, tensor: Tensor) -> Saved:
         """Return a tensor as it is now, for the way back."""
         return self.recorder.holders.save(tensor)
+
+    def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
+        """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
+        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+        return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
 
     @property
     def is_in_place(self) -> bool:
@@ -341,6 +387,10 @@ class Call:
         step.sources, step.backward = tuple(sources), backward
         for name, value in facts.items():
             setattr(step, name, value)
+        if step.nonnegative and self.has_support:
+            # A constant that the sources' facts say nothing of may have gone into a sum or a mean.
+            known = output if step.support is None else output.masked_fill(step.support == 0, 0)
+            step.nonnegative = not bool((known < 0).any())
         if self._kind.written:
             recorder.holders.write(output, step)
         else:
@@ -354,9 +404,14 @@ class Call:
     def refused(self, output: Any, why: str) -> Any:
         """Note that no relevance can pass an operation that returned ``output``; return that."""
         for tensor in _tensors(tuple(output) if isinstance(output, (tuple, list)) else (output,), {}):
+            if tensor.is_nested:
+                raise UnsupportedModelError(
+                    "nested tensors have no relevance rule: build nn.TransformerEncoder with "
+                    "enable_nested_tensor=False, or explain it with gradients switched on"
+                )
             if tensor.is_floating_point() or tensor.is_complex():
                 step = self.record(tensor, [], None)
-                step.refusal = self.recorder.refusal(step, why)
+                step.refusal = self._refusal_before() or self.recorder.refusal(step, why)
         return output
 
 
@@ -369,3 +424,11 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
             for each in value:
                 if isinstance(each, Tensor):
                     yield each
+
+
+def _written(kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    """Yield the tensors that an operation writes over."""
+    for place, name in kind.written:
+        value = args[place] if place < len(args) else kwargs.get(name)
+        if isinstance(value, Tensor):
+            yield value

@@ -31,7 +31,7 @@ class Step:
         sources: the steps that relevance goes to.
         backward: the way back; None where there is none, or where it has been gone.
         conserves: whether it promises to hand on exactly what it receives; a function where that is known later only.
-        nonnegative: whether its value cannot be negative.
+        nonnegative: whether its value cannot be negative, where it depends on the input.
         is_gate: whether its value comes from a sigmoid or the like, possibly reshaped, masked, scaled or converted.
         is_attention: the same, possibly mixed over the heads or summed as well.
         support: where the value depends on the input (zeros and ones of its shape); None: everywhere.
