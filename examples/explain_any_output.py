@@ -43,7 +43,7 @@ def main() -> None:
     other = embedding(torch.rand(1, 3, 24, 24)).detach()
     maps = {
         "class 1 against class 3": LRP(classifier, start=one_against_another).attribute(images),
-        "a regression's value": LRP(regression, start="logit").attribute(images, target=0),
+        "a regression's value": LRP(regression, start="logit").attribute(images, target=1),
         "likeness to another image": LRP(embedding).attribute(images, target=lambda mine: mine * other),
         "the commonest class's pixels": LRP(segmentation).attribute(images, target=class_pixels),
     }

@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -266,11 +267,6 @@ EVALUATE: list[Row] = [
     ("metric=[randomisation] metric.randomisation.seed=abc", 2, "metric.randomisation.seed must be"),
     ("device=abacus", 2, "device=abacus"),
     ("device=tpu", 2, "device=tpu"),
-    (
-        "-m hydra/launcher=submitit_slurm explainer=center,random hydra.sweep.dir=$W/sweep",
-        2,
-        "hydra/launcher: Could not",
-    ),
     ("device=cuda:99", 2, "device=cuda:99"),
     ("device='cpu rm'", 2, "device must be"),
     ("trainer.devices=0", 2, "devices"),
@@ -619,6 +615,17 @@ def test_a_command_that_cannot_be_carried_out(
     assert content(world) == before
 
 
+def test_a_cluster_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    """Not a row above: Hydra itself notes a sweep in its folder before it asks the launcher."""
+    line = f"hydra/launcher=submitit_slurm explainer=center,random hydra.sweep.dir={tmp_path}/sweep -m"
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *line.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith("error: hydra/launcher: Could not")
+    assert ended.stderr.count("\n") == 1
+
+
 def network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -656,7 +663,11 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("an unknown rule", lambda _: LRP(network(), rule="z_minus"), "'z_minus' is unknown"),
     ("a rule that is none", lambda _: LRP(network(), rule=7), "no method propagate"),  # type: ignore[arg-type]
     ("a misspelt layer", lambda _: LRP(network(), rule={"nolayer": "epsilon", "*": "z_plus"}), "called 'nolayer'"),
-    ("no rule for a layer", lambda _: LRP(network(), rule={"layer1": "epsilon"}), "add a last entry '*'"),
+    (
+        "no rule for a layer",
+        lambda _: LRP(network(), rule={"layer1": "epsilon"}).attribute(torch.rand(1, 3, 32, 32)),
+        "add a last entry '*'",
+    ),
     ("an unknown input rule", lambda _: LRP(network(), input_rule="mixture"), "input_rule must be"),
     ("an identity of text", lambda _: LRP(network(), include_identity="no"), "include_identity must be"),  # type: ignore[arg-type]
     ("an infinite stabilizer", lambda _: LRP(network(), stabilizer=INFINITE), "stabilizer must be a finite"),

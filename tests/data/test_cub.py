@@ -88,7 +88,7 @@ def test_a_thousand_samples_are_shared_through_a_manifest(full_cub: Path, tmp_pa
     test = catalogue.split("test")
     chosen = class_balanced(test, 1000)
     assert set(Counter(sample.label for sample in chosen).values()) == {5}
-    manifest = tmp_path / "made" / "manifest.csv"
+    manifest = tmp_path / "manifest.csv"
     write_manifest(manifest, chosen, catalogue)
     assert read_manifest(manifest, test, catalogue) == chosen
     relative = catalogue.relative_path(chosen[0])

@@ -131,7 +131,7 @@ def test_data_that_are_there_are_used_and_others_are_left_alone(root: Path, demo
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not a folder"):
         generate_demo(tmp_path / "file", 1, 1, 1)
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         generate_demo(tmp_path / "file" / "below", 1, 1, 1)
     with pytest.raises(InputError, match="at least 1"):
         generate_demo(tmp_path / "new", 1, 0, 1)
