@@ -190,8 +190,8 @@ def small(photographs: Path) -> list[str]:
     return [
         "dataset=image_folder",
         f"dataset.root={photographs}",
-        "dataset.resize=32",
-        "dataset.image_size=32",
+        "dataset.resize=48",
+        "dataset.image_size=48",
         "dataset.num_workers=0",
         *TINY_NETWORK,
         f"model.checkpoint={photographs / 'net.pt'}",
