@@ -17,7 +17,7 @@ _CURVED = ("gelu", "silu", "mish", "hardswish", "sigmoid", "tanh", "elu", "celu"
 _MAXIMA = (*WINDOWED, "adaptive_max_pool1d", *ADAPTIVE, "amax")
 
 
-@ABS_OPERATIONS.register(*MEANS, "adaptive_avg_pool2d", "adaptive_avg_pool3d", *_CURVED, *_MAXIMA)
+@ABS_OPERATIONS.register(*MEANS, *_CURVED, *_MAXIMA)
 def function(call: Call) -> Any:
     """A function y of x with the magnitude y of |x|.
 

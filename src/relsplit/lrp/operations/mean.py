@@ -12,7 +12,8 @@ from relsplit.lrp.recording.recorder import Call
 
 MEANS = (
     "mean", "sum", "nansum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
-    "adaptive_avg_pool1d", "col2im", "cumsum", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "col2im", "cumsum", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest3d",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d",
     "upsample_bilinear2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa", "grid_sampler_2d", "grid_sampler_3d",
 )  # fmt: skip
