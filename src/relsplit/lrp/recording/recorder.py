@@ -388,9 +388,10 @@ class Call:
         for name, value in facts.items():
             setattr(step, name, value)
         if step.nonnegative and self.has_support:
-            # A constant that the sources' facts say nothing of may have gone into a sum or a mean.
+            # A constant that the sources' facts say nothing of may have gone into a sum or a mean. An accelerator is
+            # not waited for: the way for values of both signs is right for all.
             known = output if step.support is None else output.masked_fill(step.support == 0, 0)
-            step.nonnegative = not bool((known < 0).any())
+            step.nonnegative = output.device.type == "cpu" and not bool((known < 0).any())
         if self._kind.written:
             recorder.holders.write(output, step)
         else:
