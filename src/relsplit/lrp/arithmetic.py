@@ -43,10 +43,10 @@ def supported(reached: Tensor, mixes: bool = False) -> Tensor | None:
     return None if is_asked and bool(reached.all()) else reached.float()
 
 
-def supports(*each: tuple[Tensor | None, "torch.Size | tuple[int, ...]"]) -> Tensor | None:
-    """Return where any of several values, given with their shapes, depends on the input; None: everywhere."""
+def supports(*each: Tensor | None) -> Tensor | None:
+    """Return where any of several values depends on the input, given where each does; None: everywhere."""
     reached: Tensor | None = None
-    for support, _ in each:
+    for support in each:
         if support is None:
             return None
         reached = support > 0 if reached is None else reached | (support > 0)

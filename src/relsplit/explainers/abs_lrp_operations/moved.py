@@ -14,7 +14,7 @@ from relsplit.lrp.recording.recorder import Call
 
 _PASSED = ("relu", "relu6", "leaky_relu", "clamp", "clamp_min", "clone", "contiguous", "_to_copy")
 _MASKED = ("slice", "select", "index")
-_AS_THEY_ARE = (pass_through.another_name, pass_through.constant, pass_through.filled, pass_through.copied)
+_AS_THEY_ARE = (pass_through.another_name, pass_through.constant, pass_through.copied)
 _MOVES = [name for name in OPERATIONS.names() if OPERATIONS.get(name).__module__ == index_map.__name__]
 
 ABS_OPERATIONS.register(*_PASSED)(pass_through.pass_through)

@@ -58,7 +58,7 @@ def split_sum(
     facts: dict[str, Any] = {
         "nonnegative": of_skip.nonnegative and of_branch.nonnegative and signs[0] > 0 and signs[1] > 0,
         "is_attention": of_skip.is_attention and of_branch.is_attention,
-        "support": supports((of_skip.support, shapes[0]), (of_branch.support, shapes[1])),
+        "support": supports(of_skip.support, of_branch.support),
     }
     if isinstance(share, float) and share == 0:
         call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], **facts)

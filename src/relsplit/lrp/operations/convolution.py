@@ -26,9 +26,9 @@ def convolution(call: Call) -> Any:
     call.recorder.facts.layers += 1
     output = call.run()
     kept, groups = call.kept([weight, given["bias"]]), given["groups"]
-    stride, padding, dilation = (_each(given[name], dims) for name in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (each_dimension(given[name], dims) for name in ("stride", "padding", "dilation"))
     transposed = given.get("transposed", "transpose" in call.name)
-    output_padding = _each(given.get("output_padding", 0), dims)
+    output_padding = each_dimension(given.get("output_padding", 0), dims)
 
     def layer() -> Convolution:
         kernel, bias = kept()
@@ -38,6 +38,7 @@ def convolution(call: Call) -> Any:
     return output
 
 
-def _each(value: Any, dims: int) -> list[int]:
+def each_dimension(value: Any, dims: int) -> list[int]:
+    """Return an option of a layer, one number for all ``dims`` dimensions or one for each, as the latter."""
     values = [value] if isinstance(value, int) else list(value)
     return values * dims if len(values) == 1 else values

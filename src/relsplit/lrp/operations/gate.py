@@ -7,6 +7,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.pass_through import record_unchanged
 from relsplit.lrp.recording.recorder import Call
 from relsplit.lrp.recording.step import Step
 
@@ -72,14 +73,14 @@ def quotient(call: Call) -> Any:
     output = call.run()
     if not output.is_floating_point():
         return output
-    call.record(
+    record_unchanged(
+        call,
         output,
-        [source],
-        lambda relevance: [relevance.sum_to_size(shape)],
+        source,
+        shape,
         is_gate=source.is_gate,
         is_attention=source.is_attention,
         nonnegative=source.nonnegative and bool(others) and all(step.nonnegative for step in others),
-        support=None if source.support is None else source.support.broadcast_to(output.shape),
     )
     return output
 

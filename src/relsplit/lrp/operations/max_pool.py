@@ -9,6 +9,7 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.layers.linear_map import LinearMap
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.convolution import each_dimension
 from relsplit.lrp.operations.mean import linear_map
 from relsplit.lrp.recording.recorder import Call
 
@@ -40,9 +41,9 @@ def _average(call: Call, two_by_two: bool) -> LinearMap:
         whole = dim is None or dim == []
         return LinearMap(lambda x: x.mean() if whole else x.mean(dim, keepdim))
     dims = int(name[len("max_pool")])
-    kernel = _each(given["kernel_size"], dims)
-    stride = _each(given["stride"] or kernel, dims)
-    padding, dilation = _each(given["padding"], dims), _each(given["dilation"], dims)
+    kernel = each_dimension(given["kernel_size"], dims)
+    stride = each_dimension(given["stride"] or kernel, dims)
+    padding, dilation = each_dimension(given["padding"], dims), each_dimension(given["dilation"], dims)
     ceil_mode = given["ceil_mode"]
     pool = getattr(F, f"avg_pool{dims}d")
     if two_by_two:
@@ -51,11 +52,6 @@ def _average(call: Call, two_by_two: bool) -> LinearMap:
     if any(each != 1 for each in dilation):
         return LinearMap(lambda x: _box(x, kernel, stride, padding, dilation))
     return LinearMap(lambda x: pool(x, kernel, stride, padding, ceil_mode))
-
-
-def _each(value: Any, dims: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * dims if len(values) == 1 else values
 
 
 def _box(x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.step import Step
 
 _ACTIVATIONS = (
     "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
@@ -35,20 +37,34 @@ def pass_through(call: Call) -> Any:
     tensor, source = call.sources[0]
     shape = tensor.shape
     output = call.run()
-    value = output if isinstance(output, torch.Tensor) else output[0]
+    value = output if isinstance(output, Tensor) else output[0]
     if not value.is_floating_point():
         return output
     keeps = call.name in _SIGN_KEEPING
-    call.record(
+    record_unchanged(
+        call,
         value,
-        [source],
-        lambda relevance: [relevance.sum_to_size(shape)],
+        source,
+        shape,
         nonnegative=call.name in _NONNEGATIVE or _is_cut_at_zero(call) or (keeps and source.nonnegative),
         is_gate=call.name in _GATES or (keeps and source.is_gate),
         is_attention=call.name in _GATES or (keeps and source.is_attention),
-        support=None if source.support is None else source.support.broadcast_to(value.shape),
     )
     return output
+
+
+def record_unchanged(call: Call, output: Tensor, source: Step, shape: torch.Size, **facts: Any) -> None:
+    """Note that relevance of ``output`` goes on unchanged, summed where a source of ``shape`` was broadcast.
+
+    Args:
+        call: that has run.
+        output: of the operation.
+        source: where relevance goes.
+        shape: of the source.
+        facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`.
+    """
+    support = None if source.support is None else source.support.broadcast_to(output.shape)
+    call.record(output, [source], lambda relevance: [relevance.sum_to_size(shape)], support=support, **facts)
 
 
 def _is_cut_at_zero(call: Call) -> bool:
@@ -70,18 +86,10 @@ def another_name(call: Call) -> Any:
     "bernoulli", "eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin", "argsort", "isnan", "isfinite", "isinf",
     "logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or", "any", "all", "nonzero",
     "equal", "is_same_size", "_local_scalar_dense", "item", "sym_size", "_assert_async", "_assert_scalar",
+    "zero", "fill", "normal", "uniform", "exponential", "random",
 )  # fmt: skip
 def constant(call: Call) -> Any:
-    """What only looks at its input, or is constant but for jumps: to everything after it, a constant."""
-    output = call.run()
-    if call.is_in_place:
-        call.recorder.holders.write(output, None)
-    return output
-
-
-@OPERATIONS.register("zero", "fill", "normal", "uniform", "exponential", "random")
-def filled(call: Call) -> Any:
-    """Memory is filled with what does not depend on the input."""
+    """What only looks at its input, is constant but for jumps, or fills memory: to everything after it, a constant."""
     output = call.run()
     if call.is_in_place:
         call.recorder.holders.write(output, None)
@@ -97,14 +105,13 @@ def copied(call: Call) -> Any:
     if source is None:
         call.recorder.holders.write(output, None)
         return output
-    shape = tensor.shape
-    call.record(
+    record_unchanged(
+        call,
         output,
-        [source],
-        lambda relevance: [relevance.sum_to_size(shape)],
+        source,
+        tensor.shape,
         nonnegative=source.nonnegative,
         is_gate=source.is_gate,
         is_attention=source.is_attention,
-        support=None if source.support is None else source.support.broadcast_to(output.shape),
     )
     return output
