@@ -1,6 +1,8 @@
 """The ways in which a run can end without its result."""
 
 import re
+import signal
+import traceback
 
 
 class InputError(ValueError):
@@ -24,3 +26,18 @@ class Terminated(KeyboardInterrupt):
 
 class UnsupportedModelError(InputError):
     """The model does something that relevance cannot pass."""
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """Say whether a handler of a signal raised an error, which then has nothing to do with the code that it left.
+
+    Python runs handlers between any two steps of the main thread. PyTorch's raises where a data-loading process dies, a
+    user's own where time is up; neither says anything about the network or the file that was just being worked on.
+
+    Args:
+        error: with its traceback.
+    """
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+             for handler in handlers if callable(handler)}  # fmt: skip
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))

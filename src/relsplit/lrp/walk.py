@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.recording.step import Passed, Step
@@ -142,6 +142,8 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:
+        if is_of_a_signal(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise UnsupportedModelError(f"{step} failed on the way back ({type(error).__name__}: {reason})") from error
     passed = list(zip(step.sources, parts, strict=True))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from relsplit.errors import InputError
+from relsplit.errors import InputError, is_of_a_signal
 from relsplit.networks.answer import is_same
 from relsplit.networks.fused_convolutions import ADDITIONS, FusedConvolution, can_be_fused, fuse_convolutions
 from relsplit.networks.steps import Steps, UncompiledGraph, emptied
@@ -57,7 +57,9 @@ def _rewritten(network: nn.Module, precision: Precision, answered: "tuple[Tensor
     """The network's trace, folded, fused and in place; None where fx cannot trace it, or it answers something else."""
     try:
         graph = traced(network, UncompiledGraph)
-    except Exception:  # fx runs the network's own code: anything can come out of it
+    except Exception as error:  # fx runs the network's own code: anything can come out of it
+        if is_of_a_signal(error):
+            raise
         return None
     _fold_norms(graph)
     graph = graph.to(memory_format=torch.channels_last)
@@ -101,7 +103,9 @@ def _answers(steps: nn.Module, answered: "tuple[Tensor, Tensor] | None") -> bool
     try:
         with torch.no_grad():
             found = steps(images.contiguous(memory_format=torch.channels_last))
-    except Exception:  # what fx has recorded need not run
+    except Exception as error:  # what fx has recorded need not run
+        if is_of_a_signal(error):
+            raise
         return False
     return is_same(found, answer)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from captum.attr._utils.custom_modules import Addition_Module
 from torch import fx, nn
 
-from relsplit.errors import InputError
+from relsplit.errors import InputError, is_of_a_signal
 from relsplit.networks.fused_convolutions import ADDITIONS
 from relsplit.networks.tracing import traced
 from relsplit.networks.views import shared_copy
@@ -47,6 +47,8 @@ def one_module_per_step(network: nn.Module) -> fx.GraphModule:
     try:
         steps = traced(network)
     except Exception as error:  # fx runs the network's own code: anything can come out of it
+        if is_of_a_signal(error):
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"torch.fx cannot trace {type(network).__name__} ({reason}): use an explainer that needs no tracing "

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.outputs import OutputChoice, chosen_output
 from relsplit.lrp.recording.recorder import Attended, Kinds, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
@@ -158,7 +158,9 @@ class Network:
         try:
             with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
                 shared_copy(self.model, keep_in_place=True, trainable=True)(images.detach().clone())
-        except Exception:  # whatever the user's code raises
+        except Exception as again:  # whatever the user's code raises
+            if is_of_a_signal(again):
+                raise
             return InputError(
                 f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device} "
                 f"alone: {text}"
@@ -183,6 +185,8 @@ def _refusals() -> Iterator[None]:
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:
+        if is_of_a_signal(error):
+            raise
         raise _RefusedError(error) from error
 
 
