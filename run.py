@@ -82,8 +82,8 @@ def start() -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
-    from relsplit.tasks.setup.memory import keep_freed_memory
-    from relsplit.tasks.setup.settings import check_groups
+    from relsplit.bench.configuration.settings import check_groups
+    from relsplit.bench.machine.memory import keep_freed_memory
 
     keep_freed_memory()
     stop_if_asked()
@@ -139,8 +139,8 @@ def described(error: Exception) -> tuple[str, int, str]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from relsplit.bench.configuration.extras import extra_of
     from relsplit.errors import IncompleteRun, InputError
-    from relsplit.tasks.setup.extras import extra_of
 
     cause: BaseException | None = error
     while cause is not None:  # Hydra and Lightning wrap what ended them
@@ -164,7 +164,7 @@ def described(error: Exception) -> tuple[str, int, str]:
     if isinstance(error, (HydraException, OmegaConfBaseException)) or raised_in(
         error, ("hydra", "omegaconf", "antlr4")
     ):
-        from relsplit.tasks.setup.misspelt import explained
+        from relsplit.bench.configuration.misspelt import explained
 
         text = explained(str(error).split("Config search path")[0], sys.argv[1:], Path(__file__).parent / "conf")
         hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""

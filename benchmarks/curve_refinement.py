@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from relsplit.data.dataset import collate_evaluation
+from relsplit.bench.data.dataset import collate_evaluation
+from relsplit.bench.explain.explanation import ConfiguredExplainer
+from relsplit.bench.explain.prepare import prepare
+from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.metrics import CurveScores, score_curves
 from relsplit.metrics.insertion_deletion.protocols.strict import Strict
 from relsplit.metrics.insertion_deletion.refinement import error_bound
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
-from relsplit.tasks.setup.explanation import ConfiguredExplainer
-from relsplit.tasks.setup.memory import keep_freed_memory
-from relsplit.tasks.setup.prepare import prepare
 
 CONF = Path(__file__).parents[1] / "conf"
 MANY = 1000

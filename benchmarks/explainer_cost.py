@@ -24,10 +24,10 @@ import torchvision
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from relsplit.bench.configuration.configuration import resolved
+from relsplit.bench.explain.explanation import ConfiguredExplainer
+from relsplit.bench.models.build import initial_model
 from relsplit.errors import InputError
-from relsplit.models.build import initial_model
-from relsplit.tasks.setup.configuration import resolved
-from relsplit.tasks.setup.explanation import ConfiguredExplainer
 
 CONF = Path(__file__).parents[1] / "conf"
 REPEATS = 5

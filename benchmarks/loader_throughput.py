@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from relsplit.data.catalogue import Catalogue, Sample
-from relsplit.data.datamodule import ImageDataModule
-from relsplit.data.image_reading import read_image
+from relsplit.bench.data.catalogue import Catalogue, Sample
+from relsplit.bench.data.datamodule import ImageDataModule
+from relsplit.bench.data.image_reading import read_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -22,7 +22,7 @@ def measure(name: str, keep: bool) -> dict[str, float]:
     import torch
     from torchvision.models import get_model
 
-    from relsplit.tasks.setup.memory import keep_freed_memory
+    from relsplit.bench.machine.memory import keep_freed_memory
 
     if keep:
         keep_freed_memory()

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from relsplit.models.build import initial_model
+from relsplit.bench.models.build import initial_model
 
 PROJECT = Path(__file__).parents[1]
 RUN = [sys.executable, str(PROJECT / "run.py")]

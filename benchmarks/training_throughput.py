@@ -22,10 +22,10 @@ from rich.table import Table
 from torch.nn import functional
 from torchvision.models import resnet18, resnet50
 
-from relsplit.data.catalogue import Catalogue, Sample
-from relsplit.data.datamodule import ImageDataModule
-from relsplit.models.fine_tuning import FineTuning
-from relsplit.tasks.setup.lightning import quiet_lightning
+from relsplit.bench.data.catalogue import Catalogue, Sample
+from relsplit.bench.data.datamodule import ImageDataModule
+from relsplit.bench.machine.lightning import quiet_lightning
+from relsplit.bench.models.fine_tuning import FineTuning
 
 CUB_TRAIN, EPOCHS, CLASSES = 5_394, 300, 200
 

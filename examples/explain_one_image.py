@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.models import ResNet50_Weights, resnet50
 
 from relsplit import LRP, heat_quantization
-from relsplit.runs.overlay import overlay
+from relsplit.pictures.overlay import overlay
 
 
 def explain(photograph: Path, picture: Path, weights: ResNet50_Weights | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from relsplit.data.catalogue import Catalogue, Sample, Split
+from relsplit.bench.data.catalogue import Catalogue, Sample, Split
 
 CLASSES = ("horizontal", "vertical")
 

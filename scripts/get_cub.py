@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from relsplit.data.cub import read_cub
-from relsplit.data.cub_download import get_cub, get_segmentations
+from relsplit.bench.data.cub import read_cub
+from relsplit.bench.data.cub_download import get_cub, get_segmentations
 from relsplit.errors import IncompleteRun, InputError
 
 

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from relsplit.data.imagenet import read_imagenet
+from relsplit.bench.data.imagenet import read_imagenet
 from relsplit.errors import IncompleteRun, InputError
 
 

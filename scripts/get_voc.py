@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from relsplit.data.voc import read_voc
-from relsplit.data.voc_download import get_voc
+from relsplit.bench.data.voc import read_voc
+from relsplit.bench.data.voc_download import get_voc
 from relsplit.errors import IncompleteRun, InputError
 
 

@@ -25,10 +25,10 @@ from torchvision.models.resnet import BasicBlock
 from hostile_inputs import write_world
 from relsplit import LRP, heat_quantization
 from relsplit.attribution import AttributionMap
-from relsplit.data.archive import extract
-from relsplit.data.demo import generate_demo
-from relsplit.data.sampling import class_balanced
-from relsplit.data.transforms import EvaluationTransform
+from relsplit.bench.data.archive import extract
+from relsplit.bench.data.demo import generate_demo
+from relsplit.bench.data.sampling import class_balanced
+from relsplit.bench.data.transforms import EvaluationTransform
 from relsplit.errors import InputError
 from relsplit.explainers import RISE, GradCAM, IntegratedGradients, ScoreCAM, SmoothGrad
 from relsplit.metrics import InsertionDeletion, energy_inside, gini, max_sensitivity, pointing_game

@@ -14,11 +14,11 @@ from PIL import Image
 from torchvision.models import resnet18
 
 from relsplit import LRP
+from relsplit.bench.runs.store import read_samples
 from relsplit.errors import InputError
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
-from relsplit.runs.store import read_samples
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = ("dataset=stripes", "model=demo", "model.checkpoint=null", "num_samples=4", "task.pictures=1", "logger=none")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from relsplit.models.attention_branch import AttentionBranchNetwork
+from relsplit.bench.models.attention_branch import AttentionBranchNetwork
 from small_transformer import small_vit
 
 

@@ -120,11 +120,6 @@ def serve() -> None:
     import pytorch_lightning  # noqa: F401
     import torchvision  # noqa: F401
 
-    import relsplit.tasks.conservation
-    import relsplit.tasks.reproduce
-    import relsplit.tasks.setup.evaluation
-    import relsplit.tasks.setup.training  # noqa: F401
-
     for line in sys.stdin:
         children = []
         for asked in json.loads(line):

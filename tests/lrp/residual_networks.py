@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from relsplit.models.narrow_bottleneck import NarrowBottleneck
+from relsplit.bench.models.narrow_bottleneck import NarrowBottleneck
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:

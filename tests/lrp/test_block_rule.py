@@ -7,9 +7,9 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from relsplit import LRP
+from relsplit.bench.models.narrow_bottleneck import NarrowBottleneck
 from relsplit.errors import InputError
 from relsplit.lrp.leaf_rules import block
-from relsplit.models.narrow_bottleneck import NarrowBottleneck
 
 
 def test_is_the_formula_with_the_blocks_dense_jacobian() -> None:

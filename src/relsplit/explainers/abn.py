@@ -26,7 +26,7 @@ class ABN:
 
     Args:
         model: network with a method ``attention_map(images)``, such as
-            :class:`relsplit.models.attention_branch.AttentionBranchNetwork`.
+            :class:`relsplit.bench.models.attention_branch.AttentionBranchNetwork`.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:

@@ -1,0 +1,1 @@
+"""``task=conservation``: how much of the relevance that was sent arrives at every stage."""

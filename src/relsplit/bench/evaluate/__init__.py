@@ -1,0 +1,1 @@
+"""``task=evaluate``: explain samples, score the maps, and sum up."""

@@ -1,0 +1,93 @@
+"""Maps of chosen samples, with everything that a picture of them needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from relsplit.bench.data.catalogue import Catalogue, Sample
+from relsplit.bench.data.dataset import EvaluationDataset, collate_evaluation
+from relsplit.bench.data.transforms import Normalization
+from relsplit.bench.explain.explanation import ConfiguredExplainer
+from relsplit.bench.explain.prepare import prepare
+from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.identity import without_identity
+from relsplit.bench.runs.maps import Maps, joined
+from relsplit.errors import InputError
+
+
+def sample_maps(
+    explainer: ConfiguredExplainer,
+    dataset: EvaluationDataset,
+    positions: Sequence[int],
+    class_names: Sequence[str],
+    batch_size: int,
+) -> Maps:
+    """Explain samples on the device that the explainer's network is on.
+
+    Args:
+        explainer: what explains.
+        dataset: all samples of the run.
+        positions: which of them; samples whose image cannot be read are left out if the dataset skips them.
+        class_names: by label.
+        batch_size: images explained at once.
+
+    Raises:
+        InputError: none of the images can be read.
+    """
+    device = next(explainer.network.parameters()).device
+    loader = DataLoader(Subset(dataset, list(positions)), batch_size=batch_size, collate_fn=collate_evaluation)
+    parts = []
+    for batch in loader:
+        if not batch.indices:
+            continue
+        explanation = explainer.explain(batch.images.to(device), batch.labels.to(device))
+        drawn = torch.where(batch.segmentations.flatten(1).any(1)[:, None, None], batch.segmentations, batch.boxes)
+        parts.append(
+            Maps(
+                sample_id=np.array([dataset.samples[index].sample_id for index in batch.indices]),
+                image=pixels(batch.images, dataset.transform.normalization),
+                map=explanation.maps.cpu().numpy(),
+                region=drawn.numpy(),
+                label=batch.labels.numpy(),
+                predicted=explanation.predicted.cpu().numpy(),
+                probability=explanation.probability.cpu().numpy(),
+                class_name=np.array([class_names[label] for label in batch.labels.tolist()]),
+            )
+        )
+    if not parts:
+        raise InputError("none of the images can be read: there is nothing to explain")
+    return joined(parts)
+
+
+def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
+    """Explain samples of a finished evaluation once more, as its own configuration says, in the given order.
+
+    Args:
+        run: folder of the evaluation.
+        sample_ids: which of its samples.
+
+    Raises:
+        InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
+    """
+    config = read_config(run)
+    config["dataset"]["on_bad_image"] = "skip"
+
+    def choose(cfg: DictConfig, catalogue: Catalogue) -> list[Sample]:
+        by_id = {sample.sample_id: sample for sample in catalogue.split("test")}
+        return [by_id[name] for name in sample_ids]
+
+    prepared = prepare(OmegaConf.create(without_identity(config)), choose).on_device()
+    names, size = prepared.catalogue.class_names, prepared.config["task"]["batch_size"]
+    return sample_maps(prepared.explainer, prepared.dataset, range(len(prepared.samples)), names, size)
+
+
+def pixels(images: Tensor, normalization: Normalization) -> npt.NDArray[np.uint8]:
+    """Return normalised images (N, 3, H, W) as (N, H, W, 3) uint8."""
+    channels = (images.double() * normalization.std + normalization.mean).permute(0, 2, 3, 1)
+    return (255 * channels).round().clamp(0, 255).to(torch.uint8).numpy()

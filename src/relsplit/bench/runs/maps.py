@@ -1,0 +1,95 @@
+"""Attribution maps of a few samples with what a figure needs beside them, in one file."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.identity import config_hash
+from relsplit.errors import InputError
+from relsplit.files import replacing
+
+MAPS = "maps.npz"
+_RUN = "run"
+"""Beside the maps in their file: hash of the configuration of the run that they belong to."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Explained samples, N of them, in the network's input coordinates.
+
+    Attributes:
+        sample_id: (N,) identifiers.
+        image: (N, H, W, 3) uint8, RGB.
+        map: (N, H, W) float, as it is scored (after channel reduction and heat quantization).
+        region: (N, H, W) bool, the object's mask, or its box; all False where the data set has neither.
+        label: (N,) ground-truth class.
+        predicted: (N,) class with the highest score.
+        probability: (N,) softmax probability of the explained class.
+        class_name: (N,) name of the ground-truth class.
+    """
+
+    sample_id: npt.NDArray[np.str_]
+    image: npt.NDArray[np.uint8]
+    map: npt.NDArray[np.floating]
+    region: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.integer]
+    predicted: npt.NDArray[np.integer]
+    probability: npt.NDArray[np.floating]
+    class_name: npt.NDArray[np.str_]
+
+
+def write_maps(folder: Path, maps: Maps) -> Path:
+    """Write ``maps.npz`` atomically into the folder of a run."""
+    path = folder / MAPS
+    content: dict[str, Any] = {field.name: getattr(maps, field.name) for field in fields(Maps)}
+    content[_RUN] = np.array(config_hash(read_config(folder)))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **content)
+    return path
+
+
+def read_maps(folder: Path) -> Maps:
+    """Read ``maps.npz``.
+
+    Raises:
+        InputError: the folder has none, or it is damaged, or of another run than the folder.
+    """
+    path = folder / MAPS
+    if not path.exists():
+        raise InputError(f"{folder} has no {MAPS}: explain its samples first")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            maps = Maps(**{field.name: content[field.name] for field in fields(Maps)})
+            run = str(content[_RUN])
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
+    if run != config_hash(read_config(folder)):
+        raise InputError(f"{path} is of another run than {folder}: delete it and explain its samples again")
+    if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
+        raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
+    return maps
+
+
+def joined(parts: Sequence[Maps]) -> Maps:
+    """Return maps of several batches as one."""
+    return Maps(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Maps.__dataclass_fields__})
+
+
+def chosen(maps: Maps, positions: Sequence[int]) -> Maps:
+    """Some of the samples.
+
+    Raises:
+        InputError: none of the positions exists.
+    """
+    there = [position for position in positions if position < len(maps.sample_id)]
+    if not there:
+        raise InputError(f"only {len(maps.sample_id)} samples were explained, the figure shows {list(positions)}")
+    return Maps(**{field.name: getattr(maps, field.name)[there] for field in fields(Maps)})

@@ -1,0 +1,1 @@
+"""``task=train``: fine-tune a network on a dataset."""

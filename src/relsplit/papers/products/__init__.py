@@ -1,0 +1,1 @@
+"""What a paper shows, made from finished runs: tables, figures, audits, failures."""

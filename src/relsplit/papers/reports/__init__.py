@@ -1,0 +1,1 @@
+"""How results are written for readers: text tables, LaTeX, one HTML page."""

@@ -1,1 +1,0 @@
-"""What people read: tables, figures, pictures, the dashboard, the HTML page."""

@@ -1,1 +1,0 @@
-"""What ``run.py`` does: one file per file of ``conf/task``."""

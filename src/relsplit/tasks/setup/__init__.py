@@ -1,1 +1,0 @@
-"""What the tasks are put together from."""

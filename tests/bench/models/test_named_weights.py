@@ -1,0 +1,84 @@
+"""What pretrained weights say about their images, and how that meets a dataset."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from relsplit.bench.configuration.configuration import resolved
+from relsplit.bench.models.build import load_model
+from relsplit.bench.models.named_weights import check_preprocessing, named_preprocessing
+from relsplit.errors import InputError
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", ["dataset=imagenet", *overrides])
+
+
+def parts(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    cfg = config(*overrides)
+    return resolved(cfg.model), resolved(cfg.dataset)
+
+
+@pytest.mark.parametrize("name", ["vit_b_16_imagenet", "vgg16_imagenet", "resnet50_imagenet"])
+def test_torchvisions_networks_fit_the_dataset(name: str) -> None:
+    model, dataset = parts(f"model={name}")
+    expected = named_preprocessing(model)
+    assert expected is not None
+    assert expected.image_size == 224
+    assert check_preprocessing(model, dataset) is None
+
+
+def test_timms_vit_expects_other_colours_and_says_what_to_type() -> None:
+    model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224")
+    with pytest.raises(InputError, match=r"normalised with mean \[0\.5,0\.5,0\.5\]") as caught:
+        check_preprocessing(model, dataset)
+    typed = str(caught.value).partition(": say ")[2].replace("'", "").split()
+    model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224", *typed)
+    assert check_preprocessing(model, dataset) is None
+    assert dataset["transform"]["interpolation"] == "bicubic"
+    assert (dataset["resize"], dataset["image_size"]) == (248, 224)
+
+
+def test_another_size_is_a_warning() -> None:
+    model, dataset = parts("model=vgg16_imagenet", "dataset.resize=224")
+    warning = check_preprocessing(model, dataset)
+    assert warning is not None
+    assert "resized to 256 (bilinear) and cut to 224, not 224 (bilinear)" in warning
+
+
+def test_files_and_random_parameters_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"")
+    for weights in ("null", str(tmp_path / "weights.pt")):
+        model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224", f"model.weights={weights}")
+        assert check_preprocessing(model, dataset) is None
+
+
+def test_a_timm_network_with_random_parameters_and_from_a_file(tmp_path: Path) -> None:
+    small = ("model=timm", "model.name=vit_tiny_patch16_224", "+model.img_size=32", "+model.depth=1")
+    small = (*small, "dataset.image_size=32", "dataset.resize=32")
+    network = load_model(config(*small, "model.weights=null"), 7)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
+    torch.save(network.state_dict(), tmp_path / "vit.pt")
+    again = load_model(config(*small, "model.weights=null", f"model.checkpoint={tmp_path / 'vit.pt'}", "seed=1"), 7)
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.name=no_such_network"], "no pretrained weights of this name"),
+        (["model.name=vit_tiny_patch16_224", "model.weights=IMAGENET1K_V1"], "give pretrained"),
+    ],
+)
+def test_names_that_timm_does_not_know(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        named_preprocessing(parts("model=timm", *overrides)[0])

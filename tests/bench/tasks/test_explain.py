@@ -1,0 +1,58 @@
+"""Maps of an evaluation's samples and of photographs of the user's own."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relsplit.bench.explain.task import measure as run
+from relsplit.bench.runs.maps import read_maps
+from relsplit.errors import InputError
+from small_runs import CLASSES, configured
+
+
+def test_the_first_samples_are_explained_once(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = configured(photographs, "task=explain", "explainer=edges", "task.pictures=3")
+    maps = read_maps(run(cfg))
+    assert list(maps.class_name) == [CLASSES[label] for label in maps.label]
+    assert maps.map.shape == (3, 32, 32)
+    assert "explained before" not in capsys.readouterr().out
+    run(cfg)
+    assert "explained before" in capsys.readouterr().out
+
+
+def test_a_photograph_bears_the_predicted_name_and_may_be_replaced(photographs: Path) -> None:
+    own, first, second = (photographs / name for name in ("own.png", "first.png", "second.png"))
+    for path, seed in ((first, 0), (second, 1)):
+        pixels = np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    cfg = configured(photographs, "task=explain", "explainer=edges", f"task.images={own}")  # one needs no brackets
+    found = []
+    for path in (first, second):
+        shutil.copy(path, own)
+        found.append(read_maps(run(cfg)))
+    assert [list(maps.class_name) for maps in found] == [[f"predicted: {CLASSES[maps.predicted[0]]}"] for maps in found]
+    assert not np.array_equal(found[0].map, found[1].map)
+    np.testing.assert_array_equal(found[1].image[0], np.asarray(Image.open(second)))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["task.pictures=0"], "task.pictures must be"),
+        (["task.batch_size=0"], "task.batch_size must be"),
+        (["task.images=[nowhere.png]"], "no file nowhere.png"),
+        (["task.images=[PHOTOGRAPH]", "explainer.target=label"], "explainer.target=label"),
+        (["task.images=[BROKEN]", "dataset.on_bad_image=skip"], "none of the images can be read"),
+    ],
+)
+def test_what_cannot_be_explained_ends_in_one_line(photographs: Path, more: list[str], words: str) -> None:
+    photograph = next((photographs / "photographs").rglob("*.png"))
+    broken = photographs / "broken.png"
+    broken.write_text("no image")
+    options = [text.replace("PHOTOGRAPH", str(photograph)).replace("BROKEN", str(broken)) for text in more]
+    with pytest.raises(InputError, match=words) as caught:
+        run(configured(photographs, "task=explain", "explainer=edges", *options))
+    assert "\n" not in str(caught.value)
