@@ -100,7 +100,7 @@ class Starts:
         """End the process that forks."""
         assert self.server.stdin is not None
         self.server.stdin.close()
-        self.server.wait(30)
+        self.server.wait(900)  # a guard only
 
 
 @contextmanager
