@@ -1,7 +1,8 @@
 """Runs that pause themselves where a test wants to meet them, however fast or loaded the machine is.
 
 ``python pausing.py FILE TIMES ARGUMENTS`` is ``run.py ARGUMENTS`` that stops (SIGSTOP) when a file of that name is on
-the disk for the so-manieth time: replaced, or appended to and waited for (fsync). What then happens to it, happens there.
+the disk for the so-manieth time: replaced, or appended to and waited for (fsync). What then happens to it, happens
+there.
 """
 
 import os

@@ -48,6 +48,10 @@ TASKS: dict[str, tuple[str, ...]] = {
         "reproduce.controls=[]", "reproduce.processes=1",
     ),
 }  # fmt: skip
+LOADING = (
+    *SMALL, *DEMO, *SIX, "task.batch_size=1", "num_samples=12", "explainer=ours", "dataset.num_workers=1",
+    "output_dir=run",
+)  # fmt: skip
 TIMED = ("seconds", "seconds_per_sample", "command", "check", "samples_check", "hardware", "modified")
 PICTURES = (".png", ".pdf")
 TORN = "a torn picture"
@@ -178,6 +182,21 @@ def _after_disturbance(
             difference(state(folder), renewed) if again.code == 0 else f"code {again.code}: {again.error.strip()[:300]}"
         )
     return after_another_start(starts, folder, task, expected)
+
+
+def without_loaders(starts: Starts, root: Path, number: int, deed: str, expected: dict[str, Any]) -> Outcome:
+    """Kill the data-loading process of an evaluation at a file operation or soon after; start it again, and compare.
+
+    Either it had loaded everything, or the evaluation says in a line that it is gone.
+    """
+    folder = fresh(root)
+    first = starts.start(LOADING, folder, number, deed=deed)
+    operation = first.operations[number - 1] if len(first.operations) >= number else "none"
+    if first.code == 0:
+        return Outcome(operation, deed, difference(state(folder), expected))
+    if first.code != 1 or first.error.count("\n") != 1 or "a data-loading process was killed" not in first.error:
+        return Outcome(operation, deed, f"code {first.code}: {first.error.strip()[:300]}")
+    return Outcome(operation, deed, after_another_start(starts, folder, LOADING, expected))
 
 
 def limited(starts: Starts, root: Path, task: Sequence[str], largest: int, expected: dict[str, Any]) -> Outcome:
