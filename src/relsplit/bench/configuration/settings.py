@@ -369,6 +369,8 @@ def _importable(target: object, where: str) -> Callable[..., Any]:
     try:
         found = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{where}={target}: {error.__cause__}") from error
         missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
         extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
         hint = f"; it comes with {how_to_install(extra)}" if extra else ""
