@@ -32,7 +32,7 @@ def explained_network(cfg: DictConfig, catalogue: Catalogue, others: Sequence[Di
         # Training takes minutes: wrong options of an explainer shall show before it.
         for each in (cfg, *others):
             ConfiguredExplainer(resolved(each), initial_model(each, catalogue.num_classes).eval())
-        train(cfg)
+        train(cfg, waiting=True)
     check_trained(cfg)
     warning = check_preprocessing(resolved(cfg.model), resolved(cfg.dataset))
     if warning is not None:

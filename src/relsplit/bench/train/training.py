@@ -50,11 +50,15 @@ _NOT_LEARNED = ("checkpoint", "train_if_missing")
 _MANY_STEPS = 5_000
 
 
-def train(cfg: DictConfig) -> dict[str, Any]:
+def train(cfg: DictConfig, waiting: bool = False) -> dict[str, Any]:
     """Train ``cfg.model`` on ``cfg.dataset``; go on where an interrupted training stopped.
 
     Leaves ``best.ckpt`` (lowest validation loss), ``last.ckpt`` (after every epoch), ``metrics.csv``, ``config.yaml``
     and ``summary.json`` in :func:`training_folder`. A finished training is not repeated.
+
+    Args:
+        cfg: the composed configuration.
+        waiting: whether to wait for another process that trains there, and take what it has learnt.
 
     Returns:
         the content of ``summary.json``; ``accuracy`` is the share of right test images, in [0, 1].
@@ -66,7 +70,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     folder = training_folder(cfg)
     if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
         return train_in(cfg, folder)
-    with holding(folder):
+    with holding(folder, waiting):
         return train_in(cfg, folder)
 
 
