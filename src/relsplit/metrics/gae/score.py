@@ -19,11 +19,6 @@ from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 from relsplit.options import Count, Seed, checked_options
 
-ATTRIBUTIONS = 2 * (STATES - 1) + 2
-"""Attributions of a mosaic: of the positive, of its masked states, and of the mosaic."""
-SHARED_FORWARDS = 2 * 2 * STATES + IMAGES + 1
-"""Forward passes of a mosaic that do not depend on the method (a backward pass counts as one)."""
-
 
 @dataclass(frozen=True)
 class GAEScores:
