@@ -9,7 +9,7 @@ from relsplit.explainers.abs_lrp_operations.contributions import of_product, of_
 from relsplit.explainers.abs_lrp_operations.sharing import shared
 from relsplit.lrp.operations.compound import attention
 from relsplit.lrp.operations.gate import quotient
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @ABS_OPERATIONS.register("scaled_dot_product_attention")

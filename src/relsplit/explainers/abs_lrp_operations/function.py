@@ -11,7 +11,7 @@ from relsplit.explainers.abs_lrp_operations.sharing import shared
 from relsplit.lrp.operations.max_pool import ADAPTIVE, WINDOWED
 from relsplit.lrp.operations.mean import MEANS
 from relsplit.lrp.recording.again import Again
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 _CURVED = ("gelu", "silu", "mish", "hardswish", "sigmoid", "tanh", "elu", "celu", "selu", "softplus")
 _MAXIMA = (*WINDOWED, "adaptive_max_pool1d", *ADAPTIVE, "amax")

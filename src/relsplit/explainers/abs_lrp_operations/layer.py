@@ -7,7 +7,7 @@ from torch import Tensor
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import Contributions, of_function, of_layer_norm, of_sum
 from relsplit.explainers.abs_lrp_operations.sharing import shared
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @ABS_OPERATIONS.register("linear", "convolution")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relsplit.errors import UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations.contributions import TINY, Contributions
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @dataclass(frozen=True)

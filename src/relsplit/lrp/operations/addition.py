@@ -8,7 +8,7 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import minus, times, union
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import pass_through
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
 

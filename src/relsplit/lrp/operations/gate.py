@@ -7,7 +7,7 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import union
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import record_unchanged
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
 

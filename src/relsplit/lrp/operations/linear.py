@@ -8,7 +8,8 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import supported, where_supported
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.options import Options
-from relsplit.lrp.recording.recorder import Call, Recorder
+from relsplit.lrp.recording.call import Call
+from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.rules.choice import checked_rule
 from relsplit.lrp.rules.rule import LayerKind, Place, Rule
@@ -63,7 +64,7 @@ def record_linear(
         source: the step that made ``h``.
         layer: makes it as the rule sees it, with the weights that it had.
         placed: the rule.
-        facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`; ``covers`` is False where entries lie outside of
+        facts: see :meth:`relsplit.lrp.recording.call.Call.record`; ``covers`` is False where entries lie outside of
             all windows, which no rule can conserve.
     """
     covers = facts.pop("covers", True)
