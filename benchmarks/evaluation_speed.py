@@ -28,9 +28,8 @@ from torch import Tensor, nn
 from relsplit import heat_quantization
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
+from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
 from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
-from relsplit.metrics.insertion_deletion.protocols.published import Published
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 

@@ -25,7 +25,7 @@ from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
 from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.metrics import score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 
