@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, Limits, checked_options

@@ -47,7 +47,7 @@ class MeasuredPyramid:
 
     Raises:
         InputError: an option that does not exist.
-        UnsupportedModelError: the model can neither be traced nor exported.
+        UnsupportedModelError: the model is a TorchScript as a whole.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import Contributions, of_function
-from relsplit.explainers.abs_lrp_operations.sharing import shared
+from relsplit.explainers.abs_lrp_operations.sharing import share
 from relsplit.lrp.operations.max_pool import ADAPTIVE, WINDOWED
 from relsplit.lrp.operations.mean import MEANS
 from relsplit.lrp.recording.again import Again
@@ -35,4 +35,4 @@ def function(call: Call) -> Any:
         undivided = may_be_undivided and not facts.residuals
         return Contributions(torch.ones_like(found.output), found.parts) if undivided else found
 
-    return shared(call, [call.sources[0][0]], contributions)
+    return share(call, [call.sources[0][0]], contributions)

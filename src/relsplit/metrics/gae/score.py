@@ -193,8 +193,8 @@ class _Judge:
             return masked_states(self.network, image, target, self.protocol, answer)
 
         # What the network answers tells apart what its weights do not: attributes, hooks, exchanged modules.
-        said = (answer.kind, *answer.output[index].flatten().tolist())
-        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, said)
+        answered = (answer.kind, *answer.output[index].flatten().tolist())
+        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, answered)
 
     def _local(self, image: Tensor, target: int, states: MaskedStates) -> tuple[float, float]:
         masked = torch.cat([image[None], states.images(image, "morf"), states.images(image, "lerf")])
