@@ -42,7 +42,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 bench: setup ## speed against the peers; each table in one run
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 reproduce-%: setup ## a table or figure of a paper: reproduce-table1 ... reproduce-figure7, -audit, -all; PAPER=otsuki2024 DATASET=demo|cub|imagenet|image_folder
 	$(BIN)/python run.py experiment=$(PAPER)/$* dataset=$(DATASET) $(ARGS)

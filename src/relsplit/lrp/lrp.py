@@ -15,8 +15,8 @@ from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
-from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
+from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
 from relsplit.lrp.outputs import OutputChoice
