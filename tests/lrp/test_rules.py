@@ -6,6 +6,7 @@ from dense_oracle import matrix, propagate
 from torch import Tensor, nn
 
 from relsplit.lrp import LRP, AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
+from relsplit.lrp.rules.quotient import signed_denominator
 
 RULES = {"z_plus": ZPlus(), "epsilon": Epsilon(0.0), "alpha2_beta1": AlphaBeta(), "gamma": Gamma()}
 
@@ -166,3 +167,12 @@ def test_mixture_and_rules_by_name() -> None:
     above = z / model[3](hidden)[:, :1] * p
     expected = propagate(lambda x: nn.functional.linear(x, model[1].weight), images.flatten(1), above, "z_plus")
     assert torch.allclose(by_name.flatten(1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_denominator_is_never_zero(dtype: torch.dtype) -> None:
+    z = torch.tensor([0.0, -0.0, 1.0, -1.0], dtype=dtype)
+    found = signed_denominator(z, 0.0)
+    assert found.dtype == dtype
+    assert found.tolist()[2:] == [1.0, -1.0]
+    assert (found[:2] > 0).all()

@@ -147,7 +147,6 @@ class Recorder(TorchDispatchMode):
         self.ancestry = Ancestry()
         self.holders = Holders(self._restrided, self._overwritten)
         self.attentions: list[Attended] | None = None  # a list, where they are asked for
-        self.values: dict[int, tuple[Tensor, int]] | None = None  # the same, by the index of their step, with versions
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
         self.is_paused = False
@@ -397,8 +396,6 @@ class Call:
             recorder.holders.write(output, step)
         else:
             recorder.holders.put(output, step)
-        if recorder.values is not None and output.dim() in (3, 4):
-            recorder.values[step.index] = output, output._version
         return step
 
     def refuse(self, why: str) -> Any:
