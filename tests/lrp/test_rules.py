@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from relsplit.lrp import LRP, Flat, ZBox, ZPlus
 from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import signed_denominator
 
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 4, 3, bias=False),
@@ -166,3 +167,12 @@ def test_mixture_and_rules_by_name() -> None:
     above = z / model[3](hidden)[:, :1] * p
     expected = propagate(lambda x: nn.functional.linear(x, model[1].weight), images.flatten(1), above, "z_plus")
     assert torch.allclose(by_name.flatten(1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_denominator_is_never_zero(dtype: torch.dtype) -> None:
+    z = torch.tensor([0.0, -0.0, 1.0, -1.0], dtype=dtype)
+    found = signed_denominator(z, 0.0)
+    assert found.dtype == dtype
+    assert found.tolist()[2:] == [1.0, -1.0]
+    assert (found[:2] > 0).all()
