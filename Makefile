@@ -1,6 +1,6 @@
 # make demo: see it work. make test: check it. A virtual environment is made in .venv on first use.
 PYTHON ?= python3
-# Other versions than those of requirements.txt, in an environment of their own: VERSIONS="torch==2.6.0 torchvision==0.21.0"
+# Other versions than those of requirements.txt, in an environment of their own: VERSIONS="numpy==2.2.6"
 VERSIONS ?=
 space := $(subst ,, )
 VENV := .venv$(subst ==,-,$(subst $(space),,$(VERSIONS:%=-%)))

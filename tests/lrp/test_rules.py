@@ -13,6 +13,7 @@ from relsplit.errors import InputError
 from relsplit.lrp import LRP, Epsilon, Flat, Mixture, ZBox, ZPlus
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.choice import rule_choice
+from relsplit.lrp.rules.quotient import signed_denominator
 from relsplit.lrp.rules.rule import Place
 
 LAYERS = {
@@ -205,3 +206,12 @@ def test_a_name_stands_for_a_rule_with_lrps_stabiliser_or_its_own(monkeypatch: p
     assert [named("epsilon_plus", each).epsilon for each in (0.0, 0.5)] == [1e-6, 0.5]
     assert [named("asks_for_it", each).stabilizer for each in (0.0, 0.5)] == [0.0, 0.5]
     assert isinstance(named("flat", 0.5), Flat)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_denominator_is_never_zero(dtype: torch.dtype) -> None:
+    z = torch.tensor([0.0, -0.0, 1.0, -1.0], dtype=dtype)
+    found = signed_denominator(z, 0.0)
+    assert found.dtype == dtype
+    assert found.tolist()[2:] == [1.0, -1.0]
+    assert (found[:2] > 0).all()

@@ -11,11 +11,13 @@ import os
 import re
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relsplit.bench.failure import described
+from relsplit.errors import is_of_a_signal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -44,6 +46,7 @@ class Command:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a terminal or file in ASCII has no sign for a progress bar
                 stream.reconfigure(errors="replace")
+        sys.unraisablehook = self.ignored
         signal.signal(signal.SIGTERM, self.stop)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, as under nohup
             signal.signal(signal.SIGINT, self.stop)
@@ -63,6 +66,17 @@ class Command:
         """Interrupt what goes on (a handler of signals)."""
         self.signals.append(number)
         raise KeyboardInterrupt
+
+    def ignored(self, what: "sys.UnraisableHookArgs") -> None:
+        """Take what Python ignores because it was raised where an object is removed (``sys.unraisablehook``).
+
+        A handler of a signal may raise there as anywhere. An interruption comes again, so that it is not lost; that a
+        data-loading process has ended is noticed by who waits for it.
+        """
+        if what.exc_value is None or not is_of_a_signal(what.exc_value):
+            sys.__unraisablehook__(what)
+        elif isinstance(what.exc_value, KeyboardInterrupt) and self.signals:
+            threading.Timer(0.1, os.kill, (os.getpid(), self.signals[-1])).start()
 
     def stop_if_asked(self) -> None:
         """Interrupt now if a signal came before: a library may have swallowed it while it was imported."""

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from PIL import Image
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
+from pausing import GUARD, wait_until, wait_until_all_ended
 from relsplit.bench.configuration.composition import files_read_once
 from relsplit.bench.configuration.configuration import resolved
 from relsplit.bench.runs.identity import config_hash
@@ -334,6 +334,16 @@ def test_a_product_that_cannot_be_written_is_said_before_rows_are_measured(
     assert not (tmp_path / "outputs" / "evaluate").exists()
 
 
+def running(folder: Path) -> list[str]:
+    """Other processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cwd").resolve() == folder and entry.name != str(os.getpid()):
+                found.append(entry.name)
+    return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_processes_end_with_the_one_that_started_them(photographs: Path, tmp_path: Path) -> None:
     options = ["experiment=otsuki2024/table1", "num_samples=6", "metric=[]", "task.batch_size=1", "logger=none"]
@@ -342,25 +352,11 @@ def test_processes_end_with_the_one_that_started_them(photographs: Path, tmp_pat
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
-    def running() -> list[str]:
-        """Processes that work in the folder."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if (entry / "cwd").resolve() == tmp_path and entry.name != str(os.getpid()):
-                    found.append(entry.name)
-        return found
-
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((tmp_path / "outputs").rglob("curves*.jsonl")):
-        time.sleep(0.02)
-    assert len(running()) >= 3
+    measured = tmp_path / "outputs"
+    wait_until(lambda: bool(list(measured.rglob("curves*.jsonl"))) and len(running(tmp_path)) >= 3, process)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and running():
-        time.sleep(0.1)
-    assert not running()
+    wait_until_all_ended(lambda: running(tmp_path))
 
 
 def test_all_goes_on_where_it_was_interrupted(
@@ -385,15 +381,12 @@ def test_all_goes_on_where_it_was_interrupted(
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, preexec_fn=interruptible,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(rows()) < 8:
-        time.sleep(0.02)
+    wait_until(lambda: len(rows()) >= 8, process)
     process.send_signal(signal.SIGINT)
-    assert "interrupted: start the same command again" in process.communicate(timeout=60)[1]
+    assert "interrupted: start the same command again" in process.communicate(timeout=GUARD)[1]
     assert process.returncode == 130
+    assert not running(tmp_path)  # its processes are gone, too
     before = rows()
-    time.sleep(2)
-    assert rows() == before  # its processes are gone, too
     assert 8 <= len(before) < 8 * 6
     assert not list((results / "reproduce").rglob("product.json"))
 
