@@ -39,7 +39,9 @@ def run(folder: Path, *more: str) -> DictConfig:
     return configured(folder, *OPTIONS, *more)
 
 
-@pytest.mark.parametrize(("explainer", "expected"), [("ours", 1), ("grad_cam explainer.target_layer=auto", 1), ("center", 0.25)])
+@pytest.mark.parametrize(
+    ("explainer", "expected"), [("ours", 1), ("grad_cam explainer.target_layer=auto", 1), ("center", 0.25)]
+)
 def test_the_column_and_its_mean(colours: Path, explainer: str, expected: float) -> None:
     folder = evaluate(run(colours, *f"explainer={explainer}".split(), "metric.grid_pointing.explained=all"))
     scores = read_samples(folder)["grid_pointing"]
