@@ -109,6 +109,8 @@ def test_a_mosaic_shows_images_of_different_classes_that_the_network_is_sure_of(
         assert len({int(targets[10 + i]) for i in shown}) == 4
         places.add([torch.equal(part, own) for part in parts].index(True))
     assert places == {0, 1, 2, 3}  # its own cell is any of them
+    everything = grid_pointing_game(NineChannels(), oracle, images, targets, confidence=0.0)
+    assert everything.isnan().nonzero().tolist() == [[9]]  # however unsure, it must be right
 
 
 def test_classes_that_an_image_shows_besides_its_own_are_not_asked_for_beside_it() -> None:
