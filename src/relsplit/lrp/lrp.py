@@ -131,6 +131,11 @@ class LRP:
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
         if isinstance(model, torch.jit.ScriptModule):
             raise UnsupportedModelError("a TorchScript model keeps its code to itself: hand in the original nn.Module")
+        self._given = {
+            "split": split, "include_identity": include_identity, "rule": rule, "input_rule": input_rule,
+            "max_pool": max_pool, "stabilizer": stabilizer, "start": start, "leaves": leaves, "attention": attention,
+            "output": output, "scores": scores,
+        }  # fmt: skip
         self.model = model
         self.start = start
         self.against = against
@@ -148,6 +153,11 @@ class LRP:
         self._network = Network(model, self._options, KINDS, output, kept_whole if self._options.leaves else None)
         self._reader = reader_of(scores)
         self._warned = False
+
+    def __repr__(self) -> str:
+        """Return the class of the network and every option."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self._given.items())
+        return f"{type(self).__name__}({type(self.model).__name__}, {options})"
 
     @overload
     def attribute(self, images: Tensor, target: "Target | None" = ..., return_sums: Literal[False] = ...) -> Tensor: ...

@@ -112,7 +112,7 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
     table = compose("config", [f"experiment={PAPER}/table2", "dataset=cub"])
     for row in plan(table, f"{PAPER}/table2", ["dataset=cub"]).rows:
         assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
-        assert row.command.startswith(f"python run.py -m experiment={PAPER}/table2 ")
+        assert row.command.startswith(f"relsplit -m experiment={PAPER}/table2 ")
         assert row.command.endswith(" seed=40,41,42,43,44")
         assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
     figure = compose("config", [f"experiment={PAPER}/figureB", "dataset=cub"])
@@ -161,7 +161,7 @@ def test_a_row_is_the_run_that_its_command_would_start() -> None:
     config = compose("config", [f"experiment={PAPER}/table2"])
     row = plan(config, f"{PAPER}/table2", ["num_samples=7"]).rows[1]
     typed = f"experiment={PAPER}/table2 task=evaluate num_samples=7 explainer=ours_released split=symmetric"
-    assert row.command == f"python run.py {typed}"
+    assert row.command == f"relsplit {typed}"
     alone = compose("config", row.command.split()[2:])
     assert alone.task["_target_"] == "relsplit.bench.evaluate.task.run"
     assert config_hash(resolved(alone)) == config_hash(resolved(row.configs[0]))
@@ -429,7 +429,7 @@ def test_the_command_of_a_product_makes_it_again(run: Run, tmp_path: Path) -> No
     options = [ROWS, "reproduce.product.threshold=0.9", "num_samples=2", "task.pictures=0", "metric=[]"]
     assert run("experiment=otsuki2024/tableD", *options, f"output_dir={tmp_path / 'out'}") == 0
     command = shlex.split(json.loads((tmp_path / "out" / "tableD" / "product.json").read_text())["command"])
-    assert command[:3] == ["python", "run.py", "experiment=otsuki2024/tableD"]
+    assert command[:2] == ["relsplit", "experiment=otsuki2024/tableD"]
     assert {*options, f"output_dir={tmp_path / 'out'}"} <= set(command)
 
 
