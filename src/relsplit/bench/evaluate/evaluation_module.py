@@ -104,6 +104,7 @@ class EvaluationModule(pl.LightningModule):
             )
             for store in self.stores
         ]
+        self._show_the_run()
         self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
         # Most of the forward passes are the curves'.
         precision = self.config["task"]["precision"]
@@ -112,6 +113,14 @@ class EvaluationModule(pl.LightningModule):
         self.batch_size = BatchSize(
             images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels, precision)
         )
+
+    def _show_the_run(self) -> None:
+        """Let metrics that look at all samples do so: what they cannot use shows before anything is measured."""
+        labels = [sample.label for sample in self.dataset.samples]
+        for method in self.methods:
+            for metric in method.metrics:
+                if (look_at := getattr(metric, "look_at", None)) is not None:
+                    look_at(self.network, labels, lambda position: self.dataset[position].image)
 
     def on_test_end(self) -> None:
         self.trainer.strategy.barrier()  # the first process then merges what all of them have written

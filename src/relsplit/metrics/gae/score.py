@@ -14,6 +14,7 @@ from relsplit.metrics.explained_batch import Explain
 from relsplit.metrics.gae.masking import MaskedStates, masked_states, network_digest, shared_states
 from relsplit.metrics.gae.protocol import IMAGES, PROTOCOLS, STATES, Name, Protocol
 from relsplit.metrics.image_generator import image_generator
+from relsplit.metrics.mosaic import tiled
 from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
@@ -115,7 +116,7 @@ def global_attribution_evaluation(
 def mosaic(images: Tensor) -> Tensor:
     """Return four images (4, C, H, W) at half size as one (C, H, W): top left, top right, bottom left, bottom right."""
     half = F.interpolate(images, size=(images.shape[2] // 2, images.shape[3] // 2), mode="nearest")
-    return torch.cat([torch.cat([half[0], half[1]], 2), torch.cat([half[2], half[3]], 2)], 1)
+    return tiled(half)
 
 
 def positive_part(maps: Tensor) -> Tensor:
