@@ -82,7 +82,7 @@ def start() -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
-    from relsplit.bench.configuration.settings import check_groups
+    from relsplit.bench.configuration.settings import Settings
     from relsplit.bench.machine.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -92,10 +92,10 @@ def start() -> None:
     def compose_and_run(config: DictConfig) -> None:
         """Run one job. In a sweep, a job that fails does not stop the others."""
         try:
-            check_groups(config)  # what the configuration names is checked by the task, which imports it
-            task = hydra.utils.get_method(config.task._target_)
+            settings = Settings.composed(config)  # what it names is checked by the task, which imports it
+            task = hydra.utils.get_method(settings.task.import_path)
             stop_if_asked()
-            task(config)
+            task(settings)
         except Exception as error:
             if os.getpid() != MAIN_PROCESS:
                 raise  # a launcher runs the job elsewhere: it brings the error back

@@ -1,38 +1,44 @@
-"""Many configurations composed by one process, each of whose files is read once."""
+"""Configurations as Hydra composes them, and the files of many that are each read once."""
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hydra import compose
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from relsplit.errors import InputError
 
 
-class KeptFiles(ConfigRepository):
-    """Hydra's repository of configuration files, which keeps what it has parsed.
+class CachedFiles(ConfigRepository):
+    """Hydra's repository of configuration files, which remembers what it has parsed.
 
     A composition makes the nodes that it is given part of its result and changes them, so every one receives its own;
     unpickling them takes a tenth of parsing.
     """
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
-        """Search other folders (a composition with a ``hydra.searchpath`` of its own): nothing kept is of these."""
+        """Search other folders (a composition with a ``hydra.searchpath`` of its own): nothing was read there."""
         super().initialize_sources(config_search_path)
-        self._kept: dict[str, bytes] = {}
+        self._cached: dict[str, bytes] = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return the content of a file; None where there is none."""
-        if config_path not in self._kept:
-            self._kept[config_path] = pickle.dumps(super().load_config(config_path))
-        found: ConfigResult | None = pickle.loads(self._kept[config_path])
+        if config_path not in self._cached:
+            self._cached[config_path] = pickle.dumps(super().load_config(config_path))
+        found: ConfigResult | None = pickle.loads(self._cached[config_path])
         return found
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "KeptFiles":
-        # Hydra copies the repository for every composition. What is kept shall outlive it, and is never changed.
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CachedFiles":
+        # Hydra copies the repository for every composition. What is remembered shall outlive it, and is never changed.
         return copy.copy(self)
 
 
@@ -44,8 +50,40 @@ def files_read_once() -> Iterator[None]:
     """
     loader = GlobalHydra.instance().config_loader()
     usual = loader.repository
-    loader.repository = KeptFiles(loader.get_search_path())
+    loader.repository = CachedFiles(loader.get_search_path())
     try:
         yield
     finally:
         loader.repository = usual
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Return what other overrides than those that were typed give.
+
+    Raises:
+        HydraException: they name what there is not.
+    """
+    config: DictConfig = compose(HydraConfig.get().job.config_name, list(overrides))
+    return config
+
+
+def resolved(config: DictConfig, **others: Any) -> dict[str, Any]:
+    """Return what was composed as plain containers, with every interpolation filled in.
+
+    Args:
+        config: as Hydra composed it.
+        others: values of top-level keys, which interpolations follow.
+
+    Raises:
+        InputError: a setting has no value.
+    """
+    if any(config.get(key) != value for key, value in others.items()):
+        config = config.copy()
+        for key, value in others.items():
+            config[key] = value
+    try:
+        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key} is not set: give {error.full_key}=VALUE") from error
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from relsplit.bench.runs.identity import flatten
+from relsplit.bench.configuration.identity import flatten
 from relsplit.spelling import did_you_mean
 
 _NO_KEY = re.compile(r"Could not override '([^']+)'")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import read_config
-from relsplit.bench.runs.identity import config_hash
 from relsplit.errors import InputError
 from relsplit.files import replacing
 
@@ -49,7 +49,7 @@ def write_maps(folder: Path, maps: Maps) -> Path:
     """Write ``maps.npz`` atomically into the folder of a run."""
     path = folder / MAPS
     content: dict[str, Any] = {field.name: getattr(maps, field.name) for field in fields(Maps)}
-    content[_RUN] = np.array(config_hash(read_config(folder)))
+    content[_RUN] = np.array(Identity(read_config(folder)).hash)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **content)
     return path
@@ -71,7 +71,7 @@ def read_maps(folder: Path) -> Maps:
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
-    if run != config_hash(read_config(folder)):
+    if run != Identity(read_config(folder)).hash:
         raise InputError(f"{path} is of another run than {folder}: delete it and explain its samples again")
     if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
         raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
