@@ -22,9 +22,9 @@ from typing import Any
 import torch
 import torchvision
 from hydra import compose, initialize_config_dir
-from relsplit.bench.configuration.settings import Settings
 from torch import nn
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.models.build import initial_model
 from relsplit.errors import InputError

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from synthetic_runs import write_run
 
 from papers import brief
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import claim_folder
 from relsplit.bench.runs.maps import Maps, read_maps, write_maps
 from relsplit.bench.runs.records import CONSERVATION
@@ -84,7 +85,7 @@ def test_methods_on_different_images_are_refused() -> None:
 
 def test_maps_survive_their_file_and_figures_are_vector_and_raster(tmp_path: Path) -> None:
     maps = some_maps()
-    claim_folder(tmp_path, {"seed": 0})
+    claim_folder(tmp_path, Identity({"seed": 0}))
     write_maps(tmp_path, maps)
     for name, values in vars(read_maps(tmp_path)).items():
         np.testing.assert_array_equal(values, getattr(maps, name))

@@ -130,5 +130,7 @@ def _tags(kind: Any) -> tuple[Any, ...]:
 
 
 def _words(annotation: Any) -> str:
-    is_group = inspect.isclass(annotation) and issubclass(annotation, BaseModel)
-    return "a group of settings" if is_group else words(annotation)
+    if not (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
+        return words(annotation)
+    names_code = any(field.alias == "_target_" for field in annotation.model_fields.values())
+    return "a mapping with _target_" if names_code else "a group of settings"
