@@ -86,7 +86,7 @@ def test_methods_on_different_images_are_refused() -> None:
 def test_maps_survive_their_file_and_figures_are_vector_and_raster(tmp_path: Path) -> None:
     maps = some_maps()
     claim_folder(tmp_path, Identity({"seed": 0}))
-    write_maps(tmp_path, maps)
+    write_maps(tmp_path, maps, code="")
     for name, values in vars(read_maps(tmp_path)).items():
         np.testing.assert_array_equal(values, getattr(maps, name))
     rows = [Measured("Ours", (tmp_path,))]

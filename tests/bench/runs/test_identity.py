@@ -97,33 +97,45 @@ BLOCK = [
     "+model.layers=[1,1,1,1]",
     "+model.num_classes=3",
     "model.checkpoint=null",
-    "explainer=edges",
-    "metric=[]",
     "num_samples=3",
-    "task.pictures=0",
 ]
 
 
+def started(photographs: Path, *more: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Start a run of a network whose block is the user's own, named by ``path:``."""
+    own = os.pathsep.join([str(photographs), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": own}
+    command = [each for each in command_line(photographs, *BLOCK, *more) if each != without]
+    return subprocess.run(command, cwd=photographs, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_results_of_code_that_is_named_by_a_path_are_not_current_when_it_has_changed(photographs: Path) -> None:
-    module = photographs / "own_blocks.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(photographs), os.environ.get("PYTHONPATH", "")])
-
-    def start(*more: str) -> subprocess.CompletedProcess[str]:
-        command = command_line(photographs, *BLOCK, *more)
-        return subprocess.run(command, cwd=photographs, env=environment, capture_output=True, text=True, check=False)
-
+    module, samples = photographs / "own_blocks.py", photographs / "run/samples.csv"
+    evaluation = ("explainer=edges", "metric=[]", "task.pictures=0")
     module.write_text(OWN.format(scale=1))
-    first = start()
-    assert first.returncode == 0, first.stderr
-    again = start()
-    assert again.returncode == 0
-    assert "3 of 3 samples done" in again.stdout
-    before = (photographs / "run/samples.csv").read_text()
+    assert started(photographs, *evaluation).returncode == 0
+    assert "3 of 3 samples done" in started(photographs, *evaluation).stdout
+    before = samples.read_text()
     module.write_text(OWN.format(scale=0.5))
-    changed = start()
+    changed = started(photographs, *evaluation)
     assert changed.returncode == 2
     assert "the code that the configuration names has changed" in changed.stderr
-    assert (photographs / "run/samples.csv").read_text() == before
-    assert start("task.on_change=anew").returncode == 0
-    assert (photographs / "run/samples.csv").read_text() != before
+    assert samples.read_text() == before
+    assert started(photographs, *evaluation, "task.on_change=anew").returncode == 0
+    assert samples.read_text() != before
+
+
+@pytest.mark.parametrize(("task", "result"), [("explain", "maps.npz"), ("conservation", "conservation.csv")])
+def test_what_is_soon_computed_is_computed_again_when_its_code_has_changed(
+    photographs: Path, task: str, result: str
+) -> None:
+    module, file = photographs / "own_blocks.py", photographs / "run" / result
+    without = "task.pictures=2" if task == "conservation" else ""  # which draws none
+    results = []
+    for scale in (1, 1, 0.5):
+        module.write_text(OWN.format(scale=scale))
+        done = started(photographs, f"task={task}", "explainer=ours", without=without)
+        assert done.returncode == 0, done.stderr
+        results.append((file.stat().st_mtime_ns, file.read_bytes()))
+    assert results[0] == results[1]
+    assert results[2][1] != results[1][1]

@@ -15,6 +15,7 @@ from relsplit.bench.data.dataset import collate_evaluation
 from relsplit.bench.explain.prepare import Prepared, prepare
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.folder import check_folder, claim_folder, holding
+from relsplit.bench.runs.provenance import own_code
 from relsplit.bench.runs.records import CONSERVATION
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import write_text
@@ -46,8 +47,8 @@ def measure(settings: Settings) -> Path:
     """Explain the predicted class of every sample and write the relevance sums.
 
     Returns:
-        The run folder with ``conservation.csv``: sample_id, probability, input, first_block, last_block, and run,
-        the hash of its configuration.
+        The run folder with ``conservation.csv``: sample_id, probability, input, first_block, last_block, run,
+        the hash of its configuration, and code, a digest of the user's own.
 
     Raises:
         InputError: the explainer is not relevance splitting, or the network has no residual block.
@@ -68,12 +69,12 @@ def measured(settings: Settings) -> tuple[Path, list[Sample]]:
     asked = {sample.sample_id for sample in prepared.samples}
     with holding(folder):
         check_folder(folder, prepared.identity)
-        run = prepared.identity.hash
-        found = _explained(folder, run)
+        run, code = prepared.identity.hash, own_code(settings.code())
+        found = _explained(folder, run, code)
         if found != asked and not (settings.dataset.on_bad_image == "skip" and found and found < asked):
             frame = relevance_sums(prepared.on_device())
             claim_folder(folder, prepared.identity)
-            write_text(folder / CONSERVATION, frame.assign(run=run).to_csv(index=False, lineterminator="\n"))
+            write_text(folder / CONSERVATION, frame.assign(run=run, code=code).to_csv(index=False, lineterminator="\n"))
             found = set(frame["sample_id"])
     return folder, [sample for sample in prepared.samples if sample.sample_id not in found]
 
@@ -113,11 +114,13 @@ def relevance_sums(prepared: Prepared) -> pd.DataFrame:
     return frame
 
 
-def _explained(folder: Path, run: str) -> set[str]:
-    """Ids of the samples whose sums the folder holds; none where the file is damaged, or another run's."""
+def _explained(folder: Path, run: str, code: str) -> set[str]:
+    """Ids of the samples whose sums the folder holds; none where the file is damaged, another run's or other code's."""
     try:
-        frame = pd.read_csv(folder / CONSERVATION, dtype={"sample_id": str, "run": str}, keep_default_na=False)
-        whole = frame.select_dtypes("number").shape[1] == 4 and set(frame["run"]) == {run}
+        texts = dict.fromkeys(("sample_id", "run", "code"), str)
+        frame = pd.read_csv(folder / CONSERVATION, dtype=texts, keep_default_na=False)
+        ours = set(frame["run"]) == {run} and set(frame["code"]) == {code}
+        whole = ours and frame.select_dtypes("number").shape[1] == 4
         return set(frame["sample_id"]) if whole else set()
     except (OSError, ValueError, KeyError):
         return set()

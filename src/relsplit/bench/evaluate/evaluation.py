@@ -26,8 +26,8 @@ from relsplit.bench.runs.evaluation_dashboard import evaluation_dashboard, publi
 from relsplit.bench.runs.folder import CONFIG, check_folder, holding
 from relsplit.bench.runs.maps import write_maps
 from relsplit.bench.runs.pictures import write_pictures
-from relsplit.bench.runs.provenance import hardware, is_changed, versions
-from relsplit.bench.runs.store import Samples, SampleStore, samples_check
+from relsplit.bench.runs.provenance import hardware, is_changed, own_code, versions
+from relsplit.bench.runs.store import MeasuredSamples, SampleStore, samples_check
 from relsplit.bench.runs.summary import SAMPLES_CHECK, summarise, write_summary
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.networks.inference_copy import check_precision
@@ -130,7 +130,7 @@ def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard:
     publish(dashboard, store.folder, measured, summary)
 
 
-def check_all_there(store: SampleStore, samples: Sequence[Sample], measured: Samples) -> None:
+def check_all_there(store: SampleStore, samples: Sequence[Sample], measured: MeasuredSamples) -> None:
     """Check that the disk holds all of a run whose samples were measured or skipped.
 
     Raises:
@@ -145,7 +145,7 @@ def check_all_there(store: SampleStore, samples: Sequence[Sample], measured: Sam
         raise changed_meanwhile(f"holds {len(samples) - len(lost)} of {len(samples)} samples", store)
 
 
-def check_unchanged(method: Prepared, store: SampleStore, measured: Samples) -> None:
+def check_unchanged(method: Prepared, store: SampleStore, measured: MeasuredSamples) -> None:
     """Check that the disk holds what a summary was made of, and that the images are still those that were seen.
 
     Raises:
@@ -204,7 +204,7 @@ def check_batches(settings: Settings, count: int) -> None:
             )
 
 
-def describe(method: Prepared, cost: float, trainer: pl.Trainer, measured: Samples) -> dict[str, Any]:
+def describe(method: Prepared, cost: float, trainer: pl.Trainer, measured: MeasuredSamples) -> dict[str, Any]:
     """Return what the numbers of a summary belong to.
 
     Args:
@@ -236,12 +236,12 @@ def describe(method: Prepared, cost: float, trainer: pl.Trainer, measured: Sampl
     }
 
 
-def illustrate(folder: Path, prepared: Prepared, measured: Samples) -> None:
+def illustrate(folder: Path, prepared: Prepared, measured: MeasuredSamples) -> None:
     """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
     task = prepared.settings.task_as(Evaluate)
     readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in measured.entries]
     if shown := readable[: task.pictures]:
         names = prepared.catalogue.class_names
         maps = sample_maps(prepared.explainer, prepared.dataset, shown, names, task.batch_size)
-        write_maps(folder, maps)
+        write_maps(folder, maps, own_code(prepared.settings.code()))
         write_pictures(folder, maps, measured.curves(), prepared.title)

@@ -17,7 +17,7 @@ from relsplit.bench.runs.folder import CONFIG, check_folder, holding
 from relsplit.bench.runs.maps import MAPS
 from relsplit.bench.runs.provenance import is_changed, made_with
 from relsplit.bench.runs.records import CONSERVATION
-from relsplit.bench.runs.store import CURVES, Entry, Samples, SampleStore
+from relsplit.bench.runs.store import CURVES, Entry, MeasuredSamples, SampleStore
 from relsplit.bench.runs.summary import EVALUATION, SAMPLES_CHECK, read_summary
 from relsplit.errors import InputError
 
@@ -85,7 +85,7 @@ def was_carried_out(folder: Path, identity: Identity) -> bool:
         return False
 
 
-def begin(runs: Sequence[tuple[Settings, SampleStore]], samples: Sequence[Sample]) -> list[Samples]:
+def begin(runs: Sequence[tuple[Settings, SampleStore]], samples: Sequence[Sample]) -> list[MeasuredSamples]:
     """Bring what an earlier start has left into order, and check that this one may go on with it.
 
     Args:
@@ -110,7 +110,7 @@ def begin(runs: Sequence[tuple[Settings, SampleStore]], samples: Sequence[Sample
     return found
 
 
-def go_on(settings: Settings, store: SampleStore, samples: Sequence[Sample]) -> Samples:
+def go_on(settings: Settings, store: SampleStore, samples: Sequence[Sample]) -> MeasuredSamples:
     """Bring what an earlier start has left of one run into order; see :func:`begin`."""
     folder, on_change = store.folder, settings.task_as(Evaluate).on_change
     measured = store.read()

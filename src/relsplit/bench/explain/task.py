@@ -21,8 +21,9 @@ from relsplit.bench.explain.sample_maps import sample_maps
 from relsplit.bench.explain.samples import chosen_samples
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.folder import check_folder, claim_folder, holding
-from relsplit.bench.runs.maps import MAPS, Maps, read_maps, write_maps
+from relsplit.bench.runs.maps import MAPS, Maps, are_made_with, read_maps, write_maps
 from relsplit.bench.runs.pictures import write_pictures
+from relsplit.bench.runs.provenance import own_code
 from relsplit.errors import IncompleteRun, InputError
 
 
@@ -95,7 +96,8 @@ def with_target(settings: Settings, catalogue: Catalogue, samples: Sequence[Samp
 def explained_before(settings: Settings) -> Path | None:
     """Return the folder that holds the maps of just the samples that are asked for, whole; None where none does.
 
-    Nothing that the configuration names is imported for that, and no network is built.
+    Nothing that the configuration names is imported for that, and no network is built. Maps that were made before the
+    user's own code changed do not count.
 
     Raises:
         InputError: another process works in the folder, it belongs to another run, or the data cannot be used.
@@ -108,7 +110,8 @@ def explained_before(settings: Settings) -> Path | None:
         return None
     _, samples = chosen_samples(settings, shown_samples)
     with holding(folder):
-        return folder if shows(folder, [sample.sample_id for sample in samples]) else None
+        there = shows(folder, [sample.sample_id for sample in samples])
+        return folder if there and are_made_with(folder, own_code(settings.code())) else None
 
 
 def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
@@ -132,7 +135,7 @@ def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
         maps = named_as_predicted(maps, names)
     claim_folder(folder, prepared.identity)
     grid = write_pictures(folder, maps, title=prepared.title)
-    write_maps(folder, maps)  # last: they say that the folder is whole
+    write_maps(folder, maps, own_code(prepared.settings.code()))  # last: they say that the folder is whole
     say(f"{len(maps.sample_id)} maps of {network_in_words(prepared.settings.model)}: {grid}")
     skipped = [sample for sample in samples if sample.sample_id not in set(maps.sample_id.tolist())]
     if skipped:

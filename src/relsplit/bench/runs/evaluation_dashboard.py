@@ -20,7 +20,7 @@ from relsplit.bench.runs.dashboard import Dashboard, wandb_options
 from relsplit.bench.runs.pictures import GRID, OVERLAYS, PICTURES
 from relsplit.bench.runs.records import SCORES, SampleCurves
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
-from relsplit.bench.runs.store import Journal, Samples
+from relsplit.bench.runs.store import Journal, MeasuredSamples
 
 SECONDS = 10.0
 """Between two looks at an evaluation that goes on."""
@@ -91,7 +91,7 @@ def progress(rows: Mapping[str, Mapping[str, Any]], total: int) -> dict[str, flo
     return {"progress/samples": len(rows), "progress/share": len(rows) / total, **means}
 
 
-def publish(dashboard: Dashboard, folder: Path, samples: Samples, summary: Mapping[str, Any]) -> None:
+def publish(dashboard: Dashboard, folder: Path, samples: MeasuredSamples, summary: Mapping[str, Any]) -> None:
     """Show a finished evaluation.
 
     Args:
@@ -103,7 +103,7 @@ def publish(dashboard: Dashboard, folder: Path, samples: Samples, summary: Mappi
     dashboard.show(lambda run: _publish(run, folder, samples, summary))
 
 
-def _publish(run: Any, folder: Path, samples: Samples, summary: Mapping[str, Any]) -> None:
+def _publish(run: Any, folder: Path, samples: MeasuredSamples, summary: Mapping[str, Any]) -> None:
     import wandb
 
     table, curves = samples.table(), samples.curves()

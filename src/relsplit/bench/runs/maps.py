@@ -16,8 +16,8 @@ from relsplit.errors import InputError
 from relsplit.files import replacing
 
 MAPS = "maps.npz"
-_RUN = "run"
-"""Beside the maps in their file: hash of the configuration of the run that they belong to."""
+_RUN, _CODE = "run", "code"
+"""Beside the maps in their file: the hash of the run that they belong to, and a digest of the user's own code."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,18 @@ class Maps:
     class_name: npt.NDArray[np.str_]
 
 
-def write_maps(folder: Path, maps: Maps) -> Path:
-    """Write ``maps.npz`` atomically into the folder of a run."""
+def write_maps(folder: Path, maps: Maps, code: str) -> Path:
+    """Write ``maps.npz`` atomically into the folder of a run.
+
+    Args:
+        folder: of the run.
+        maps: of samples of it.
+        code: digest of the user's own code that they were made with, see
+            :func:`relsplit.bench.runs.provenance.own_code`.
+    """
     path = folder / MAPS
     content: dict[str, Any] = {field.name: getattr(maps, field.name) for field in fields(Maps)}
-    content[_RUN] = np.array(Identity(read_config(folder)).hash)
+    content |= {_RUN: np.array(Identity(read_config(folder)).hash), _CODE: np.array(code)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **content)
     return path
@@ -76,6 +83,12 @@ def read_maps(folder: Path) -> Maps:
     if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
         raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
     return maps
+
+
+def are_made_with(folder: Path, code: str) -> bool:
+    """Say whether the ``maps.npz`` of a folder, which can be read, was made with this code; see :func:`write_maps`."""
+    with np.load(folder / MAPS, allow_pickle=False) as content:
+        return _CODE in content and str(content[_CODE]) == code
 
 
 def joined(parts: Sequence[Maps]) -> Maps:

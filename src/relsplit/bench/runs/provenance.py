@@ -32,10 +32,15 @@ def made_with(code: Iterable[str]) -> dict[str, str]:
         ``package``: this package's source; ``own``: the source files of what is named outside of installed packages;
         ``libraries``: the versions of :func:`versions`.
     """
-    own = hashlib.sha256()
+    return {"package": _package(), "own": own_code(code), "libraries": _libraries()}
+
+
+def own_code(code: Iterable[str]) -> str:
+    """Return a digest of the user's own source files among those of import paths, see :func:`made_with`."""
+    digest = hashlib.sha256()
     for path in sorted({path for each in code if (path := _own_source(each)) is not None}):
-        own.update(path.read_bytes())
-    return {"package": _package(), "own": own.hexdigest()[:12], "libraries": _libraries()}
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @functools.cache

@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Samples:
+class MeasuredSamples:
     """What a run folder holds of its samples, as it was read once.
 
     Attributes:
@@ -109,16 +109,16 @@ class SampleStore:
         self.identity = identity
         self._claimed = (folder / CONFIG).exists()
 
-    def read(self) -> Samples:
+    def read(self) -> MeasuredSamples:
         """Return what the folder holds now; every file is read once."""
         shards = self._shards(CURVES)
         texts = [_text(path) for path in (self.folder / CURVES, *shards)]
         entries, damaged = _read_entries(texts, self.identity.hash)
         skipped = {sample.sample_id: sample for sample in self._skipped()}
         in_order = not shards and not (self.folder / SKIPPED).exists() and self._is_table_of(list(entries.values()))
-        return Samples(MappingProxyType(entries), MappingProxyType(skipped), damaged, texts[0], in_order)
+        return MeasuredSamples(MappingProxyType(entries), MappingProxyType(skipped), damaged, texts[0], in_order)
 
-    def merge(self, samples: Samples, order: Sequence[str]) -> Samples:
+    def merge(self, samples: MeasuredSamples, order: Sequence[str]) -> MeasuredSamples:
         """Bring the files of all processes together, each sample once; return what the folder holds then.
 
         Args:
@@ -139,7 +139,7 @@ class SampleStore:
         for name in (CURVES, SKIPPED):
             for shard in self._shards(name):
                 shard.unlink()
-        return Samples(MappingProxyType(entries), MappingProxyType(skipped), 0, log, not skipped)
+        return MeasuredSamples(MappingProxyType(entries), MappingProxyType(skipped), 0, log, not skipped)
 
     def append(
         self,
