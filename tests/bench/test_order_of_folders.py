@@ -8,8 +8,10 @@ import relsplit.bench
 
 BENCH = Path(relsplit.bench.__file__).parent
 ORDER = ["configuration", "data", "models", "runs", "train", "explain", "evaluate"]
-"""``machine`` is anybody's and imports nobody; ``conservation`` stands beside ``evaluate``."""
-ALLOWED = {name: {*ORDER[:position], "machine"} for position, name in enumerate(ORDER)}
+"""``conservation`` stands beside ``evaluate``."""
+ANYBODYS = {"machine", "installation"}
+"""They import nobody: a folder, and a file beside the folders."""
+ALLOWED = {name: {*ORDER[:position], *ANYBODYS} for position, name in enumerate(ORDER)}
 ALLOWED |= {"machine": set(), "conservation": ALLOWED["evaluate"]}
 
 
@@ -44,6 +46,13 @@ def test_every_folder_imports_those_before_it() -> None:
         if (folders := wrong(path.relative_to(BENCH).parts[0], path.read_text(encoding="utf-8")))
     }
     assert not found
+
+
+def test_what_stands_beside_the_folders_imports_none_of_them() -> None:
+    """But for the command, which starts all, and which none of them imports."""
+    source = (BENCH / "installation.py").read_text(encoding="utf-8")
+    assert not set(imported(source))
+    assert wrong("evaluate", "from relsplit.bench import command") == {"command"}
 
 
 def test_an_import_that_points_back_is_seen_wherever_it_stands() -> None:

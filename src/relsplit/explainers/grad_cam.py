@@ -2,14 +2,21 @@
 
 import numpy as np
 import torch
-from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.errors import InputError
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options
+
+try:
+    from pytorch_grad_cam.utils.image import scale_cam_image
+except ImportError as error:
+    raise InputError(
+        f"Grad-CAM needs pytorch-grad-cam, which cannot be loaded ({error}): pip install 'grad-cam>=1.5.7'; if it is "
+        "OpenCV's libGL that is missing, pip install --force-reinstall --no-deps opencv-python-headless"
+    ) from error
 
 
 @checked_options

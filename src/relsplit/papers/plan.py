@@ -211,7 +211,7 @@ def paper_of(settings: Settings, name: str) -> Paper | None:
 
 
 def _command(typed: Sequence[str], options: Sequence[str] = ()) -> str:
-    return shlex.join(["python", "run.py", *options, *command_without_secrets(typed)])
+    return shlex.join(["relsplit", *options, *command_without_secrets(typed)])
 
 
 def _beside_reproduce(name: str) -> str:

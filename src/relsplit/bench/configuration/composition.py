@@ -1,4 +1,4 @@
-"""Configurations as Hydra composes them, and the files of many that are each read once."""
+"""Configurations as Hydra composes them: further ones beside the command line's, whose files are each read once."""
 
 import copy
 import pickle
@@ -58,12 +58,16 @@ def files_read_once() -> Iterator[None]:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Return what other overrides than those that were typed give.
+    """Compose a configuration from the folders that the command line's was composed from.
+
+    Args:
+        overrides: of this configuration; nothing but ``hydra.searchpath`` is taken over from the command line.
 
     Raises:
-        HydraException: they name what there is not.
+        HydraException: it cannot be composed.
     """
-    config: DictConfig = compose(HydraConfig.get().job.config_name, list(overrides))
+    searched = [text for text in HydraConfig.get().overrides.hydra if text.startswith("hydra.searchpath=")]
+    config: DictConfig = compose(HydraConfig.get().job.config_name, [*searched, *overrides])
     return config
 
 

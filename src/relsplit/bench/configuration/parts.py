@@ -10,7 +10,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field
 
-from relsplit.bench.configuration.extras import extra_of
+from relsplit.bench.configuration.extras import extra_of, how_to_install
 from relsplit.bench.configuration.validation import validated
 from relsplit.errors import InputError
 from relsplit.options import check_options
@@ -95,9 +95,11 @@ def imported(import_path: str, where: str) -> Callable[..., Any]:
     try:
         found = get_object(import_path)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{where}={import_path}: {error.__cause__}") from error
         missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
         extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
-        hint = f"; it comes with `pip install -e '.[{extra}]'`" if extra else ""
+        hint = f"; it comes with {how_to_install(extra)}" if extra else ""
         reason = " ".join(str(error).split())
         raise InputError(f"{where}={import_path}: cannot be imported ({reason}){hint}") from error
     if not callable(found):

@@ -79,7 +79,7 @@ def number_of_outputs(settings: Settings) -> int:
 
 def training_command(settings: Settings) -> str:
     """The command line that trains the configured model on the configured dataset."""
-    return f"python run.py task=train dataset={settings.dataset.name} model={settings.model.name} seed={settings.seed}"
+    return f"relsplit task=train dataset={settings.dataset.name} model={settings.model.name} seed={settings.seed}"
 
 
 def _has_as_many_classes_as_the_dataset(model: Model) -> bool:
