@@ -1,11 +1,11 @@
 """What every metric and every protocol has to hold: new ones are found in their folders and in the registry."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
+from gradient_maps import explain_with
 from torch import Tensor, nn
 
 import relsplit.metrics
@@ -16,15 +16,6 @@ from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 
 METRICS = classes_with("columns", relsplit.metrics)
 COUNT = 4
-
-
-def explain_with(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    def explain(images: Tensor, targets: Tensor) -> Tensor:
-        images = images.detach().requires_grad_()
-        score = network(images).gather(1, targets[:, None]).sum()
-        return (torch.autograd.grad(score, images)[0] * images).sum(1)
-
-    return explain
 
 
 def batch() -> ExplainedBatch:

@@ -9,8 +9,7 @@ from relsplit.errors import InputError
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.bias import add_bias
-from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, add_bias, positive_quotient
 from relsplit.options import Limits, checked_options
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL, NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.bias import add_bias
-from relsplit.lrp.rules.quotient import Stabilizer, signed_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, add_bias, signed_quotient
 from relsplit.options import Limits, checked_options
 
 

@@ -6,8 +6,7 @@ from relsplit.lrp.layers.both_signs import both_signs
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.bias import add_bias
-from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, add_bias, positive_quotient
 from relsplit.options import checked_options
 
 
