@@ -7,6 +7,7 @@ This file imports Python alone, so that it can say what is not installed.
 """
 
 import io
+import logging
 import os
 import re
 import signal
@@ -101,6 +102,7 @@ class Command:
         from relsplit.bench.configuration.settings import Settings
         from relsplit.bench.machine.memory import keep_freed_memory
 
+        logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it says is in the line that ends the run
         keep_freed_memory()
         self.stop_if_asked()
         if (here := str(Path.cwd())) not in sys.path:  # as for `python -m`: one's own YAML names one's own Python file
