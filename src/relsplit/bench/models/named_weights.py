@@ -159,6 +159,8 @@ def _torchvision_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
     entry = _torchvision_entry(model)
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
+    except InputError:  # weights that are installed, not downloaded
+        raise
     except Exception as error:  # torch meets a damaged file with a dozen unrelated types
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         if cache.exists():
