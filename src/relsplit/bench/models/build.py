@@ -97,6 +97,8 @@ def _construct(settings: Settings, num_classes: int) -> nn.Module:
             network = model.build("model", **classes)
     except InstantiationException as error:
         cause = error.__cause__ or error
+        if isinstance(cause, InputError):
+            raise cause from None
         raise InputError(
             f"model._target_={target}: cannot be built ({' '.join(str(cause).split())}); "
             "check the import path and the model.* arguments"

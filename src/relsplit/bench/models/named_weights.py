@@ -153,6 +153,8 @@ def _torchvision_state(constructor: Named, weights: str) -> dict[str, Tensor]:
     entry = _torchvision_entry(constructor, weights)
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
+    except InputError:  # weights that are installed, not downloaded
+        raise
     except Exception as error:  # torch meets a damaged file with a dozen unrelated types
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         if cache.exists():
