@@ -12,10 +12,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from relsplit.bench.configuration.configuration import resolved
 from torch import Tensor, nn
 
 from relsplit import LRP
-from relsplit.bench.configuration.configuration import resolved
 from relsplit.bench.data.installed_file import installed_file
 from relsplit.bench.data.skimage_photographs import PHOTOGRAPHS
 from relsplit.bench.explain.prepare import Prepared, prepare
