@@ -26,8 +26,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --quiet -e .
 	@touch $@
 
-demo: setup ## data, model, every explainer, one table and pictures in outputs/reproduce/demo
-	$(BIN)/python run.py experiment=demo $(ARGS)
+demo: setup ## data, model, every explainer, maps of photographs, and a page of all in outputs/reproduce/demo
+	$(BIN)/python run.py experiment=demo_and_photographs $(ARGS)
 
 # One thread for each worker: two threads each would wait for one another on two cores.
 test: setup ## the whole test suite, lint and types

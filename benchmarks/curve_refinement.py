@@ -20,6 +20,7 @@ import torch
 from _measuring import arguments, now
 from hydra import compose, initialize_config_dir
 
+from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.dataset import collate_evaluation
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
@@ -51,11 +52,12 @@ def main() -> None:
 def measured(method: str, samples: int, tolerances: list[float], overrides: list[str]) -> list[str]:
     """Return a row of the table for every tolerance."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", [f"explainer={method}", f"num_samples={samples}", "logger=none", *overrides])
-    prepared = prepare(cfg).on_device()
-    config, network = prepared.config, prepared.network
+        typed = [f"explainer={method}", f"num_samples={samples}", "logger=none", *overrides]
+        settings = Settings.composed(compose("config", typed))
+    prepared, task = prepare(settings).on_device(), settings.task_as(Evaluate)
+    network = prepared.network
     device = next(network.parameters()).device
-    explainer, copy = ConfiguredExplainer(config, network), inference_copy(network)
+    explainer, copy = ConfiguredExplainer(settings, network), inference_copy(network)
     scores: dict[float | None, list[CurveScores]] = {tolerance: [] for tolerance in (None, *tolerances)}
     seconds: dict[float | None, list[float]] = {tolerance: [] for tolerance in scores}
     for start in range(0, len(prepared.samples), 8):
@@ -63,7 +65,7 @@ def measured(method: str, samples: int, tolerances: list[float], overrides: list
         batch = collate_evaluation(items)
         images, labels = batch.images.to(device), batch.labels.to(device)
         explanation = explainer.explain(images, labels)
-        scored = labels if config["task"]["scored_class"] == "label" else explanation.predicted
+        scored = labels if task.scored_class == "label" else explanation.predicted
         for tolerance in scores:
             for _ in range(2 if not seconds[tolerance] else 1):  # the first time warms up
                 begin = now()
@@ -73,11 +75,11 @@ def measured(method: str, samples: int, tolerances: list[float], overrides: list
                     explanation.maps,
                     scored,
                     {"": Strict()},
-                    batch_size=images_per_pass(config["task"]["forward_batch_size"], device, images[0, 0].numel()),
-                    mean=config["dataset"]["mean"],
-                    std=config["dataset"]["std"],
+                    batch_size=images_per_pass(task.forward_batch_size, device, images[0, 0].numel()),
+                    mean=settings.dataset.mean,
+                    std=settings.dataset.std,
                     tolerance=tolerance,
-                    seed=config["seed"],
+                    seed=settings.seed,
                 )[""]
                 taken = now() - begin
             seconds[tolerance].append(taken)

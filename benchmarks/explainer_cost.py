@@ -14,7 +14,6 @@ import multiprocessing
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
@@ -22,7 +21,7 @@ from _measuring import add_machine, arguments, peak_memory, timed
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from relsplit.bench.configuration.configuration import resolved
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.models.build import initial_model
 from relsplit.errors import InputError
@@ -64,7 +63,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     for name in names:
         with context.Pool(1) as pool:
-            cost = pool.apply(measure, (setting, configuration(name)))
+            cost = pool.apply(measure, (setting, configuration(f"explainer={name}")))
         if isinstance(cost, InputError):
             print(f"{name:24}{cost}", flush=True)
             continue
@@ -88,26 +87,26 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def configuration(name: str) -> dict[str, Any]:
+def configuration(*typed: str) -> Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=[f"explainer={name}"]))
+        return Settings.composed(compose("config", overrides=list(typed)))
 
 
-def measure(setting: Setting, config: dict[str, Any]) -> Cost | InputError:
+def measure(setting: Setting, settings: Settings) -> Cost | InputError:
     """Return the cost, or why the method cannot explain the network."""
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
     network = build_network(setting.model, setting.size).eval().to(setting.device)
     try:
-        return _cost(setting, config, network)
+        return _cost(setting, settings, network)
     except InputError as error:
         return InputError(" ".join(str(error).split())[:90])
 
 
-def _cost(setting: Setting, config: dict[str, Any], network: nn.Module) -> Cost:
+def _cost(setting: Setting, settings: Settings, network: nn.Module) -> Cost:
     images = torch.randn(setting.batch, 3, setting.size, setting.size, device=setting.device)
     target = torch.zeros(setting.batch, dtype=torch.int64, device=setting.device)
-    explainer = ConfiguredExplainer(config, network).explainer
+    explainer = ConfiguredExplainer(settings, network).explainer
     with torch.inference_mode():
         forward = statistics.median([timed(network, images) for _ in range(REPEATS + 1)][1:])
     before = peak_memory(setting.device, reset=True)
@@ -120,9 +119,8 @@ def _cost(setting: Setting, config: dict[str, Any], network: nn.Module) -> Cost:
 
 def build_network(model: str, size: int) -> nn.Module:
     """As conf/model says, with random parameters."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"model={model}", f"dataset.image_size={size}", "model.weights=null"])
-    network = initial_model(config, NUM_CLASSES)
+    settings = configuration(f"model={model}", f"dataset.image_size={size}", "model.weights=null")
+    network = initial_model(settings, NUM_CLASSES)
     if isinstance(network, torchvision.models.VisionTransformer):
         nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network

@@ -20,6 +20,7 @@ from _measuring import arguments, now, use_threads
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.dataset import collate_evaluation
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
@@ -50,12 +51,11 @@ def main() -> None:
     print(f"{'method':24}{'ID':>8}{'half':>10}{'mean |dID|':>12}{'largest':>10}{'images/s':>10}{'half':>8}{'ratio':>8}")
     for method in args.methods:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose(
-                "config", [f"explainer={method}", f"num_samples={args.samples}", "logger=none", *args.overrides]
-            )
-        prepared = prepare(cfg).on_device()
-        explainer = ConfiguredExplainer(prepared.config, prepared.network)
-        mean, std = prepared.config["dataset"]["mean"], prepared.config["dataset"]["std"]
+            typed = [f"explainer={method}", f"num_samples={args.samples}", "logger=none", *args.overrides]
+            settings = Settings.composed(compose("config", typed))
+        prepared = prepare(settings).on_device()
+        explainer = ConfiguredExplainer(settings, prepared.network)
+        mean, std = settings.dataset.mean, settings.dataset.std
 
         def batches(prepared: Any = prepared, explainer: Any = explainer) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
             for start in range(0, len(prepared.samples), 8):

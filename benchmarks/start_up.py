@@ -19,6 +19,7 @@ import torch
 from _measuring import arguments
 from hydra import compose, initialize_config_dir
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.models.build import initial_model
 
 PROJECT = Path(__file__).parents[1]
@@ -72,7 +73,7 @@ def main() -> None:
 def write_weights(path: Path) -> None:
     """Random weights of the demo network."""
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        torch.save(initial_model(compose("config"), NUM_SPECIES).state_dict(), path)
+        torch.save(initial_model(Settings.composed(compose("config")), NUM_SPECIES).state_dict(), path)
 
 
 def cpu_seconds(command: list[str], folder: Path, only_first_line: bool = False) -> float:

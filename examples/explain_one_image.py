@@ -46,7 +46,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photograph", type=Path)
     parser.add_argument("--picture", type=Path, default=Path("heat_map.png"))
-    parser.add_argument("--weights", default="IMAGENET1K_V2", help="a name of ResNet50_Weights, or none")
+    known = [*ResNet50_Weights.__members__, "none"]
+    parser.add_argument("--weights", default="IMAGENET1K_V2", choices=known, help="of ResNet50")
     options = parser.parse_args()
     chosen = None if options.weights == "none" else ResNet50_Weights[options.weights]
     try:

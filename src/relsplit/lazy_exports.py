@@ -7,6 +7,8 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
+from relsplit.extras import with_extra
+
 
 def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return what a package needs as its ``__getattr__``, ``__dir__`` and ``__all__``.
@@ -28,7 +30,11 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(homes[name]), name)
+        try:
+            module = importlib.import_module(homes[name])
+        except ModuleNotFoundError as error:
+            raise with_extra(error) from None
+        return getattr(module, name)
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})

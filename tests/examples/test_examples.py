@@ -1,5 +1,6 @@
 """Every recipe runs as it stands, and has the effect that it promises."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -113,6 +114,33 @@ def test_one_image(tmp_path: Path) -> None:
     p, total = re.findall(r"= (\d\.\d+)", done.stdout)
     assert float(total) == pytest.approx(float(p), rel=1e-5)
     assert Image.open(tmp_path / "heat_map.png").size == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        ("picture", [], "the weights need a connection once, or say --weights none"),
+        ("text", ["--weights", "none"], "give an image file"),
+        (None, ["--weights", "none"], "give an image file"),
+        ("picture", ["--weights", "none", "--picture", "missing/heat_map.png"], "No such file"),
+    ],
+)
+def test_one_image_that_cannot_be_explained_is_one_line(
+    tmp_path: Path, content: str | None, options: list[str], said: str
+) -> None:
+    if content == "picture":
+        Image.effect_noise((30, 26), 80).convert("RGB").save(tmp_path / "bird.png")
+    elif content is not None:
+        (tmp_path / "bird.png").write_text(content)
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / "explain_one_image.py"), "bird.png", *options]
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    environment = {**os.environ, **nowhere, "TORCH_HOME": str(tmp_path / "weights")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Downloading")]  # says torch
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert said in lines[0]
 
 
 def test_maps_of_other_outputs_sum_to_what_is_explained(

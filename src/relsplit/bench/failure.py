@@ -39,6 +39,8 @@ def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
             return "error", WRONG_INPUT, str(cause)
         if isinstance(cause, IncompleteRun):
             return "incomplete", INCOMPLETE, str(cause)
+        if isinstance(cause, ModuleNotFoundError) and (extra := extra_of(cause.name)):
+            return "error", WRONG_INPUT, f"{cause}: it comes with {how_to_install(extra)}"
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
@@ -49,8 +51,6 @@ def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
             lost = "a data-loading process was killed (memory?), or has waited for a file for too long"
             return "incomplete", INCOMPLETE, f"{lost}: start the same command with dataset.num_workers=0, which goes on"
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
-        return "error", WRONG_INPUT, f"{error}: it comes with {how_to_install(extra)}"
     if _is_of_hydra(error):
         return "error", WRONG_INPUT, _of_the_configuration(error, typed)
     if isinstance(error, RuntimeError) and _raised_in(error, "submitit"):

@@ -1,12 +1,10 @@
 """Which extra of this package brings a module that is missing."""
 
+from relsplit import extras
 from relsplit.bench.installation import is_wheel
 
 EXTRAS = {
-    "captum": "explainers",
-    "pytorch_grad_cam": "explainers",
-    "torchmetrics": "metrics",
-    "scipy": "metrics",
+    **extras.EXTRAS,
     "timm": "timm",
     "hydra_plugins": "slurm",
     "submitit": "slurm",

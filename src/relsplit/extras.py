@@ -1,0 +1,13 @@
+"""Which extra of this package brings a module that the library needs for one of its methods only."""
+
+EXTRAS = {"captum": "explainers", "pytorch_grad_cam": "explainers", "torchmetrics": "metrics", "scipy": "metrics"}
+"""Extra by module."""
+
+
+def with_extra(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """Return the error with what to install; as it is where no extra brings the module."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return error
+    hint = f"""it comes with `pip install "relsplit[{extra}]"`, in a clone with `pip install -e '.[{extra}]'`"""
+    return ModuleNotFoundError(f"{error}: {hint}", name=error.name)
