@@ -1,6 +1,6 @@
 # make demo: see it work. make test: check it. A virtual environment is made in .venv on first use.
 PYTHON ?= python3
-# Other versions than those of requirements.txt, in an environment of their own: VERSIONS="torch==2.6.0 torchvision==0.21.0"
+# Other versions than those of requirements.txt, in an environment of their own: VERSIONS="numpy==2.2.6"
 VERSIONS ?=
 space := $(subst ,, )
 VENV := .venv$(subst ==,-,$(subst $(space),,$(VERSIONS:%=-%)))
@@ -26,8 +26,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --quiet -e .
 	@touch $@
 
-demo: setup ## data, model, every explainer, one table and pictures in outputs/reproduce/demo
-	$(BIN)/python run.py experiment=demo $(ARGS)
+demo: setup ## data, model, every explainer, maps of photographs, and a page of all in outputs/reproduce/demo
+	$(BIN)/python run.py experiment=demo_and_photographs $(ARGS)
 
 # One thread for each worker: two threads each would wait for one another on two cores.
 test: setup ## the whole test suite, lint and types
@@ -42,7 +42,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 bench: setup ## speed against the peers; each table in one run
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 reproduce-%: setup ## a table or figure of a paper: reproduce-table1 ... reproduce-figure7, -audit, -all; PAPER=otsuki2024 DATASET=demo|cub|imagenet|image_folder
 	$(BIN)/python run.py experiment=$(PAPER)/$* dataset=$(DATASET) $(ARGS)

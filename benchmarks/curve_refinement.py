@@ -13,19 +13,20 @@ like these.
 
 import argparse
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from _measuring import arguments, now
 from hydra import compose, initialize_config_dir
 
+from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.dataset import collate_evaluation
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
 from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.metrics import CurveScores, score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.metrics.insertion_deletion.refinement import error_bound
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
@@ -51,11 +52,12 @@ def main() -> None:
 def measured(method: str, samples: int, tolerances: list[float], overrides: list[str]) -> list[str]:
     """Return a row of the table for every tolerance."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", [f"explainer={method}", f"num_samples={samples}", "logger=none", *overrides])
-    prepared = prepare(cfg).on_device()
-    config, network = prepared.config, prepared.network
+        typed = [f"explainer={method}", f"num_samples={samples}", "logger=none", *overrides]
+        settings = Settings.composed(compose("config", typed))
+    prepared, task = prepare(settings).on_device(), settings.task_as(Evaluate)
+    network = prepared.network
     device = next(network.parameters()).device
-    explainer, copy = ConfiguredExplainer(config, network), inference_copy(network)
+    explainer, copy = ConfiguredExplainer(settings, network), inference_copy(network)
     scores: dict[float | None, list[CurveScores]] = {tolerance: [] for tolerance in (None, *tolerances)}
     seconds: dict[float | None, list[float]] = {tolerance: [] for tolerance in scores}
     for start in range(0, len(prepared.samples), 8):
@@ -63,23 +65,23 @@ def measured(method: str, samples: int, tolerances: list[float], overrides: list
         batch = collate_evaluation(items)
         images, labels = batch.images.to(device), batch.labels.to(device)
         explanation = explainer.explain(images, labels)
-        scored = labels if config["task"]["scored_class"] == "label" else explanation.predicted
+        scored = labels if task.scored_class == "label" else explanation.predicted
         for tolerance in scores:
             for _ in range(2 if not seconds[tolerance] else 1):  # the first time warms up
-                begin = time.perf_counter()
+                begin = now()
                 found = score_curves(
                     copy,
                     images,
                     explanation.maps,
                     scored,
                     {"": Strict()},
-                    batch_size=images_per_pass(config["task"]["forward_batch_size"], device, images[0, 0].numel()),
-                    mean=config["dataset"]["mean"],
-                    std=config["dataset"]["std"],
+                    batch_size=images_per_pass(task.forward_batch_size, device, images[0, 0].numel()),
+                    mean=settings.dataset.mean,
+                    std=settings.dataset.std,
                     tolerance=tolerance,
-                    seed=config["seed"],
+                    seed=settings.seed,
                 )[""]
-                taken = time.perf_counter() - begin
+                taken = now() - begin
             seconds[tolerance].append(taken)
             scores[tolerance].append(found)
     return [
@@ -107,12 +109,11 @@ def compared(whole: list[CurveScores], refined: list[CurveScores], time_share: f
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="16 samples")
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     parser.add_argument("--methods", nargs="+", default=["ours", "grad_cam", "random", "center"])
     parser.add_argument("--tolerances", nargs="+", type=float, default=[0.02, 0.05, 0.1])
     parser.add_argument("--samples", type=int, default=120)
-    parser.add_argument("--quick", action="store_true", help="16 samples")
     args = parser.parse_args()
     if args.quick:
         args.samples = 16

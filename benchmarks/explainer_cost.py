@@ -11,20 +11,17 @@ timed right before it, as a median. Random weights and images: only methods that
 
 import argparse
 import multiprocessing
-import resource
 import statistics
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
+from _measuring import add_machine, arguments, peak_memory, timed
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from relsplit.bench.configuration.configuration import resolved
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.models.build import initial_model
 from relsplit.errors import InputError
@@ -66,7 +63,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     for name in names:
         with context.Pool(1) as pool:
-            cost = pool.apply(measure, (setting, configuration(name)))
+            cost = pool.apply(measure, (setting, configuration(f"explainer={name}")))
         if isinstance(cost, InputError):
             print(f"{name:24}{cost}", flush=True)
             continue
@@ -78,40 +75,38 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="the demo network at 64x64, batch 2")
     parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all")
     parser.add_argument("--model", default="resnet50", help="name in conf/model")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="the demo network at 64x64, batch 2")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.model, args.size, args.batch = "demo", 64, 2
     return args
 
 
-def configuration(name: str) -> dict[str, Any]:
+def configuration(*typed: str) -> Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=[f"explainer={name}"]))
+        return Settings.composed(compose("config", overrides=list(typed)))
 
 
-def measure(setting: Setting, config: dict[str, Any]) -> Cost | InputError:
+def measure(setting: Setting, settings: Settings) -> Cost | InputError:
     """Return the cost, or why the method cannot explain the network."""
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
     network = build_network(setting.model, setting.size).eval().to(setting.device)
     try:
-        return _cost(setting, config, network)
+        return _cost(setting, settings, network)
     except InputError as error:
         return InputError(" ".join(str(error).split())[:90])
 
 
-def _cost(setting: Setting, config: dict[str, Any], network: nn.Module) -> Cost:
+def _cost(setting: Setting, settings: Settings, network: nn.Module) -> Cost:
     images = torch.randn(setting.batch, 3, setting.size, setting.size, device=setting.device)
     target = torch.zeros(setting.batch, dtype=torch.int64, device=setting.device)
-    explainer = ConfiguredExplainer(config, network).explainer
+    explainer = ConfiguredExplainer(settings, network).explainer
     with torch.inference_mode():
         forward = statistics.median([timed(network, images) for _ in range(REPEATS + 1)][1:])
     before = peak_memory(setting.device, reset=True)
@@ -124,34 +119,11 @@ def _cost(setting: Setting, config: dict[str, Any], network: nn.Module) -> Cost:
 
 def build_network(model: str, size: int) -> nn.Module:
     """As conf/model says, with random parameters."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"model={model}", f"dataset.image_size={size}", "model.weights=null"])
-    network = initial_model(config, NUM_CLASSES)
+    settings = configuration(f"model={model}", f"dataset.image_size={size}", "model.weights=null")
+    network = initial_model(settings, NUM_CLASSES)
     if isinstance(network, torchvision.models.VisionTransformer):
         nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network
-
-
-def timed(function: Any, *arguments: Any) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_memory(device: str, reset: bool = False) -> int:
-    """Bytes at the highest point so far; after ``reset`` on Linux and on a GPU, at the highest point from now on."""
-    if device != "cpu":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated()
-    if sys.platform == "linux":
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from small_networks import SmallResNet, seeded_images, small_network, small_resnet
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from colour_detector import ColourDetector, colour_images
 from pretend_accelerator import Accelerator, registered
 from relsplit import LRP
 from relsplit.metrics import ExplainedBatch, InsertionDeletion
@@ -82,9 +83,10 @@ def explainers(device: torch.device) -> dict[str, Outcome]:
     return found
 
 
-def batch(where: torch.device) -> ExplainedBatch:
-    """Four samples, explained by LRP."""
-    network, x = small_resnet().to(where), seeded_images(4, size=32).to(where)
+def batch(where: torch.device, colours: bool = False) -> ExplainedBatch:
+    """Four samples, explained by LRP; a metric that needs a network that is right gets one that knows ``colours``."""
+    network, x = (ColourDetector(), colour_images(4, 32)[0]) if colours else (small_resnet(), seeded_images(4, size=32))
+    network, x = network.to(where), x.to(where)
     targets = torch.tensor([0, 1, 2, 3], device=where)
     boxes = torch.zeros(4, 32, 32, dtype=torch.bool)
     boxes[:, 4:20, 8:24] = True
@@ -114,7 +116,16 @@ def metrics(device: torch.device) -> dict[str, Outcome]:
         content = OmegaConf.load(path)
         options = OmegaConf.to_container(content, resolve=False)[path.stem]  # type: ignore[index,call-overload]
         metric = instantiate({**options, **QUICK_METRICS.get(path.stem, {})})
-        found[path.stem] = compared(lambda where, metric=metric: metric.columns(batch(where)), device)
+
+        def score(where: torch.device, metric: Any = metric) -> dict[str, Tensor]:
+            sees_the_run = hasattr(metric, "look_at")
+            given = batch(where, colours=sees_the_run)
+            if sees_the_run:
+                metric.look_at(given.network, given.labels.tolist(), lambda position: given.images[position])
+            columns: dict[str, Tensor] = metric.columns(given)
+            return columns
+
+        found[path.stem] = compared(score, device)
     for protocol in PROTOCOLS.names():
 
         def act(where: torch.device, protocol: str = protocol) -> dict[str, Tensor]:

@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+
+from relsplit.bench.configuration.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ("finch", "jay", "wren")
@@ -36,9 +38,25 @@ def overrides(folder: Path, *more: str) -> list[str]:
     ]
 
 
-def configured(folder: Path, *more: str) -> DictConfig:
+def settings_of(*typed: str) -> Settings:
+    """The settings that a command line gives."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides(folder, *more))
+        return Settings.composed(compose("config", list(typed)))
+
+
+def configured(folder: Path, *more: str) -> Settings:
+    return settings_of(*overrides(folder, *more))
+
+
+def with_value(settings: Settings, key: str, value: Any) -> Settings:
+    """The same settings with another value of ``group.key``, as no command line could say it."""
+    document = settings.document()
+    *groups, name = key.split(".")
+    part = document
+    for group in groups:
+        part = part[group]
+    part[name] = value
+    return Settings.of(document)
 
 
 def command_line(folder: Path, *more: str) -> list[str]:

@@ -83,14 +83,31 @@ class Matching(Constraint):
     """Text of a form, for ``Annotated[str, Matching(r"[a-z]+", "of small letters")]``."""
 
     pattern: str
-    said: str
+    words: str
 
     def hold(self, value: str) -> bool:
         """Say whether all of ``value`` is of the form."""
         return re.fullmatch(self.pattern, value) is not None
 
     def __str__(self) -> str:
-        return self.said
+        return self.words
+
+
+@dataclass(frozen=True)
+class OptionsOf(Constraint):
+    """A mapping of options that a class or function is called with, for ``Annotated[Mapping, OptionsOf(Transform)]``.
+
+    :func:`check_options` checks these, too.
+    """
+
+    function: Callable[..., Any]
+
+    def hold(self, value: Any) -> bool:
+        """Say whether ``value`` is a mapping; None where there are no options."""
+        return value is None or isinstance(value, Mapping)
+
+    def __str__(self) -> str:
+        return f"of options of {self.function.__name__}"
 
 
 Count = Annotated[int, Limits(minimum=1)]
@@ -141,6 +158,9 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], wher
     for name, value in options.items():
         if name in annotations:
             check_value(f"{where}{name}", value, annotations[name])
+            for each in getattr(annotations[name], "__metadata__", ()):
+                if isinstance(each, OptionsOf) and value is not None:
+                    check_options(each.function, value, f"{where}{name}.")
 
 
 def check_value(name: str, value: object, annotation: Any) -> None:

@@ -290,6 +290,6 @@ def test_says_its_options() -> None:
     said = repr(LRP(small_resnet(), "symmetric", rule={"layer1": "epsilon", "*": "z_plus"}, stabilizer=1e-5))
     assert said == (
         "LRP(ResNet, split='symmetric', include_identity=True, rule={'layer1': 'epsilon', '*': 'z_plus'}, "
-        "input_rule='ones', max_pool='average', stabilizer=1e-05, start='probability', leaves=None, "
-        "attention='ratio', output=None, scores='auto')"
+        "input_rule='ones', max_pool='average', stabilizer=1e-05, start='probability', "
+        "against='rivals', signed=False, leaves=None, attention='ratio', output=None, scores='auto')"
     )

@@ -1,13 +1,20 @@
 """Every rule on every kind of linear layer equals the dense float64 oracle."""
 
+import itertools
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from dense_oracle import matrix, propagate
+from dense_oracle import SHARES, matrix, propagate
 from torch import Tensor, nn
 
-from relsplit.lrp import LRP, AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
-
-RULES = {"z_plus": ZPlus(), "epsilon": Epsilon(0.0), "alpha2_beta1": AlphaBeta(), "gamma": Gamma()}
+from relsplit.errors import InputError
+from relsplit.lrp import LRP, Epsilon, Flat, Mixture, ZBox, ZPlus
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.choice import rule_choice
+from relsplit.lrp.rules.quotient import signed_denominator
+from relsplit.lrp.rules.rule import Place
 
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 4, 3, bias=False),
@@ -56,7 +63,7 @@ class Classifier(nn.Module):
 
 
 @pytest.mark.parametrize("rectified", [True, False], ids=["non-negative input", "signed input"])
-@pytest.mark.parametrize("rule", ["z_plus", "epsilon", "alpha2_beta1", "gamma"])
+@pytest.mark.parametrize("rule", sorted(SHARES))
 @pytest.mark.parametrize("name", LAYERS)
 def test_rule_equals_dense_oracle(name: str, rule: str, rectified: bool) -> None:
     layer = seeded(LAYERS[name])
@@ -64,7 +71,8 @@ def test_rule_equals_dense_oracle(name: str, rule: str, rectified: bool) -> None
     model = Classifier(layer, channels, rectified)
     images = signed_images(channels)
     images = images.abs() + 0.05 if rectified else images
-    lrp = LRP(model, rule=RULES[rule], input_rule=RULES[rule], start="one")
+    by_name = RULES.get(rule)(epsilon=0.0) if rule == "epsilon" else rule
+    lrp = LRP(model, rule=by_name, input_rule=by_name, start="one")
     relevance = lrp.attribute(images, target=1)
     h = model.first(images)
     features = model.layer(h)
@@ -166,3 +174,44 @@ def test_mixture_and_rules_by_name() -> None:
     above = z / model[3](hidden)[:, :1] * p
     expected = propagate(lambda x: nn.functional.linear(x, model[1].weight), images.flatten(1), above, "z_plus")
     assert torch.allclose(by_name.flatten(1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("facts", "lower"),
+    [
+        ({}, lambda place: place.residuals_before < 8),
+        ({"blocks": 0}, lambda place: False),
+        ({"depth": 0.4}, lambda place: place.depth < 0.4),
+        ({"kind": "convolution"}, lambda place: place.kind == "convolution"),
+    ],
+)
+def test_a_mixture_changes_by_one_fact_of_a_layers_place(facts: dict[str, Any], lower: Callable[[Place], bool]) -> None:
+    first, second = ZPlus(), Epsilon()
+    mixture = Mixture(first, second, **facts)
+    for blocks, depth, kind in itertools.product((0, 7, 8), (0.0, 0.3, 0.4, 0.9), ("convolution", "dense", "mean")):
+        place = Place("layer", blocks, depth, kind)
+        assert mixture.rule_at(place) is (first if lower(place) else second)
+    with pytest.raises(InputError, match="one of blocks, depth and kind"):
+        Mixture(first, second, 3, depth=0.5)
+
+
+def test_a_name_stands_for_a_rule_with_lrps_stabiliser_or_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(name: str, stabilizer: float) -> Any:
+        return rule_choice(name, stabilizer).rule_at(Place("layer", 0, 0.0, "dense"))
+
+    monkeypatch.setattr(RULES, "_found", {name: RULES.get(name) for name in RULES.names()})
+    RULES.register("asks_for_it")(lambda stabilizer: ZPlus(stabilizer))
+    assert [named("z_plus", each).stabilizer for each in (0.0, 0.5)] == [0.0, 0.5]
+    assert [named("epsilon", each).epsilon for each in (0.0, 0.5)] == [1e-9, 0.5]
+    assert [named("epsilon_plus", each).epsilon for each in (0.0, 0.5)] == [1e-6, 0.5]
+    assert [named("asks_for_it", each).stabilizer for each in (0.0, 0.5)] == [0.0, 0.5]
+    assert isinstance(named("flat", 0.5), Flat)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_denominator_is_never_zero(dtype: torch.dtype) -> None:
+    z = torch.tensor([0.0, -0.0, 1.0, -1.0], dtype=dtype)
+    found = signed_denominator(z, 0.0)
+    assert found.dtype == dtype
+    assert found.tolist()[2:] == [1.0, -1.0]
+    assert (found[:2] > 0).all()

@@ -1,23 +1,12 @@
 """Columns of an evaluation beside the protocols' scores: the right tensors reach the right metric."""
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from gradient_maps import explain_with
+from torch import nn
 
 from relsplit.metrics import Conservation, ExplainedBatch, Localisation, Randomisation, Sensitivity, Sparsity
-
-
-def explain_with(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Gradient x input, a map that depends on the weights."""
-
-    def explain(images: Tensor, targets: Tensor) -> Tensor:
-        images = images.detach().requires_grad_()
-        score = network(images).gather(1, targets[:, None]).sum()
-        return (torch.autograd.grad(score, images)[0] * images).sum(1)
-
-    return explain
 
 
 def batch() -> ExplainedBatch:

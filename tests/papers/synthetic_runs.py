@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.records import SampleCurves, SampleRecord
-from relsplit.bench.runs.store import SampleStore, samples_check
+from relsplit.bench.runs.store import SampleStore
 from relsplit.bench.runs.summary import SAMPLES_CHECK, summarise, write_summary
 
 
@@ -33,7 +34,8 @@ def write_run(
     )
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
     arrived = np.broadcast_to(np.asarray(relevance, dtype=float), (num_samples,))
-    store = SampleStore(folder, {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}})
+    document = {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}}
+    store = SampleStore(folder, Identity(document))
     records, curves = [], []
     for i in range(num_samples):
         name = f"s{i:02d}"
@@ -66,6 +68,7 @@ def write_run(
             )
     images = {record.sample_id: {"bytes": 0, "modified": 0, "sha256": ""} for record in records}
     store.append(records, curves, {"package": "", "own": "", "libraries": ""}, images)
+    measured = store.read()
     description = {
         "explainer": explainer,
         "split": "ratio",
@@ -74,13 +77,13 @@ def write_run(
         "protocol": "published",
         "protocols": ["published", "strict"],
         "forward_equivalents": 3.0,
-        "config_hash": store.run,
-        SAMPLES_CHECK: samples_check(folder),
+        "config_hash": store.identity.hash,
+        SAMPLES_CHECK: measured.check,
         "command": f"python run.py explainer={explainer} num_samples={num_samples}",
         "versions": {"python": "3.11"},
         "hardware": {"accelerator": "cpu"},
         "seed": seed,
         "skipped": [],
     }
-    write_summary(folder, summarise(store.samples(), description))
+    write_summary(folder, summarise(measured.table(), description))
     return folder

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from synthetic_runs import write_run
 
 from papers import brief
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import claim_folder
 from relsplit.bench.runs.maps import Maps, read_maps, write_maps
 from relsplit.bench.runs.records import CONSERVATION
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
+from relsplit.bench.runs.store import read_curves
 from relsplit.errors import InputError
 from relsplit.papers.products.figures_conservation import conservation, maximal_gap
 from relsplit.papers.products.figures_curves import mean_curves
@@ -83,8 +85,8 @@ def test_methods_on_different_images_are_refused() -> None:
 
 def test_maps_survive_their_file_and_figures_are_vector_and_raster(tmp_path: Path) -> None:
     maps = some_maps()
-    claim_folder(tmp_path, {"seed": 0})
-    write_maps(tmp_path, maps)
+    claim_folder(tmp_path, Identity({"seed": 0}))
+    write_maps(tmp_path, maps, code="")
     for name, values in vars(read_maps(tmp_path)).items():
         np.testing.assert_array_equal(values, getattr(maps, name))
     rows = [Measured("Ours", (tmp_path,))]
@@ -121,7 +123,7 @@ def test_conservation_gap_is_the_largest_relative_one(tmp_path: Path) -> None:
 
 def test_curves_are_brought_to_common_positions(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", insertion=[0.5, 0.4], deletion=[0.1, 0.3], num_samples=2, points=7)
-    insertion, deletion = sampled_curves(run, "published", ["s01", "s00"])
+    insertion, deletion = sampled_curves(read_curves(run), "published", ["s01", "s00"])
     np.testing.assert_allclose(insertion, np.outer([0.8, 1.0], POSITIONS), atol=1e-12)
     np.testing.assert_allclose(deletion, np.outer([0.6, 0.2], 1 - POSITIONS), atol=1e-12)
     figure = mean_curves([Measured("Ours", (run,))], ["published", "strict"])

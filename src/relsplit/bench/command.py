@@ -99,7 +99,7 @@ class Command:
         from hydra.core.hydra_config import HydraConfig
 
         from relsplit.bench.configuration.search_path import packaged, search_own_files
-        from relsplit.bench.configuration.settings import check_groups
+        from relsplit.bench.configuration.settings import Settings
         from relsplit.bench.machine.memory import keep_freed_memory
 
         logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it says is in the line that ends the run
@@ -114,10 +114,10 @@ class Command:
         def compose_and_run(config: "DictConfig") -> None:
             """Run one job. In a sweep, a job that fails does not stop the others."""
             try:
-                check_groups(config)  # what the configuration names is checked by the task, which imports it
-                task = hydra.utils.get_method(config.task._target_)
+                settings = Settings.composed(config)  # what it names is checked by the task, which imports it
+                task = hydra.utils.get_method(settings.task.import_path)
                 self.stop_if_asked()
-                task(config)
+                task(settings)
             except Exception as error:
                 if os.getpid() != self.process:
                     raise  # a launcher runs the job elsewhere: it brings the error back

@@ -2,6 +2,7 @@ from relsplit.explainers.abn import ABN as ABN
 from relsplit.explainers.abs_lrp import AbsLRP as AbsLRP
 from relsplit.explainers.attention_rollout import AttentionRollout as AttentionRollout
 from relsplit.explainers.center import Center as Center
+from relsplit.explainers.class_evidence import ClassEvidence as ClassEvidence
 from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges
 from relsplit.explainers.explainer import Explainer as Explainer

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options

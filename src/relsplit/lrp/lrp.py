@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -15,8 +15,9 @@ from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
-from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums
+from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
+from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
 from relsplit.lrp.outputs import OutputChoice
@@ -31,7 +32,7 @@ from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
-from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
+from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
 
@@ -83,7 +84,13 @@ class LRP:
         stabilizer: added to denominators. 0 is strictly conservative: units without any positive contribution spread
             their relevance evenly over their receptive field. 1e-5 is the released code: such relevance is lost.
         start: the relevance of the explained class: its "probability", its "logit", or "one"; or a function from the
-            scores (N, classes) to their relevance, of the same shape (contrastive, several classes, a regression).
+            scores (N, classes) to their relevance, of the same shape (contrastive, several classes, a regression); or
+            "evidence": the probability, begun at the last feature map, on what its positions say for the class more
+            than for others (see :mod:`relsplit.lrp.evidence`). Where none does, the map is flat, and it is said.
+        against: the others, for ``start="evidence"``: the "rivals", each by its probability, the "strongest" of them,
+            the "mean" of all classes, "none", or a class, or one for each image.
+        signed: for ``start="evidence"``: whether what speaks for the others is negative relevance instead of none; the
+            absolute values at the feature map then sum to the probability.
         leaves: rules for modules (by class, or its name) or Python functions that are to be taken as one operation:
             "pass", "input_times_gradient", "block" or a function (see ``relsplit.lrp.leaf_rules``).
         attention: how relevance passes ``softmax(Q K^T) V``: "ratio" (to the values by their magnitude, conserves),
@@ -112,7 +119,9 @@ class LRP:
         input_rule: "str | Rule" = "ones",
         max_pool: MaxPool = "average",
         stabilizer: Stabilizer = 0.0,
-        start: "Start | StartFunction" = "probability",
+        start: "Literal['evidence'] | Start | StartFunction" = "probability",
+        against: "Against" = "rivals",
+        signed: bool = False,
         leaves: "Mapping[Any, str | LeafRule] | None" = None,
         attention: "str | Attention" = "ratio",
         output: "OutputChoice | None" = None,
@@ -124,11 +133,15 @@ class LRP:
             raise UnsupportedModelError("a TorchScript model keeps its code to itself: hand in the original nn.Module")
         self._given = {
             "split": split, "include_identity": include_identity, "rule": rule, "input_rule": input_rule,
-            "max_pool": max_pool, "stabilizer": stabilizer, "start": start, "leaves": leaves, "attention": attention,
+            "max_pool": max_pool, "stabilizer": stabilizer, "start": start,
+            "against": against, "signed": signed, "leaves": leaves, "attention": attention,
             "output": output, "scores": scores,
         }  # fmt: skip
         self.model = model
+        check_against(against)
         self.start = start
+        self.against = against
+        self.signed = signed
         self._options = Options(
             rules=rule_choice(rule, stabilizer),
             input_rule=first_layer_rule(input_rule, stabilizer),
@@ -139,7 +152,9 @@ class LRP:
             attention=_attention(attention),
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
-        self._network = Network(model, self._options, KINDS, output, kept_whole if self._options.leaves else None)
+        units = kept_whole if self._options.leaves else None
+        self._network = Network(model, self._options, KINDS, output, units)
+        self._signed_network = Network(model, with_signs(self._options), KINDS, output, units)
         self._reader = reader_of(scores)
         self._warned = False
 
@@ -245,15 +260,23 @@ class LRP:
         Raises:
             InputError: see :meth:`attribute`.
         """
-        recording = self.record(images)
+        is_flat = is_void = None
+        if self.start == "evidence":
+            recording, start, is_flat = self._evidence(images, target)
+        else:
+            recording = self.record(images)
+            with _plain():
+                start, is_void = self._start(recording, target, images)
         with _plain():
-            start, is_void = self._start(recording, target, images)
             observer = observe(recording, start)
             guard = Guard(start, is_void)
             watch = recording.recorder.watch
             watch.visit, watch.guard = None if observer is None else observer.visit, guard
             (relevance,) = walk_back(recording.result, start, [recording.image], watch)
-        return Run(start, relevance.contiguous(), guard, observer)
+            if is_flat is not None:
+                even = start.flatten(1).sum(1) / relevance[0].numel()
+                relevance = torch.where(_by_image(is_flat, relevance), _by_image(even, relevance), relevance)
+        return Run(start, relevance.contiguous(), guard, observer, is_flat)
 
     def record(self, images: Tensor) -> Recording:
         """Run the network once on ``images`` (N, C, H, W), checked, and return what it did.
@@ -272,6 +295,32 @@ class LRP:
             UnsupportedModelError: see :meth:`record`.
         """
         return self._network.attend(images)
+
+    def _evidence(self, images: Tensor, target: "Target | None") -> tuple[Recording, Tensor, Tensor]:
+        """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
+        if callable(target):
+            raise InputError(
+                'start="evidence" is of classes: say with output= which part of the output holds scores (N, classes), '
+                "and name a class as target"
+            )
+        recording = self._signed_network.record(images)
+        with _plain():
+            answer = self.answer(recording, len(images))
+            if not answer.finite:
+                checked_images(images)
+            answer.check_finite()
+            output = recording.output
+            found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
+            recording = self.record(images)
+            if not is_same(recording.output, output):
+                raise InputError("model: it answers one image differently from one call to the next")
+            start, is_flat = found.start(images.shape[2:], self.signed)
+        if bool(is_flat.any()):
+            named = ", ".join(map(str, is_flat.nonzero().flatten().tolist()[:8]))
+            warnings.warn(
+                f"LRP: no position speaks for the class in image {named} of the batch: flat map", stacklevel=5
+            )
+        return replace(recording, result=place_of(found, recording)), start, is_flat
 
     def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the relevance that the map starts from, of the output's shape, and whether it started from nothing."""
@@ -338,12 +387,16 @@ class LRP:
 
 @dataclass(frozen=True)
 class Run(Generic[Observed]):
-    """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images')."""
+    """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images').
+
+    Of evidence, ``start`` is the relevance of the last feature map, and ``is_flat`` says which images have none.
+    """
 
     start: Tensor
     relevance: Tensor
     guard: Guard
     observer: Observed
+    is_flat: Tensor | None = None
 
 
 def _watch(
@@ -366,6 +419,11 @@ class _Observers:
         for observer in (self.sums, self.inside):
             if observer is not None:
                 observer.visit(step, relevance, passed)
+
+
+def _by_image(values: Tensor, like: Tensor) -> Tensor:
+    """Return ``values`` (N,) so that they act on the images of ``like`` (N, ...)."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
 @contextmanager

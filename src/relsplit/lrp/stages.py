@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.lrp.positions import is_alike, on_grid
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Passed, Step
 
@@ -86,11 +87,9 @@ class AtStages:
         if step.is_input:
             self._found[()] = ("input", relevance)
         elif step.is_cut and not step.is_inside and relevance.dim() == 4:
-            for feature_map in (relevance, relevance.movedim(3, 1)):
-                resolution = feature_map.shape[2:]
-                if resolution.numel() > 1 and _alike(resolution, self._size):
-                    self._keep(resolution, step.path or step.operation, feature_map)
-                    break
+            feature_map = on_grid(relevance, self._size)
+            if feature_map is not None:
+                self._keep(feature_map.shape[2:], step.path or step.operation, feature_map)
 
     def _keep(self, resolution: torch.Size, name: str, relevance: Tensor) -> None:
         # What is larger nearer to the output was padded or repeated: it shows nothing that this does not show.
@@ -105,10 +104,4 @@ class AtStages:
 
 def is_feature_map(relevance: Tensor, images: Tensor) -> bool:
     """Say whether relevance is that of a feature map (N, C, h, w) with about the proportions of ``images``."""
-    return relevance.dim() == 4 and _alike(relevance.shape[2:], images.shape[2:])
-
-
-def _alike(resolution: torch.Size, size: torch.Size) -> bool:
-    """Say whether a feature map has the proportions of the images, up to rounding of its sides."""
-    (height, width), (full_height, full_width) = resolution, size
-    return abs(height * full_width - width * full_height) < max(size) and height <= full_height
+    return relevance.dim() == 4 and is_alike(relevance.shape[2:], images.shape[2:])

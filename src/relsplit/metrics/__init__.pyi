@@ -6,6 +6,9 @@ from relsplit.metrics.gae.metric import GAE as GAE
 from relsplit.metrics.gae.metric import GlobalAttributionEvaluation as GlobalAttributionEvaluation
 from relsplit.metrics.gae.score import GAEScores as GAEScores
 from relsplit.metrics.gae.score import global_attribution_evaluation as global_attribution_evaluation
+from relsplit.metrics.grid_pointing.metric import GridPointing as GridPointing
+from relsplit.metrics.grid_pointing.metric import GridPointingColumn as GridPointingColumn
+from relsplit.metrics.grid_pointing.score import grid_pointing_game as grid_pointing_game
 from relsplit.metrics.insertion_deletion.curves import Curve as Curve
 from relsplit.metrics.insertion_deletion.curves import CurveScores as CurveScores
 from relsplit.metrics.insertion_deletion.curves import score_curves as score_curves

@@ -46,7 +46,10 @@ class SampleMetric(Protocol):
     """A metric whose values become columns of ``samples.csv``.
 
     One that looks at several images together has an attribute ``images_together``: every batch of an evaluation must
-    hold a multiple of so many images.
+    hold a multiple of so many images. One that puts images of the whole evaluation beside those of a batch has a method
+    ``look_at(network, labels, image_at)``: it is called once, before anything is measured, with the explained network,
+    the label of every sample, and a function from a sample's position to its image (C, H, W), None where that cannot be
+    read.
     """
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:

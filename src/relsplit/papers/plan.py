@@ -1,6 +1,5 @@
 """An experiment's rows, composed and checked before the first one is measured."""
 
-import copy
 import json
 import re
 import shlex
@@ -13,16 +12,16 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
-from relsplit.bench.configuration.composition import compose_further
-from relsplit.bench.configuration.configuration import resolved, typed_texts
-from relsplit.bench.configuration.each_explainer import check_together
-from relsplit.bench.configuration.settings import check_groups, check_target, check_targets
+from relsplit.bench.configuration.code import check_code
+from relsplit.bench.configuration.composition import composed, resolved
+from relsplit.bench.configuration.identity import command_without_secrets
+from relsplit.bench.configuration.parts import Named, imported
+from relsplit.bench.configuration.settings import Experiment, Settings
+from relsplit.bench.configuration.typed import check_together, typed_texts
 from relsplit.bench.evaluate.resumption import was_measured
 from relsplit.bench.runs.folder import FAST_LOADER
-from relsplit.bench.runs.identity import command_without_secrets
 from relsplit.errors import InputError
 from relsplit.papers.products.product import OfRow
 from relsplit.papers.products.product_dashboard import dashboard_group
@@ -33,25 +32,38 @@ _OWN = ("output_dir", "reproduce", "experiment", "hydra")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row before it is measured: its settings and one configuration per checkpoint."""
+class PlannedRow:
+    """A row before it is measured: what it is called, and its settings on each checkpoint."""
 
     label: str
     paper_row: str | None
     control: bool
     traits: dict[str, Any]
     command: str
-    configs: tuple[DictConfig, ...]
+    runs: tuple[Settings, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment whose rows are composed and checked."""
+    """An experiment whose rows are composed and checked.
 
-    config: DictConfig
+    Attributes:
+        settings: of the experiment.
+        experiment: what is laid out: ``settings.reproduce``.
+        name: of the product.
+        product: makes it of the rows.
+        paper: that it belongs to, None for none.
+        command: that reproduces it.
+        rows: in order.
+    """
+
+    settings: Settings
+    experiment: Experiment
+    name: str
+    product: Named
     paper: Paper | None
     command: str
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
 
 
 def experiment_name() -> str:
@@ -66,77 +78,104 @@ def experiment_name() -> str:
     return str(name)
 
 
-Composed = dict[tuple[Any, ...], tuple[DictConfig, ...]]
+def plan_typed(name: str) -> Plan:
+    """Plan the experiment that the command line names.
+
+    Args:
+        name: of its file in ``conf/experiment/``.
+    """
+    return plan(composed(typed_texts()), name, typed_overrides())
+
+
+def experiment_of(settings: Settings, name: str) -> Experiment:
+    """Return what an experiment lays out.
+
+    Raises:
+        InputError: it lays nothing out.
+    """
+    if settings.reproduce is None:
+        raise InputError(f"experiment={name} has no rows: give it reproduce.rows, or reproduce.experiments=[NAME,...]")
+    return settings.reproduce
+
+
+Composed = dict[tuple[Any, ...], tuple[Settings, ...]]
 """Rows that are composed and checked, by all that they follow from."""
 
 
-def plan_experiment(name: str, output_dir: str | None, composed: Composed) -> Plan:
+def plan_experiment(name: str, output_dir: str | None, known: Composed) -> Plan:
     """Plan another experiment than the command line names, with everything else that was typed.
 
     Args:
         name: of its file in ``conf/experiment/``.
         output_dir: where its product goes.
-        composed: rows of other experiments, which need not be composed again; those of this one are added.
+        known: rows of other experiments, which need not be composed again; those of this one are added.
     """
     typed = typed_overrides()
-    config = compose_further([f"experiment={name}", *typed])
+    config = composed([f"experiment={name}", *typed])
     config.output_dir = output_dir
-    return plan(config, name, typed, composed)
+    return plan(config, name, typed, known)
 
 
-def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | None = None) -> Plan:
+def plan(config: DictConfig, name: str, typed: Sequence[str], known: Composed | None = None) -> Plan:
     """Compose and check every row of an experiment.
 
     Args:
-        cfg: the experiment's configuration.
+        config: of the experiment, as it was composed.
         name: of its file in ``conf/experiment/``.
         typed: what the user overrides in every row.
-        composed: see :func:`plan_experiment`.
+        known: see :func:`plan_experiment`.
 
     Raises:
         InputError: a row cannot be composed.
     """
-    reproduce, paper, composed = cfg.reproduce, paper_of(cfg, name), {} if composed is None else composed
-    if reproduce.rows is None:
+    settings, known = Settings.composed(config), {} if known is None else known
+    experiment, paper = experiment_of(settings, name), paper_of(settings, name)
+    if experiment.rows is None:
         raise InputError(f"experiment={name} has no rows: give it reproduce.rows, or reproduce.experiments=[NAME,...]")
-    if reproduce.get("name") is None or reproduce.get("product") is None:
-        lacking = "name" if reproduce.get("name") is None else "product"
+    if experiment.name is None or experiment.product is None:
+        lacking = "name" if experiment.name is None else "product"
         raise InputError(f"experiment={name} has no reproduce.{lacking}: say what is made of its rows")
-    listed = instantiate(reproduce.rows, _convert_="all")
-    controls = [
-        {"label": str(control).replace("_", " "), "overrides": [f"explainer={control}"], "control": True}
-        for control in reproduce.controls
-    ]
-    seeds = checkpoint_seeds(cfg, paper, typed)
-    said = command_without_secrets([f"experiment={name}", *typed_overrides(("experiment",))])
-    command = shlex.join(["relsplit", *said])
-    if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
+    seeds = checkpoint_seeds(config, settings, paper, typed)
+    command = _command([f"experiment={name}", *typed_overrides(("experiment",))])
+    if experiment.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
-        seeds = [cfg.seed]
-    group = dashboard_group(paper.name if paper else None, cfg.dataset.name)
-    product = resolved(reproduce.product)
-    check_target(product, "reproduce.product")
+        seeds = [settings.seed]
+    group = dashboard_group(paper.name if paper else None, settings.dataset.name)
+    experiment.product.check("reproduce.product")
     rest = _beside_reproduce(name)
     rows = []
-    for entry in [*listed, *controls]:
-        overrides = [f"task={reproduce.row_task}", *typed, *entry["overrides"]]
+    for entry in listed_rows(experiment):
+        overrides = [f"task={experiment.row_task}", *typed, *entry["overrides"]]
         key = (rest, group, *seeds, *overrides)
-        if key not in composed:  # composing takes a while, and tables share rows
+        if key not in known:  # composing takes a while, and tables share rows
             try:
-                composed[key] = _row_configs([f"experiment={name}", *overrides], seeds, group)
+                known[key] = _runs([f"experiment={name}", *overrides], seeds, group)
             except (HydraException, InputError) as error:
                 where = f"row {entry['label']!r} of experiment={name} ({' '.join(entry['overrides'])})"
                 raise InputError(f"{where}: {error}") from error
         sweep = ["-m"] if len(seeds) > 1 else []
-        each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
-        said = command_without_secrets([f"experiment={name}", *overrides, *each])
-        alone = shlex.join(["relsplit", *sweep, *said])
-        rows.append(_row(entry, composed[key], alone))
-    check_labels(product, [row.label for row in rows])
-    return Plan(cfg, paper, command, tuple(rows))
+        each = [f"seed={','.join(map(str, seeds))}"] if seeds != [settings.seed] else []
+        rows.append(_row(entry, known[key], _command([f"experiment={name}", *overrides, *each], sweep)))
+    check_labels(experiment.product, [row.label for row in rows])
+    return Plan(settings, experiment, experiment.name, experiment.product, paper, command, tuple(rows))
 
 
-def check_labels(product: Mapping[str, Any], labels: Sequence[str]) -> None:
+def listed_rows(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the rows of an experiment, listed or made, and its controls; each with ``label`` and ``overrides``."""
+    rows = experiment.rows
+    listed = (
+        rows.build("reproduce.rows")
+        if isinstance(rows, Named)
+        else [row.model_dump(exclude_unset=True) for row in rows or ()]
+    )
+    controls = [
+        {"label": name.replace("_", " "), "overrides": [f"explainer={name}"], "control": True}
+        for name in experiment.controls
+    ]
+    return [*listed, *controls]
+
+
+def check_labels(product: Named, labels: Sequence[str]) -> None:
     """Check the options of a product that name a row of it.
 
     Raises:
@@ -144,30 +183,35 @@ def check_labels(product: Mapping[str, Any], labels: Sequence[str]) -> None:
     """
     if not labels:
         raise InputError("reproduce.rows=[] and no reproduce.controls: name at least one row")
-    for name, annotation in typing.get_type_hints(get_object(product["_target_"]), include_extras=True).items():
-        value = product.get(name)
+    function = imported(product.import_path, "reproduce.product._target_")
+    for name, annotation in typing.get_type_hints(function, include_extras=True).items():
+        value = product.arguments.get(name)
         parts = [annotation, *typing.get_args(annotation)]  # of ``RowLabel`` and of ``RowLabel | None``
         names_row = any(isinstance(mark, OfRow) for part in parts for mark in getattr(part, "__metadata__", ()))
         if names_row and value is not None and value not in labels:
             raise InputError(f"reproduce.product.{name}: {value!r} is none of the rows {', '.join(labels)}")
 
 
-def paper_of(cfg: DictConfig, name: str) -> Paper | None:
+def paper_of(settings: Settings, name: str) -> Paper | None:
     """Return the paper that an experiment belongs to, by the folder that it lies in; None where it says none.
 
     Raises:
         InputError: ``paper.yaml`` has other keys than a paper has.
     """
-    if not cfg.reproduce.paper:
+    content = experiment_of(settings, name).paper
+    if not content:
         return None
-    settings: dict[str, Any] = OmegaConf.to_container(cfg.reproduce.paper, resolve=True)  # type: ignore[assignment]
     home = Path("experiment", name).parent
     folders = [source / home for source in _sources()]
     folder = next((each for each in folders if each.is_dir()), folders[0])
     try:
-        return Paper(name=home.name, folder=folder, **settings)
+        return Paper(name=home.name, folder=folder, **content)
     except TypeError as error:
         raise InputError(f"{folder / 'paper.yaml'}: reproduce.paper cannot be used ({error})") from error
+
+
+def _command(typed: Sequence[str], options: Sequence[str] = ()) -> str:
+    return shlex.join(["relsplit", *options, *command_without_secrets(typed)])
 
 
 def _beside_reproduce(name: str) -> str:
@@ -190,23 +234,28 @@ def _sources() -> list[Path]:
     return [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
 
 
-def checkpoint_seeds(cfg: DictConfig, paper: Paper | None, typed: Sequence[str]) -> list[int]:
+def checkpoint_seeds(config: DictConfig, settings: Settings, paper: Paper | None, typed: Sequence[str]) -> list[int]:
     """Return the training seeds of the checkpoints that a row is the mean of.
 
     Several where ``reproduce.checkpoint_seeds`` or the paper names them for the data set, unless the user chose a seed,
     or a model whose checkpoint is the same for all of them.
+
+    Args:
+        config: of the experiment, as it was composed.
+        settings: the same with its interpolations filled in.
+        paper: that the experiment belongs to.
+        typed: what the user overrides in every row.
     """
-    named = {**(paper.checkpoint_seeds if paper else {}), **(cfg.reproduce.checkpoint_seeds or {})}
-    seeds = list(named.get(cfg.dataset.name, [cfg.seed]))
+    own = settings.reproduce.checkpoint_seeds if settings.reproduce else None
+    dataset = settings.dataset.name
+    seeds = list({**(paper.checkpoint_seeds if paper else {}), **(own or {})}.get(dataset, [settings.seed]))
     if not seeds:
-        raise InputError(f"reproduce.checkpoint_seeds.{cfg.dataset.name}=[]: name at least one seed, or leave it out")
-    checkpoints = set()
-    for seed in seeds:
-        trained = copy.deepcopy(cfg)
-        trained.seed = seed
-        checkpoints.add(trained.model.checkpoint)
+        raise InputError(f"reproduce.checkpoint_seeds.{dataset}=[]: name at least one seed, or leave it out")
     chosen = any(text.lstrip("+").startswith("seed=") for text in typed)
-    return [cfg.seed] if chosen or len(checkpoints) < len(seeds) else seeds
+    if chosen or len(seeds) == 1:
+        return [settings.seed] if chosen else seeds
+    checkpoints = {resolved(config, seed=seed)["model"]["checkpoint"] for seed in seeds}
+    return [settings.seed] if len(checkpoints) < len(seeds) else seeds
 
 
 def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
@@ -215,28 +264,24 @@ def typed_overrides(besides: Sequence[str] = _OWN) -> list[str]:
     return [text for text in texts if re.split(r"[.=@]", text.lstrip("+~"))[0] not in besides]
 
 
-def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -> Row:
+def _row(entry: Mapping[str, Any], runs: tuple[Settings, ...], command: str) -> PlannedRow:
     known = {name: entry[name] for name in ("paper_row", "control") if name in entry}
     traits = {name: value for name, value in entry.items() if name not in ("label", "overrides", *known)}
-    return Row(entry["label"], known.get("paper_row"), known.get("control", False), traits, command, configs)
+    return PlannedRow(entry["label"], known.get("paper_row"), known.get("control", False), traits, command, runs)
 
 
-def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tuple[DictConfig, ...]:
-    """Ordinary configurations, as if the row had been started alone, one per seed; they share a dashboard group."""
-    composed = compose_further(overrides)
-    with open_dict(composed):
-        del composed["reproduce"]
-        if composed.logger and "group" not in composed.logger:
-            composed.logger.group = group
-    composed.output_dir = None
-    configs = []
+def _runs(overrides: list[str], seeds: Sequence[int], group: str) -> tuple[Settings, ...]:
+    """Ordinary settings, as if the row had been started alone, one per seed; they share a dashboard group."""
+    config = composed(overrides)
+    runs = []
     for seed in seeds:
-        config = copy.deepcopy(composed)
-        config.seed = seed
-        OmegaConf.resolve(config)
-        check_groups(config)
-        check_together([config])
-        if not was_measured(config):  # else it was checked then
-            check_targets(config)
-        configs.append(config)
-    return tuple(configs)
+        document = resolved(config, seed=seed, output_dir=None)
+        document.pop("reproduce", None)
+        if document["logger"]:
+            document["logger"].setdefault("group", group)
+        settings = Settings.of(document)
+        check_together([settings])
+        if not was_measured(settings):  # else it was checked then
+            check_code(settings)
+        runs.append(settings)
+    return tuple(runs)

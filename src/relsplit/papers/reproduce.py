@@ -12,19 +12,15 @@ measured: a misspelt option does not show after an hour.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig
-
 from relsplit.bench.configuration.composition import files_read_once
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.settings import check_groups
-from relsplit.bench.data.configured import datasets_kept
+from relsplit.bench.configuration.settings import Reproduce, Settings
+from relsplit.bench.data.configured import datasets_read_once
 from relsplit.bench.machine.processes import first_process
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.dashboard import Dashboard, opened
@@ -33,55 +29,56 @@ from relsplit.bench.runs.maps import Maps
 from relsplit.bench.runs.store import SAMPLES
 from relsplit.bench.runs.summary import EVALUATION, read_summary
 from relsplit.errors import IncompleteRun
-from relsplit.papers.plan import Composed, Plan, experiment_name, paper_of, plan, plan_experiment, typed_overrides
+from relsplit.papers.plan import Composed, Plan, experiment_name, experiment_of, paper_of, plan_experiment, plan_typed
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Brief, ProductMaker, write_product
 from relsplit.papers.products.product_dashboard import product_dashboard, show_product, show_report
 from relsplit.papers.reports.html import write_report
 from relsplit.papers.reports.text_table import print_table
-from relsplit.papers.row_processes import measure_at_once
+from relsplit.papers.row_processes import Measure, measure_at_once
 
 
-def run(cfg: DictConfig) -> None:
+def run(settings: Settings) -> None:
     """Carry out an experiment, or the experiments that it names and then the report of everything that was reproduced.
 
     Raises:
         InputError: a row cannot be composed or measured, or the rows do not fit together.
         IncompleteRun: unreadable images were skipped; what they belong to is made of the others.
     """
-    check_groups(cfg)
-    with datasets_kept():
-        carry_out_all(cfg, experiment_name())
+    settings.task_as(Reproduce)
+    with datasets_read_once():
+        carry_out_all(settings, experiment_name())
 
 
-def carry_out_all(cfg: DictConfig, name: str) -> None:
+def carry_out_all(settings: Settings, name: str) -> None:
     """Carry out the experiment ``name``, or those that it names; see :func:`run`."""
-    if not cfg.reproduce.experiments:
+    experiment = experiment_of(settings, name)
+    if not experiment.experiments:
         with files_read_once():
-            alone = plan(cfg, name, typed_overrides())
+            alone = plan_typed(name)
         with opened(dashboard_of(alone)) as dashboard:
-            measure_ahead([alone], cfg.reproduce.processes)
+            measure_ahead([alone], experiment.processes)
             carry_out(alone, {}, dashboard)
         return
     home = name.rpartition("/")[0]
-    paths = [f"{home}/{each}" if home else str(each) for each in cfg.reproduce.experiments]
-    composed: Composed = {}
+    paths = [f"{home}/{each}" if home else str(each) for each in experiment.experiments]
+    known: Composed = {}
     with files_read_once():
-        plans = [plan_experiment(path, cfg.output_dir, composed) for path in paths]
+        plans = [plan_experiment(path, settings.output_dir, known) for path in paths]
     incomplete = []
     measured: dict[str, Path] = {}
     with opened(dashboard_of(plans[0])) as dashboard:
         for position, each in enumerate(plans):
             if position == 0 or trains(plans[position - 1]):
-                measure_ahead(list(takewhile(lambda one: not trains(one), plans[position:])), cfg.reproduce.processes)
+                measure_ahead(list(takewhile(lambda one: not trains(one), plans[position:])), experiment.processes)
             try:
                 carry_out(each, measured, dashboard)
             except IncompleteRun as error:  # its product is written; the others and the report shall be, too
                 incomplete.append(str(error))
-        paper = paper_of(cfg, name)
+        paper = paper_of(settings, name)
         root = products_folder(plans[0])
         page = root / "report.html"
-        write_report(root, page, f"{paper.title if paper else name}, {cfg.dataset.name}")
+        write_report(root, page, f"{paper.title if paper else name}, {settings.dataset.name}")
         show_report(dashboard, page)
     say(f"{page}", title="Report")
     if incomplete:
@@ -90,7 +87,7 @@ def carry_out_all(cfg: DictConfig, name: str) -> None:
 
 def trains(plan: Plan) -> bool:
     """Say whether an experiment trains networks, which later ones may explain."""
-    return bool(plan.config.reproduce.row_task == "train")
+    return plan.experiment.row_task == "train"
 
 
 def measure_ahead(plans: Sequence[Plan], processes: int | Literal["auto"]) -> None:
@@ -100,22 +97,20 @@ def measure_ahead(plans: Sequence[Plan], processes: int | Literal["auto"]) -> No
         InputError: the data, a network that is to be trained first or a row cannot be used; or a product's folder
             cannot be written, or another process works in it.
     """
-    evaluating = [each for each in plans if each.config.reproduce.row_task == "evaluate"]
+    evaluating = [each for each in plans if each.experiment.row_task == "evaluate"]
     if not evaluating or not first_process():
         return
     with ExitStack() as held:
-        for folder in dict.fromkeys(Path(products_folder(each), each.config.reproduce.name) for each in evaluating):
+        for folder in dict.fromkeys(Path(products_folder(each), each.name) for each in evaluating):
             held.enter_context(holding(folder))
-        configs = [config for each in evaluating for row in each.rows for config in row.configs]
-        distinct = list({id(config): config for config in configs}.values())  # tables share rows
-        measure_at_once(
-            get_method("relsplit.bench.evaluate.task.measure"), distinct, processes, products_folder(plans[0])
-        )
+        runs = [run for each in evaluating for row in each.rows for run in row.runs]
+        distinct = list({id(run): run for run in runs}.values())  # tables share rows
+        measure_at_once(measure_of("evaluate"), distinct, processes, products_folder(plans[0]))
 
 
 def dashboard_of(plan: Plan) -> Dashboard:
     """Return the dashboard of the products of a paper on a dataset."""
-    return product_dashboard(products_folder(plan), resolved(plan.config), plan.paper.name if plan.paper else None)
+    return product_dashboard(products_folder(plan), plan.settings, plan.paper.name if plan.paper else None)
 
 
 def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Path:
@@ -134,7 +129,7 @@ def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Pa
         InputError: the folder cannot be written, or another process works in it.
         IncompleteRun: unreadable images were skipped; the product is made of the others.
     """
-    folder = Path(products_folder(plan), plan.config.reproduce.name)
+    folder = Path(products_folder(plan), plan.name)
     with holding(folder) if first_process() else nullcontext():  # a place that cannot be written shows before the work
         rows = measured_rows(plan, measured)
         make_product(plan, rows, folder, dashboard)
@@ -144,18 +139,35 @@ def carry_out(plan: Plan, measured: dict[str, Path], dashboard: Dashboard) -> Pa
     return folder
 
 
+def measure_of(row_task: Literal["evaluate", "explain", "conservation", "train"]) -> Measure:
+    """Return what is done for a row; each imports what it needs, and a table needs one of them."""
+    if row_task == "evaluate":
+        from relsplit.bench.evaluate.task import measure
+
+        return measure
+    if row_task == "explain":
+        from relsplit.bench.explain.task import explain
+
+        return explain
+    if row_task == "conservation":
+        from relsplit.bench.conservation.task import measure as measure_conservation
+
+        return measure_conservation
+    from relsplit.bench.train.task import train
+
+    return train
+
+
 def measured_rows(plan: Plan, measured: dict[str, Path]) -> list[Measured]:
     """Measure the rows of an experiment that are not measured yet; see :func:`carry_out`."""
-    reproduce = plan.config.reproduce
-    measure: Callable[[DictConfig], Path] = get_method(f"relsplit.bench.{reproduce.row_task}.task.measure")
-    rows = []
+    measure, rows = measure_of(plan.experiment.row_task), []
     for position, row in enumerate(plan.rows, start=1):
-        keys = [json.dumps(resolved(config)) for config in row.configs]
+        keys = [json.dumps(run.document()) for run in row.runs]
         if not measured.keys() >= set(keys):
-            say(row.label, title=f"{reproduce.name} {position}/{len(plan.rows)}")
-        for key, config in zip(keys, row.configs, strict=True):
+            say(row.label, title=f"{plan.name} {position}/{len(plan.rows)}")
+        for key, run in zip(keys, row.runs, strict=True):
             if key not in measured:
-                measured[key] = measure(config)
+                measured[key] = measure(run)
         folders = tuple(measured[key] for key in keys)
         rows.append(Measured(row.label, folders, row.paper_row, row.control, row.command, row.traits))
     return rows
@@ -163,25 +175,24 @@ def measured_rows(plan: Plan, measured: dict[str, Path]) -> list[Measured]:
 
 def make_product(plan: Plan, rows: list[Measured], folder: Path, dashboard: Dashboard) -> None:
     """Make the table or figure of measured rows: write it into a folder, show it on the dashboard and the terminal."""
-    cfg = plan.config
-    reproduce = cfg.reproduce
-    make: ProductMaker = instantiate(reproduce.product)
-    product = make(rows, Brief(folder, cfg.dataset.name, plan.paper, explained_again))
+    settings = plan.settings
+    make: ProductMaker = plan.product.build("reproduce.product")
+    product = make(rows, Brief(folder, settings.dataset.name, plan.paper, explained_again))
     description = {
-        "name": reproduce.name,
-        "title": reproduce.title,
+        "name": plan.name,
+        "title": plan.experiment.title,
         "paper": plan.paper.name if plan.paper else None,
-        "dataset": cfg.dataset.name,
-        "model": cfg.model.name,
+        "dataset": settings.dataset.name,
+        "model": settings.model.name,
         "command": plan.command,
     }
     write_product(folder, product, description, rows)
-    show_product(dashboard, folder, reproduce.name, product, rows)
+    show_product(dashboard, folder, plan.name, product, rows)
     for table in product.tables:
         print_table(table)
     for note in product.notes:
         say(note)
-    say(f"{folder}\n", title=reproduce.title)
+    say(f"{folder}\n", title=plan.experiment.title)
 
 
 def explained_again(run: Path, sample_ids: Sequence[str]) -> Maps:
@@ -194,9 +205,9 @@ def explained_again(run: Path, sample_ids: Sequence[str]) -> Maps:
 
 def products_folder(plan: Plan) -> Path:
     """Return ``output_dir``, by default ``outputs/reproduce/<paper>/<dataset>``: where a paper's products lie."""
-    if plan.config.output_dir is not None:
-        return Path(plan.config.output_dir)
-    return Path("outputs", "reproduce", *([plan.paper.name] if plan.paper else []), plan.config.dataset.name)
+    if plan.settings.output_dir is not None:
+        return Path(plan.settings.output_dir)
+    return Path("outputs", "reproduce", *([plan.paper.name] if plan.paper else []), plan.settings.dataset.name)
 
 
 def _skipped(folder: Path) -> list[dict[str, str]]:

@@ -22,20 +22,18 @@ from typing import Any, Literal
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from relsplit.bench.configuration.configuration import resolved, run_folder, run_title
-from relsplit.bench.data.configured import datasets_kept, read_catalogue
+from relsplit.bench.configuration.folders import is_to_be_trained, run_folder
+from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.data.configured import datasets_read_once, read_catalogue
 from relsplit.bench.evaluate.resumption import was_measured
 from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.bench.machine.processes import started_alone
 from relsplit.bench.runs.folder import unwritable
-from relsplit.bench.runs.identity import identified
-from relsplit.bench.train.training_folder import is_to_be_trained
 from relsplit.errors import InputError, Terminated
 
-Measure = Callable[[DictConfig], Path]
+Measure = Callable[[Settings], Path]
 Answer = str | InputError | None
 """The run folder of what was measured; what cannot be used; or None for any other failure."""
 
@@ -48,50 +46,47 @@ ROWS_EACH = 4
 SECONDS_TO_END = 30
 
 
-def measure_at_once(
-    measure: Measure, configs: Sequence[DictConfig], processes: int | Literal["auto"], folder: Path
-) -> None:
+def measure_at_once(measure: Measure, rows: Sequence[Settings], processes: int | Literal["auto"], folder: Path) -> None:
     """Evaluate what is not evaluated yet in several processes, where that is asked for and possible.
 
     The dataset is read and missing networks are trained before, in this process.
 
     Args:
-        measure: evaluates one configuration; a function of a module.
-        configs: composed and checked, of evaluations.
+        measure: evaluates one row; a function of a module.
+        rows: settings of evaluations, whose code is checked.
         processes: how many; "auto": one for every GPU, or on a CPU one for every core, at most four.
         folder: where each process leaves ``process<number>.log``; it exists.
 
     Raises:
         InputError: the data, a network that is to be trained or a row cannot be used, or a log cannot be written.
     """
-    left = list({_folder_of(config): config for config in configs if not was_measured(config)}.values())
+    left = list({_folder_of(row): row for row in rows if not was_measured(row)}.values())
     shares = machine_shares(left, processes)
     if len(shares) < 2:
         return
-    for config in left:
-        catalogue = read_catalogue(config)
-        if is_to_be_trained(config):
+    for row in left:
+        catalogue = read_catalogue(row.dataset)
+        if is_to_be_trained(row):
             # Here and not above: Lightning is imported where something is trained.
             from relsplit.bench.explain.explained_network import explained_network
 
-            explained_network(config, catalogue)
+            explained_network(row, catalogue)
     logs = [folder / f"process{number}.log" for number in range(1, len(shares) + 1)]
     with _started(measure, shares, logs) as workers, _progress() as progress:
         bar = progress.add_task("Evaluations", total=len(left))
-        for config, worker, answer in dealt(left, workers):
-            title = run_title(resolved(config))
+        for row, worker, answer in dealt(left, workers):
             if isinstance(answer, InputError):
                 raise answer
             if answer is None:
-                said = f"{title}: failed, see {logs[workers.index(worker)]}; it is tried once more in its table"
+                line = f"{row.title}: failed, see {logs[workers.index(worker)]}; it is tried once more in its table"
             else:
-                said = f"{title}: {answer}"
+                line = f"{row.title}: {answer}"
                 progress.advance(bar)
-            progress.console.print(said, markup=False, highlight=False, soft_wrap=True)
+            progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _folder_of(config: DictConfig) -> Path:
-    return run_folder("evaluate", identified(resolved(config)))
+def _folder_of(row: Settings) -> Path:
+    return run_folder("evaluate", row, row.identity())
 
 
 @dataclass(frozen=True)
@@ -107,15 +102,13 @@ class Share:
     gpu: str | None
 
 
-def machine_shares(configs: Sequence[DictConfig], processes: int | Literal["auto"]) -> list[Share]:
+def machine_shares(rows: Sequence[Settings], processes: int | Literal["auto"]) -> list[Share]:
     """Return how the machine is divided among processes; one share where there is nothing to divide.
 
     Rows that are dealt out over devices themselves (``trainer.devices``), or by srun or torchrun, stay in one process.
     """
-    alone = started_alone() and all(
-        str(config.trainer.devices) == "1" and config.trainer.num_nodes == 1 for config in configs
-    )
-    devices = {config.device for config in configs}
+    alone = started_alone() and all(str(row.trainer.devices) == "1" and row.trainer.num_nodes == 1 for row in rows)
+    devices = {row.device for row in rows}
     threads = torch.get_num_threads()
     if not alone or len(devices) != 1:
         return [Share(threads, gpu=None)]
@@ -125,10 +118,10 @@ def machine_shares(configs: Sequence[DictConfig], processes: int | Literal["auto
     if processes != "auto":
         count = processes
     elif device in ("auto", "cpu") and not on_gpus:
-        count = min(threads, MOST_ON_CPU, len(configs) // ROWS_EACH)
+        count = min(threads, MOST_ON_CPU, len(rows) // ROWS_EACH)
     else:
         count = len(gpus)  # none: of another accelerator, or one that is named, there is one
-    count = max(1, min(count, len(configs)))
+    count = max(1, min(count, len(rows)))
     return [Share(max(1, threads // count), gpus[index % len(gpus)] if gpus else None) for index in range(count)]
 
 
@@ -138,14 +131,12 @@ def visible_gpus(environment: Mapping[str, str], count: int) -> list[str]:
     return (named.split(",") if named else [str(number) for number in range(count)])[:count]
 
 
-def dealt(
-    configs: Sequence[DictConfig], workers: Sequence[Connection]
-) -> Iterator[tuple[DictConfig, Connection, Answer]]:
-    """Deal configurations out, the next one to whoever is free; yield each with its worker and what that answers.
+def dealt(rows: Sequence[Settings], workers: Sequence[Connection]) -> Iterator[tuple[Settings, Connection, Answer]]:
+    """Deal rows out, the next one to whoever is free; yield each with its worker and what that answers.
 
     A dead worker has answered None and gets nothing more; what nobody is left for is not yielded.
     """
-    waiting, busy = deque(configs), dict[Connection, DictConfig]()
+    waiting, busy = deque(rows), dict[Connection, Settings]()
 
     def give(worker: Connection) -> None:
         if waiting:
@@ -160,13 +151,13 @@ def dealt(
     while busy:
         ready = wait(list(busy))
         for worker in [each for each in busy if each in ready]:
-            config = busy.pop(worker)
+            row = busy.pop(worker)
             try:
                 answer: Answer = worker.recv()
             except (EOFError, OSError):
-                yield config, worker, None
+                yield row, worker, None
                 continue
-            yield config, worker, answer
+            yield row, worker, answer
             give(worker)
 
 
@@ -226,14 +217,14 @@ def _work(tasks: Connection, measure: Measure, share: Share, log: Path, hydra: A
         HydraConfig.instance().set_config(hydra)
     torch.set_num_threads(share.threads)
     keep_freed_memory()
-    with datasets_kept(), suppress(EOFError, KeyboardInterrupt):
+    with datasets_read_once(), suppress(EOFError, KeyboardInterrupt):
         while True:
             tasks.send(_answer(measure, tasks.recv()))
 
 
-def _answer(measure: Measure, config: DictConfig) -> Answer:
+def _answer(measure: Measure, row: Settings) -> Answer:
     try:
-        return str(measure(config))
+        return str(measure(row))
     except InputError as error:
         traceback.print_exc()
         return error

@@ -11,21 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torchmetrics.functional.classification import binary_average_precision
 from voc_layout import annotation, make_voc
 
 from pausing import pausing, wait_until_paused
 from relsplit.bench.data.catalogue import Sample
 from relsplit.bench.data.dataset import ClassIndicators, EvaluationDataset
+from relsplit.bench.data.labels import within
 from relsplit.bench.data.transforms import EvaluationTransform
 from relsplit.bench.data.voc import VOC_CLASS_NAMES, read_voc
 from relsplit.bench.data.voc_download import get_voc
 from relsplit.bench.models.checkpoint import read_checkpoint
-from relsplit.bench.models.learned_classes import within
 from relsplit.bench.models.objective import SeveralClasses
 from relsplit.bench.train.training import train
 from relsplit.errors import InputError
+from small_runs import settings_of
 
 PROJECT = Path(__file__).parents[3]
 TINY = [
@@ -190,8 +190,7 @@ def test_fine_tuning_killed_and_resumed(tmp_path: Path) -> None:
     make_voc(tmp_path, per_set=(40, 16), num_classes=4)
 
     def config(folder: Path):
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            return compose("config", overrides(tmp_path, folder))
+        return settings_of(*overrides(tmp_path, folder))
 
     summary = train(config(tmp_path / "whole"))
     assert 0 < summary["mean_average_precision"] <= 1

@@ -9,26 +9,23 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import nn
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.models.build import initial_model, load_model, training_command
 from relsplit.errors import InputError
+from small_runs import settings_of, with_value
 
 MODELS = Path(__file__).parents[3] / "conf" / "model"
 
 
-def config(**model: Any) -> DictConfig:
-    return OmegaConf.create(
-        {
-            "seed": 7,
-            "dataset": {"name": "tiny", "image_size": 32},
-            "model": {"name": "test", "weights": None, "checkpoint": None, **model},
-        }
-    )
+def config(**model: Any) -> Settings:
+    whole = settings_of("seed=7", "dataset=image_folder", "dataset.name=tiny", "dataset.image_size=32")
+    return with_value(whole, "model", {"name": "test", "weights": None, "checkpoint": None, **model})
 
 
-def resnet18(**model: Any) -> DictConfig:
+def resnet18(**model: Any) -> Settings:
     return config(_target_="torchvision.models.resnet18", **{"num_classes": None, **model})
 
 
@@ -58,8 +55,7 @@ def test_the_dataset_gives_the_number_of_classes_and_the_seed_the_parameters() -
         torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
     )
     assert torch.equal(before, torch.random.get_rng_state()), "the caller's generator was used"
-    other = resnet18()
-    other.seed = 8
+    other = with_value(resnet18(), "seed", 8)
     assert not torch.equal(network.conv1.weight, initial_model(other, 12).conv1.weight)  # type: ignore[union-attr, arg-type]
 
 
@@ -98,7 +94,6 @@ def test_any_importable_network() -> None:
         ({"_target_": MEAN}, "outputs"),
         ({"_target_": MEAN, "outputs": 5, "colour": "red"}, "colour"),
         ({"_target_": "collections.OrderedDict"}, "makes a OrderedDict"),
-        ({"_target_": "???"}, "model._target_ is not set"),
         ({"_target_": MEAN, "outputs": 4}, "(1, 4), but dataset=tiny has 5 classes"),
         ({"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 5, "kernel_size": 1}, "32x32 image"),
         ({"_target_": "torch.nn.Identity"}, "(1, 3, 32, 32)"),
@@ -115,6 +110,11 @@ def test_what_cannot_be_built_is_named_in_one_line(model: dict[str, Any], messag
         load_model(config(**model), 5)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_has_no_value_is_named() -> None:
+    with pytest.raises(InputError, match=r"model\._target_ is not set: give model\._target_=VALUE"):
+        settings_of("model=custom")
 
 
 def test_weights_for_200_classes_do_not_fit_a_dataset_with_1000(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_network_with_an_attention_branch_starts_from_its_backbones_weights(
     )
     with pytest.raises(InputError, match=r"put https://\S+/resnet18-f37072fd\.pth at"):
         initial_model(branched, 4)
-    branched.model.weights = None
+    branched = with_value(branched, "model.weights", None)
     assert initial_model(branched, 4).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
 
 
@@ -192,7 +192,7 @@ def test_every_model_of_the_configuration(path: Path) -> None:
 
 
 def test_the_command_that_makes_a_checkpoint() -> None:
-    assert training_command(config()) == "relsplit task=train dataset=tiny model=test seed=7"
+    assert training_command(config(_target_=MEAN)) == "relsplit task=train dataset=tiny model=test seed=7"
 
 
 def test_images_of_a_size_that_the_network_does_not_take_are_named() -> None:

@@ -1,29 +1,24 @@
 """What pretrained weights say about their images, and how that meets a dataset."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-from relsplit.bench.configuration.configuration import resolved
+from relsplit.bench.configuration.settings import Dataset, Model, Settings
 from relsplit.bench.models.build import load_model
 from relsplit.bench.models.named_weights import check_preprocessing, named_preprocessing
 from relsplit.errors import InputError
-
-CONF = Path(__file__).parents[3] / "conf"
-
-
-def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", ["dataset=imagenet", *overrides])
+from small_runs import settings_of
 
 
-def parts(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def config(*overrides: str) -> Settings:
+    return settings_of("dataset=imagenet", *overrides)
+
+
+def parts(*overrides: str) -> tuple[Model, Dataset]:
     cfg = config(*overrides)
-    return resolved(cfg.model), resolved(cfg.dataset)
+    return cfg.model, cfg.dataset
 
 
 @pytest.mark.parametrize("name", ["vit_b_16_imagenet", "vgg16_imagenet", "resnet50_imagenet"])
@@ -42,8 +37,8 @@ def test_timms_vit_expects_other_colours_and_says_what_to_type() -> None:
     typed = str(caught.value).partition(": say ")[2].replace("'", "").split()
     model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224", *typed)
     assert check_preprocessing(model, dataset) is None
-    assert dataset["transform"]["interpolation"] == "bicubic"
-    assert (dataset["resize"], dataset["image_size"]) == (248, 224)
+    assert dataset.transform.arguments["interpolation"] == "bicubic"
+    assert (dataset.resize, dataset.image_size) == (248, 224)
 
 
 def test_another_size_is_a_warning() -> None:

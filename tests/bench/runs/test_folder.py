@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from pausing import GUARD
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import CONFIG, claim_folder, read_config
 from relsplit.errors import InputError
 
 CONFIGURATION = {"seed": 0}
+IDENTITY = Identity(CONFIGURATION)
 PROCESSES, FOLDERS = 3, 60
 
 
 def claims(root: Path, together: Barrier) -> None:
     for number in range(FOLDERS):
         together.wait(GUARD)
-        claim_folder(root / str(number), CONFIGURATION)
+        claim_folder(root / str(number), IDENTITY)
 
 
 def test_processes_of_one_run_claim_its_folder_at_the_same_moment(tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ def test_processes_of_one_run_claim_its_folder_at_the_same_moment(tmp_path: Path
 
 def test_what_a_process_left_that_was_killed_while_it_claimed_the_folder_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / ".config.4242.tmp.yaml").write_text("seed:", encoding="utf-8")
-    claim_folder(tmp_path, CONFIGURATION)
+    claim_folder(tmp_path, IDENTITY)
     assert read_config(tmp_path) == CONFIGURATION
 
 
@@ -43,5 +45,5 @@ def test_what_a_process_left_that_was_killed_while_it_claimed_the_folder_is_not_
 def test_a_folder_of_other_files_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(InputError, match=f"holds other files \\({name}\\)"):
-        claim_folder(tmp_path, CONFIGURATION)
+        claim_folder(tmp_path, IDENTITY)
     assert not (tmp_path / CONFIG).exists()

@@ -15,7 +15,7 @@ from relsplit.bench.evaluate.task import measure as evaluate
 from relsplit.bench.runs.dashboard import Dashboard, opened
 from relsplit.bench.runs.evaluation_dashboard import watched
 from relsplit.bench.runs.sampled_curves import sampled_curves
-from relsplit.bench.runs.store import read_samples
+from relsplit.bench.runs.store import read_curves, read_samples
 from small_runs import ROOT, configured, overrides
 
 OFFLINE = ("logger=wandb", "logger.mode=offline")
@@ -38,7 +38,7 @@ def test_an_evaluation_shows_progress_and_then_its_results(photographs: Path) ->
     assert list(shown["overlay"].fillna("")) == ["Image"] * 2 + [""] * 7
     assert {"curves/published_table", "curves/strict_table"} <= {key for entry in run.history for key in entry}
     curves = run.table("curves/strict_table")
-    for name, expected in zip(("insertion", "deletion"), sampled_curves(folder, "strict"), strict=True):
+    for name, expected in zip(("insertion", "deletion"), sampled_curves(read_curves(folder), "strict"), strict=True):
         np.testing.assert_allclose(curves[curves["lineKey"] == name]["lineVal"], expected.mean(axis=0))
     assert Image.open(run.file("pictures")).size[0] > 300
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from pausing import pausing, wait_until_paused
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.evaluate.task import measure as evaluate
 from relsplit.bench.evaluate.task import run
 from relsplit.bench.explain.prepare import prepare
@@ -182,7 +183,7 @@ def test_refined_curves_say_how_far_they_may_be_off(photographs: Path, capsys: p
             positions, probabilities = refined.evaluated(name)
             assert probabilities == pytest.approx(np.interp(positions, *curve.evaluated(name)), abs=1e-6)
             assert len(positions) < len(curve.fraction) == len(curve.evaluated(name)[0])
-    drawn, true = (sampled_curves(run, "strict") for run in (folder, whole))
+    drawn, true = (sampled_curves(read_curves(run), "strict") for run in (folder, whole))
     assert np.abs(np.array(drawn) - np.array(true)).mean() < 0.05
     # An interrupted run goes on with the same points.
     lines = (folder / "curves.jsonl").read_text().splitlines(keepends=True)
@@ -209,11 +210,11 @@ def test_skipped_images_are_named_and_the_run_is_incomplete(photographs: Path) -
     other = (*more, "dataset.on_bad_image=skip", f"output_dir={photographs / 'skipping'}")
     with pytest.raises(IncompleteRun, match="1 of 12"):
         run(configured(photographs, *other))
-    store = SampleStore(photographs / "skipping", read_config(photographs / "skipping"))
-    assert len(store.entries()) == 11
-    assert [sample.path for sample in store.skipped()] == [str(broken)]
+    measured = SampleStore(photographs / "skipping", Identity(read_config(photographs / "skipping"))).read()
+    assert len(measured.entries) == 11
+    assert [sample.path for sample in measured.skipped.values()] == [str(broken)]
     shown = read_maps(photographs / "skipping").sample_id
-    assert list(shown) == list(store.samples()["sample_id"])[:2]
+    assert list(shown) == list(measured.table()["sample_id"])[:2]
 
 
 def test_the_order_of_protocols_and_metrics_is_part_of_a_run(photographs: Path) -> None:

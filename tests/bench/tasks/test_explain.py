@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relsplit.bench.explain.task import measure as run
+from relsplit.bench.explain.task import explain as run
 from relsplit.bench.runs.maps import read_maps
 from relsplit.errors import InputError
 from small_runs import CLASSES, configured

@@ -6,11 +6,9 @@ import signal
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
 from relsplit.bench.machine.lightning import evaluation_trainer, run_test
-from small_runs import ROOT
 
 
 class Signalled(pl.LightningModule):
@@ -32,8 +30,7 @@ class Signalled(pl.LightningModule):
 
 @pytest.mark.parametrize(("batch", "seen"), [(0, [0]), (2, [0, 1, 2])])
 def test_a_schedulers_signal_ends_the_run_after_its_batch(batch: int, seen: list[int]) -> None:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        trainer = evaluation_trainer(compose("config", ["device=cpu"]))
+    trainer = evaluation_trainer("cpu", devices=1, num_nodes=1, strategy="auto")
     module = Signalled(signal.SIGTERM, batch)
     with pytest.raises(KeyboardInterrupt):
         run_test(trainer, module)

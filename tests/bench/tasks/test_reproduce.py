@@ -19,17 +19,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
 from PIL import Image
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
 from pausing import GUARD, wait_until, wait_until_all_ended
 from relsplit.bench.configuration.composition import files_read_once
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.runs.identity import config_hash
-from relsplit.papers.plan import Row
-from relsplit.papers.reproduce import plan
+from relsplit.bench.configuration.settings import Evaluate, Settings
+from relsplit.papers.plan import PlannedRow, listed_rows, plan
+from relsplit.papers.reproduce import measure_of
 from small_runs import TINY_NETWORK
 
 PROJECT = Path(__file__).parents[3]
@@ -54,31 +52,35 @@ def hydra_job() -> Iterator[None]:
 def test_every_experiment_composes_and_names_existing_explainers() -> None:
     explainers = {f"explainer={path.stem}" for path in (PROJECT / "conf" / "explainer").glob("*.yaml")}
     for name in EXPERIMENTS:
-        config = compose("config", [f"experiment={name}"])
-        if config.reproduce.experiments:
-            assert {f"{name.rpartition('/')[0]}/{each}" for each in config.reproduce.experiments} <= set(EXPERIMENTS)
+        experiment = Settings.composed(compose("config", [f"experiment={name}"])).reproduce
+        assert experiment is not None
+        if experiment.experiments:
+            assert {f"{name.rpartition('/')[0]}/{each}" for each in experiment.experiments} <= set(EXPERIMENTS)
             continue
-        assert config.reproduce.name == name.rpartition("/")[2]
-        rows = instantiate(config.reproduce.rows, _convert_="all")
-        if config.reproduce.row_task != "train":
-            assert {row["overrides"][0] for row in rows} <= explainers
-        assert {f"explainer={control}" for control in config.reproduce.controls} <= explainers
-        get_method(f"relsplit.bench.{config.reproduce.row_task}.task.measure")
-        assert callable(instantiate(config.reproduce.product))
+        assert experiment.name == name.rpartition("/")[2]
+        if experiment.row_task != "train":
+            assert {row["overrides"][0] for row in listed_rows(experiment)} <= explainers
+        assert callable(measure_of(experiment.row_task))
+        assert experiment.product is not None
+        assert callable(experiment.product.build("reproduce.product"))
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_every_switch_of_the_audit_composes() -> None:
     rows = plan(compose("config", [f"experiment={PAPER}/audit"]), f"{PAPER}/audit", []).rows
-    sizes = {row.traits["switch"]: row.configs[0].map for row in rows if row.traits["method"] == "Ours, C1C"}
-    assert sizes["published setting"].upsampling == "first_row"
-    assert {each.upsampling for switch, each in sizes.items() if switch != "published setting"} == {"bilinear"}
-    by_switch = {row.traits["switch"]: row.configs[0] for row in rows if row.traits["method"] == "Ours"}
-    assert by_switch["published setting"].explainer.max_pool == "average_2x2"
-    last = by_switch["ties"].explainer
-    assert (last.input_rule, last.max_pool, last.stabilizer) == ("activation", "average", 0.0)
-    assert {row.configs[0].map.heat_quantization for row in rows if row.traits["switch"] == "ties"} == {"floor"}
-    assert all("reproduce" not in row.configs[0] for row in rows)
+    sizes = {row.traits["switch"]: row.runs[0].map.arguments for row in rows if row.traits["method"] == "Ours, C1C"}
+    assert sizes["published setting"]["upsampling"] == "first_row"
+    assert {each["upsampling"] for switch, each in sizes.items() if switch != "published setting"} == {"bilinear"}
+    by_switch = {
+        row.traits["switch"]: row.runs[0].explainer.arguments for row in rows if row.traits["method"] == "Ours"
+    }
+    assert by_switch["published setting"]["max_pool"] == "average_2x2"
+    last = by_switch["ties"]
+    assert (last["input_rule"], last["max_pool"], last["stabilizer"]) == ("activation", "average", 0.0)
+    assert {row.runs[0].map.arguments["heat_quantization"] for row in rows if row.traits["switch"] == "ties"} == {
+        "floor"
+    }
+    assert all("reproduce" not in row.runs[0].document() for row in rows)
 
 
 def test_only_audits_published_setting_scores_a_maps_first_row() -> None:
@@ -94,40 +96,40 @@ def test_only_audits_published_setting_scores_a_maps_first_row() -> None:
 @pytest.mark.usefixtures("hydra_job")
 @pytest.mark.parametrize("dataset", ["demo", "cub"])
 def test_a_paper_with_attention_branches_explains_one_network_in_a_table(dataset: str) -> None:
-    def rows(name: str) -> tuple[Row, ...]:
+    def rows(name: str) -> tuple[PlannedRow, ...]:
         typed = [f"dataset={dataset}"]
         return plan(compose("config", [f"experiment=iida2023/{name}", *typed]), f"iida2023/{name}", typed).rows
 
     plain = {"demo": "demo", "cub": "resnet50_cub"}[dataset]
     for name in ("comparison", "audit"):
-        assert {row.configs[0].model.name for row in rows(name)} == {f"abn_{dataset}"}
-    assert {row.configs[0].model.name for row in rows("blocks")} == {plain}
-    trained = [row.configs[0] for row in rows("accuracy")]
+        assert {row.runs[0].model.name for row in rows(name)} == {f"abn_{dataset}"}
+    assert {row.runs[0].model.name for row in rows("blocks")} == {plain}
+    trained = [row.runs[0] for row in rows("accuracy")]
     assert [config.model.name for config in trained] == [plain, f"abn_{dataset}"]
-    assert ["module" in config.trainer for config in trained] == [False, True]
+    assert [config.trainer.module is not None for config in trained] == [False, True]
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
     table = compose("config", [f"experiment={PAPER}/table2", "dataset=cub"])
     for row in plan(table, f"{PAPER}/table2", ["dataset=cub"]).rows:
-        assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
+        assert [config.seed for config in row.runs] == [40, 41, 42, 43, 44]
         assert row.command.startswith(f"relsplit -m experiment={PAPER}/table2 ")
         assert row.command.endswith(" seed=40,41,42,43,44")
-        assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
+        assert row.runs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
     figure = compose("config", [f"experiment={PAPER}/figureB", "dataset=cub"])
     planned = plan(figure, f"{PAPER}/figureB", ["dataset=cub", "task.forward_batch_size=8"])
-    assert [[config.seed for config in row.configs] for row in planned.rows] == [[42], [42]]
-    assert planned.rows[0].configs[0].task._target_ == "relsplit.bench.explain.task.run"
+    assert [[config.seed for config in row.runs] for row in planned.rows] == [[42], [42]]
+    assert planned.rows[0].runs[0].task.import_path == "relsplit.bench.explain.task.run"
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_what_is_chosen_is_confirmed_on_other_images_and_measured_once_for_all_tables() -> None:
     def hashes(name: str) -> dict[str, str]:
         rows = plan(compose("config", [f"experiment=method/{name}"]), f"method/{name}", []).rows
-        styles = {row.configs[0].dataset.sampling.style for row in rows}
+        styles = {row.runs[0].dataset.sampling.style for row in rows}
         assert styles == {"development" if name == "choice" else "confirmation"}
-        return {row.label: config_hash(resolved(row.configs[0])) for row in rows}
+        return {row.label: row.runs[0].identity().hash for row in rows}
 
     tables = [hashes(name) for name in ("versus_grad_cam", "versus_score_cam", "quality")]
     assert tables[0] == tables[1] == tables[2]
@@ -143,7 +145,7 @@ def test_what_is_chosen_is_confirmed_on_other_images_and_measured_once_for_all_t
 def test_one_network_is_not_counted_five_times(typed: str) -> None:
     overrides = ["dataset=cub", typed, *(["model.checkpoint=null"] if "weights" in typed else [])]
     rows = plan(compose("config", [f"experiment={PAPER}/table2", *overrides]), f"{PAPER}/table2", overrides).rows
-    assert {len(row.configs) for row in rows} == {1}
+    assert {len(row.runs) for row in rows} == {1}
 
 
 @pytest.mark.usefixtures("hydra_job")
@@ -152,8 +154,8 @@ def test_rows_that_say_ratio_are_ratio_whatever_is_typed(name: str) -> None:
     name = f"{PAPER}/{name}"
     rows = plan(compose("config", [f"experiment={name}", "split=symmetric"]), name, ["split=symmetric"]).rows
     for row in rows:
-        if "symmetric" not in row.label and "split" in row.configs[0].explainer and row.label != "Method (i)":
-            assert row.configs[0].explainer.split == "ratio", row.label
+        if "symmetric" not in row.label and row.runs[0].split_name and row.label != "Method (i)":
+            assert row.runs[0].split_name == "ratio", row.label
 
 
 @pytest.mark.usefixtures("hydra_job")
@@ -162,11 +164,11 @@ def test_a_row_is_the_run_that_its_command_would_start() -> None:
     row = plan(config, f"{PAPER}/table2", ["num_samples=7"]).rows[1]
     typed = f"experiment={PAPER}/table2 task=evaluate num_samples=7 explainer=ours_released split=symmetric"
     assert row.command == f"relsplit {typed}"
-    alone = compose("config", row.command.split()[2:])
-    assert alone.task["_target_"] == "relsplit.bench.evaluate.task.run"
-    assert config_hash(resolved(alone)) == config_hash(resolved(row.configs[0]))
+    alone = Settings.composed(compose("config", row.command.split()[1:]))
+    assert isinstance(alone.task, Evaluate)
+    assert alone.identity().hash == row.runs[0].identity().hash
     assert list(alone.protocol) == ["published", "strict"]
-    assert alone.explainer.split == "symmetric"
+    assert alone.split_name == "symmetric"
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,18 @@ from typing import Literal
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.papers.row_processes import Answer, Share, dealt, machine_shares, visible_gpus
+from small_runs import settings_of, with_value
 
 
-def rows(count: int, **more: object) -> list[DictConfig]:
-    whole = {"device": "cpu", "trainer": {"devices": 1, "num_nodes": 1}, **more}
-    return [OmegaConf.create({**whole, "seed": seed}) for seed in range(count)]
+def rows(count: int, *typed: str) -> list[Settings]:
+    whole = settings_of("device=cpu", *typed)
+    return [with_value(whole, "seed", seed) for seed in range(count)]
 
 
-def worker(answers: Callable[[DictConfig], Answer]) -> Connection:
+def worker(answers: Callable[[Settings], Answer]) -> Connection:
     """One end of a pipe, at whose other end somebody answers until an answer is an error, of which it dies."""
     ours, theirs = Pipe()
 
@@ -84,9 +85,9 @@ def test_cores_are_divided(
     assert machine_shares(rows(count), processes) == [Share(each, None) for each in expected]
 
 
-@pytest.mark.parametrize("trainer", [{"devices": 2, "num_nodes": 1}, {"devices": 1, "num_nodes": 2}])
-def test_rows_that_are_divided_themselves_stay_in_one_process(trainer: dict[str, int]) -> None:
-    assert len(machine_shares(rows(40, trainer=trainer), 2)) == 1
+@pytest.mark.parametrize("typed", ["trainer.devices=2", "trainer.num_nodes=2"])
+def test_rows_that_are_divided_themselves_stay_in_one_process(typed: str) -> None:
+    assert len(machine_shares(rows(40, typed), 2)) == 1
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_NTASKS"])
@@ -99,8 +100,8 @@ def test_processes_that_a_launcher_started_start_no_more(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("device", ["cuda:1", "mps"])
 def test_one_accelerator_is_not_divided(device: str) -> None:
-    assert len(machine_shares(rows(40, device=device), "auto")) == 1
-    assert len(machine_shares(rows(40, device=device), 3)) == 3
+    assert len(machine_shares(rows(40, f"device={device}"), "auto")) == 1
+    assert len(machine_shares(rows(40, f"device={device}"), 3)) == 3
 
 
 def test_gpus_bear_the_names_that_the_environment_gives_them() -> None:

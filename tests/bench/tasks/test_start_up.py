@@ -13,13 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from relsplit.bench.configuration.composition import files_read_once
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.settings import check_groups
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.catalogue import Catalogue
-from relsplit.bench.data.configured import datasets_kept, read_catalogue
+from relsplit.bench.data.configured import datasets_read_once, read_catalogue
 from relsplit.bench.evaluate.resumption import was_measured
 from relsplit.bench.evaluate.task import measure as evaluate
-from relsplit.bench.explain.task import measure as explain
+from relsplit.bench.explain.task import explain
 from relsplit.bench.machine.processes import first_process
 from relsplit.bench.runs.provenance import made_with
 from relsplit.papers.plan import Composed, plan
@@ -118,25 +117,25 @@ def test_rows_that_two_tables_share_are_the_rows_of_each() -> None:
         together, alone = plan(config, name, [], shared), plan(config, name, [])
         assert [(row.label, row.command) for row in together.rows] == [(row.label, row.command) for row in alone.rows]
         for row, other in zip(together.rows, alone.rows, strict=True):
-            assert [resolved(each) for each in row.configs] == [resolved(each) for each in other.configs]
+            assert [run.document() for run in row.runs] == [run.document() for run in other.runs]
     assert len(shared) < sum(len(plan(compose("config", [f"experiment={n}"]), n, []).rows) for n in names)
 
 
 @pytest.mark.usefixtures("hydra_job")
 def test_a_row_can_be_started_alone() -> None:
-    check_groups(compose("config", [f"experiment={PAPER}/table1", "task=evaluate", "explainer=center"]))
+    Settings.composed(compose("config", [f"experiment={PAPER}/table1", "task=evaluate", "explainer=center"]))
 
 
 def test_rows_share_one_reading_of_the_dataset(photographs: Path) -> None:
     cfg = configured(photographs)
 
     def read() -> Catalogue:
-        return read_catalogue(cfg)
+        return read_catalogue(cfg.dataset)
 
-    with datasets_kept():
+    with datasets_read_once():
         once = read()
         assert read() is once
-        other = read_catalogue(configured(photographs, "dataset.catalogue.val_seed=7"))
+        other = read_catalogue(configured(photographs, "dataset.catalogue.val_seed=7").dataset)
         assert other is not once
     again = read()
     assert again is not once

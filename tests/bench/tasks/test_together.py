@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
-from omegaconf import DictConfig
 
 from offline_dashboard import offline_runs
+from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.evaluate.task import measure, measure_together
 from relsplit.bench.runs.folder import read_config
 from relsplit.bench.runs.maps import read_maps
@@ -28,7 +29,7 @@ NAMES = ("ours", "grad_cam", "center")
 SCORED = ("insertion", "deletion", "id_score")
 
 
-def configs(photographs: Path, home: str, names: tuple[str, ...] = NAMES, *more: str) -> list[DictConfig]:
+def configs(photographs: Path, home: str, names: tuple[str, ...] = NAMES, *more: str) -> list[Settings]:
     return [
         configured(photographs, f"explainer={name}", f"output_dir={photographs / home / name}", *more) for name in names
     ]
@@ -163,9 +164,9 @@ def test_skipped_images_are_named_for_each(photographs: Path) -> None:
     for name in ("center", "random"):
         assert f"run/{name}/summary.json" in line
         folder = photographs / "run" / name
-        store = SampleStore(folder, read_config(folder))
-        assert len(store.entries()) == 11
-        assert [Path(sample.path).name for sample in store.skipped()] == ["2.png"]
+        measured = SampleStore(folder, Identity(read_config(folder))).read()
+        assert len(measured.entries) == 11
+        assert [Path(sample.path).name for sample in measured.skipped.values()] == ["2.png"]
 
 
 def test_only_what_differs_in_the_explainer_is_evaluated_together(photographs: Path) -> None:

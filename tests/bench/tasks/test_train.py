@@ -13,19 +13,18 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from pausing import pausing, wait_until_paused
-from relsplit.bench.data.configured import labelled_as_learned
+from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.data.configured import read_catalogue
 from relsplit.bench.explain.explained_network import explained_network
 from relsplit.bench.models.checkpoint import read_checkpoint
+from relsplit.bench.models.learned_classes import labelled_as_learned
 from relsplit.bench.runs.summary import TRAINING, read_summary
 from relsplit.bench.train.training import train as run
 from relsplit.errors import InputError
-from small_runs import TINY_NETWORK
+from small_runs import TINY_NETWORK, settings_of, with_value
 
 PROJECT = Path(__file__).parents[3]
 
@@ -64,9 +63,8 @@ def overrides(root: Path, folder: Path, *more: str) -> list[str]:
     ]
 
 
-def config(root: Path, folder: Path, *more: str) -> DictConfig:
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return compose("config", overrides(root, folder, *more))
+def config(root: Path, folder: Path, *more: str) -> Settings:
+    return settings_of(*overrides(root, folder, *more))
 
 
 def command(root: Path, folder: Path, *more: str) -> list[str]:
@@ -189,7 +187,7 @@ def test_a_best_checkpoint_alone_is_no_trained_network(photographs: Path, finish
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", f"model.checkpoint={tmp_path / 'best.ckpt'}")
     with pytest.raises(InputError, match="is of a training that has not come to its end"):
-        explained_network(cfg, instantiate(cfg.dataset.catalogue))
+        explained_network(cfg, read_catalogue(cfg.dataset))
     with pytest.raises(InputError, match=r"training\.optimizer\.lr was 0\.001, now 0\.5"):
         run(config(photographs, tmp_path, "trainer.optimizer.lr=0.5"))
     assert run(config(photographs, tmp_path))["epochs"] == 4
@@ -250,18 +248,16 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = config(photographs, tmp_path / "evaluation", "task=evaluate", "trainer.max_epochs=1")
-    catalogue = instantiate(cfg.dataset.catalogue)
+    catalogue = read_catalogue(cfg.dataset)
     made = tmp_path / "outputs/train/image_folder/custom/seed42"
-    cfg.model.checkpoint = "outputs/train/image_folder/custom/seed42/best.ckpt"
+    cfg = with_value(cfg, "model.checkpoint", "outputs/train/image_folder/custom/seed42/best.ckpt")
     with pytest.raises(InputError, match="task=train"):
         explained_network(cfg, catalogue)
     assert not made.exists(), "only models that say so are trained on the way"
-    OmegaConf.update(cfg, "model.train_if_missing", True, force_add=True)
-    cfg.explainer.split = "thirds"
+    cfg = with_value(cfg, "model.train_if_missing", True)
     with pytest.raises(InputError, match="thirds"):
-        explained_network(cfg, catalogue)
+        explained_network(with_value(cfg, "explainer.split", "thirds"), catalogue)
     assert not made.exists(), "wrong options show before the training"
-    cfg.explainer.split = "ratio"
     explained_network(cfg, catalogue)
     assert yaml.safe_load((made / "config.yaml").read_text())["training"]["max_epochs"] == 1
 
@@ -280,8 +276,7 @@ def test_an_evaluation_trains_only_what_is_its_own_and_missing(
 
 
 def test_a_dataset_without_training_images(tmp_path: Path) -> None:
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        cfg = compose("config", ["task=train", "dataset=imagenet", f"output_dir={tmp_path / 'run'}"])
+    cfg = settings_of("task=train", "dataset=imagenet", f"output_dir={tmp_path / 'run'}")
     with pytest.raises(InputError, match="dataset=imagenet has no training images"):
         run(cfg)
 
@@ -309,8 +304,7 @@ def branched(root: Path, folder: Path, *more: str) -> list[str]:
 
 def test_an_attention_branch_is_trained_beside_its_network_and_resumed(photographs: Path, tmp_path: Path) -> None:
     def trained(name: str) -> dict[str, object]:
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            return run(compose("config", branched(photographs, tmp_path / name)))
+        return run(settings_of(*branched(photographs, tmp_path / name)))
 
     summary = trained("whole")
     history = pd.read_csv(tmp_path / "whole/metrics.csv")

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from relsplit.bench.configuration.extras import how_to_install
+from relsplit.bench.configuration.identity import flatten
 from relsplit.bench.configuration.search_path import folders, packaged
-from relsplit.bench.runs.identity import flatten
 from relsplit.spelling import did_you_mean
 
 _NO_KEY = re.compile(r"Could not override '([^']+)'")

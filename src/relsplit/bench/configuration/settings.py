@@ -1,27 +1,22 @@
-"""What every key of the configuration may be, checked before anything is read, trained or written.
+"""The whole configuration as one value: composed by Hydra, resolved and checked once, and never changed.
 
-The groups are models of pydantic; a part that names a ``_target_`` is checked against the annotations of what it names
-(:mod:`relsplit.options`). A value that cannot be used is one line with its key, and what is allowed.
+The groups are models of pydantic. A value that cannot be used is one line with its key, and what is allowed; what the
+configuration names is only imported by :mod:`relsplit.bench.configuration.code`.
 """
 
-import inspect
-import math
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from hydra.errors import HydraException
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from omegaconf import DictConfig
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.extras import extra_of, how_to_install
-from relsplit.bench.train.training_folder import is_to_be_trained
+from relsplit.bench.configuration.composition import resolved
+from relsplit.bench.configuration.identity import Identity, identified, named_code
+from relsplit.bench.configuration.parts import Group, Named, OpenGroup
+from relsplit.bench.configuration.validation import validated
 from relsplit.errors import InputError
-from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
-from relsplit.spelling import did_you_mean
+from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, shown
 
 Name = Annotated[
     str,
@@ -33,24 +28,10 @@ Name = Annotated[
 GroupOption = Annotated[str, Matching(r"[\w./-]+", "that names a file of conf/explainer")]
 Side = Annotated[int, Limits(minimum=1, maximum=16_384)]
 BatchSize = Annotated[int, Limits(minimum=1, maximum=1_000_000)]
-Target = dict[str, Any]
-"""A mapping with ``_target_`` and arguments."""
 
 
-class Group(BaseModel):
-    """A part of the configuration; other keys than its own are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=False)
-
-
-class OpenGroup(Group):
-    """A part of the configuration whose further keys are arguments of something else."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Evaluate(Group):
-    """``task=evaluate``, and what the rows of ``task=reproduce`` take over."""
+class Evaluating(Group):
+    """How evaluations are carried out: by ``task=evaluate``, and for the rows of ``task=reproduce``."""
 
     scored_class: Literal["label", "predicted"]
     batch_size: BatchSize
@@ -59,13 +40,20 @@ class Evaluate(Group):
     curve_tolerance: Annotated[float, Limits(above=0, below=1)] | None
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     on_change: Literal["refuse", "anew", "accept"]
-    explainers: list[GroupOption] | None = None
+    explainers: Sequence[GroupOption] | None = None
+
+
+class Evaluate(Evaluating):
+    """``task=evaluate``."""
+
+    import_path: Literal["relsplit.bench.evaluate.task.run"] = Field(alias="_target_")
 
 
 class Explain(Group):
     """``task=explain``."""
 
-    images: list[str] | str | None
+    import_path: Literal["relsplit.bench.explain.task.run"] = Field(alias="_target_")
+    images: Sequence[str] | str | None
     target: str | Seed | None = None
     batch_size: BatchSize
     pictures: Annotated[int, Limits(minimum=1, maximum=10_000)]
@@ -74,18 +62,32 @@ class Explain(Group):
 class Conservation(Group):
     """``task=conservation``."""
 
+    import_path: Literal["relsplit.bench.conservation.task.run"] = Field(alias="_target_")
     batch_size: BatchSize
 
 
 class Train(Group):
     """``task=train``."""
 
+    import_path: Literal["relsplit.bench.train.task.run"] = Field(alias="_target_")
+
 
 class Report(Group):
     """``task=report``."""
 
+    import_path: Literal["relsplit.papers.report.run"] = Field(alias="_target_")
     root: str
     title: str
+
+
+class Reproduce(Evaluating):
+    """``task=reproduce``."""
+
+    import_path: Literal["relsplit.papers.reproduce.run"] = Field(alias="_target_")
+
+
+Task = Annotated[Evaluate | Explain | Conservation | Train | Report | Reproduce, Field(discriminator="import_path")]
+TaskKind = TypeVar("TaskKind", bound=Group)
 
 
 class Sampling(Group):
@@ -100,26 +102,25 @@ class Dataset(Group):
 
     name: Name
     root: str | None
-    catalogue: Target
+    catalogue: Named
     resize: Side
     image_size: Side
-    mean: Annotated[list[float], Length(3)]
-    std: Annotated[list[Positive], Length(3)]
-    transform: Target
+    mean: Annotated[Sequence[float], Length(3)]
+    std: Annotated[Sequence[Positive], Length(3)]
+    transform: Named
     num_samples: Count
     sampling: Sampling
     manifest: str | None
     on_bad_image: Literal["error", "skip"]
     num_workers: Annotated[int, Limits(minimum=0, maximum=1_024)]
-    class_names: list[str] | str | None
-    datamodule: Target | None = None
+    class_names: Sequence[str] | str | None
+    datamodule: Named | None = None
 
 
-class Model(OpenGroup):
+class Model(Named):
     """``model=``; further keys are arguments of its constructor."""
 
     name: Name
-    target: str = Field(alias="_target_")
     weights: str | None
     checkpoint: str | None
     train_if_missing: bool = False
@@ -128,7 +129,7 @@ class Model(OpenGroup):
 class Schedule(Group):
     """``trainer.lr_scheduler``: Lightning's keys, beside ``length_argument``."""
 
-    scheduler: Target
+    scheduler: Named
     length_argument: str | None = None
     interval: Literal["epoch", "step"] = "epoch"
     frequency: Count = 1
@@ -145,15 +146,20 @@ class Trainer(OpenGroup):
     batch_size: BatchSize
     patience: Annotated[int, Limits(minimum=1)] | None
     label_smoothing: Annotated[float, Limits(minimum=0, below=1)]
-    optimizer: Target
+    optimizer: Named
     lr_scheduler: Schedule | None
-    module: Target | None = None
+    module: Named | None = None
     accelerator: str
-    devices: int | str | list[int]
+    devices: int | str | Sequence[int]
     num_nodes: Count
     strategy: str
     precision: str | int
     deterministic: bool | Literal["warn"]
+
+    def lightning_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``pytorch_lightning.Trainer``."""
+        own = {"batch_size", "patience", "label_smoothing", "optimizer", "lr_scheduler", "module"}
+        return {**{name: getattr(self, name) for name in type(self).model_fields if name not in own}, **self.arguments}
 
 
 class Logger(OpenGroup):
@@ -163,7 +169,7 @@ class Logger(OpenGroup):
     mode: Literal["online", "offline", "disabled"]
 
 
-class Explainer(OpenGroup):
+class Explainer(Named):
     """``explainer=``; further keys are options of the method."""
 
     name: Name
@@ -174,269 +180,131 @@ class Row(Group):
     """A row of ``reproduce.rows``."""
 
     label: str
-    overrides: list[str]
+    overrides: Sequence[str]
     paper_row: str | None = None
     control: bool = False
 
 
-class Reproduce(OpenGroup):
-    """``reproduce``: a table or figure of a paper."""
+def _rows_are_mappings(rows: Any) -> Any:
+    for index, row in enumerate(rows if isinstance(rows, list) else ()):
+        if not isinstance(row, Mapping):
+            raise InputError(f"reproduce.rows[{index}] must be a mapping with label and overrides, not {shown(row)}")
+    return rows
+
+
+class Experiment(OpenGroup):
+    """``reproduce``: a table or figure of a paper; further keys are values that its file uses more than once."""
 
     name: Name | None = None
-    experiments: list[Name]
+    title: str = ""
+    experiments: Sequence[Name]
     row_task: Literal["evaluate", "explain", "conservation", "train"]
-    controls: list[str]
-    checkpoint_seeds: dict[str, list[Seed]] | None
+    controls: Sequence[str]
+    checkpoint_seeds: dict[str, Sequence[Seed]] | None
     processes: Annotated[int, Limits(minimum=1, maximum=1_024)] | Literal["auto"]
-    rows: list[Any] | dict[str, Any] | None
+    rows: Annotated[Sequence[Row] | Named | None, BeforeValidator(_rows_are_mappings)]
     paper: dict[str, Any] | None
-    product: Target | None = None
+    product: Named | None = None
 
 
 class Settings(Group):
-    """The whole configuration."""
+    """The whole configuration of a run."""
 
     device: Annotated[str, Matching(r"[a-z]+(:\d+)?", "like auto, cpu, cuda or cuda:1")]  # others are made of it
-    task: dict[str, Any]
+    task: Task
     dataset: Dataset
     model: Model
     trainer: Trainer
     split: str | dict[str, Any]
-    map: Target
+    map: Named
     explainer: Explainer
-    protocol: dict[str, Target]
-    metric: dict[str, Target]
-    logger: dict[str, Any]
+    protocol: dict[str, Named]
+    metric: dict[str, Named]
+    logger: Annotated[Logger | None, BeforeValidator(lambda content: content or None)]  # none: {}
     num_samples: Annotated[int, Limits(minimum=1, maximum=100_000_000)]
     seed: Seed
     output_dir: str | None
     data_dir: str
-    reproduce: Reproduce | None = None
+    reproduce: Experiment | None = None
+    _document: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def composed(cls, config: DictConfig) -> "Settings":
+        """Return what Hydra composed, with every interpolation filled in.
+
+        Raises:
+            InputError: as :meth:`of`, or a setting has no value.
+        """
+        return cls.of(resolved(config))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Settings":
+        """Return plain containers as settings.
+
+        Args:
+            document: as it stands in ``config.yaml``; what is no setting of the task's (``reproduce``) may be there.
+
+        Raises:
+            InputError: a key does not exist, is missing, or has a value that cannot be used; the first one is named.
+        """
+        task = document.get("task")
+        reproduces = isinstance(task, Mapping) and task.get("_target_") == "relsplit.papers.reproduce.run"
+        # A row of an experiment alone lays nothing out.
+        found = validated(cls, {key: value for key, value in document.items() if reproduces or key != "reproduce"})
+        if not found.protocol:
+            raise InputError("protocol=[]: name at least one protocol of conf/protocol")
+        if isinstance(found.task, Evaluating) and found.task.explainers is not None:
+            _check_explainers(found.task.explainers, reproduces)
+        found._document = copy.deepcopy(dict(document))
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """Return the configuration as plain containers, in the order in which it was composed."""
+        return copy.deepcopy(self._document)
+
+    def identity(self) -> Identity:
+        """Return what decides the numbers of a run with these settings, as the files that they name are now."""
+        return identified(self.document())
+
+    def code(self) -> tuple[str, ...]:
+        """Return the import path of everything that is named, whose code decides numbers, too."""
+        return tuple(named_code(self._document))
+
+    def task_as(self, kind: type[TaskKind]) -> TaskKind:
+        """Return the settings of the task.
+
+        Args:
+            kind: of the task that is wanted.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if not isinstance(self.task, kind):
+            raise InputError(f"task={kind.__name__.lower()} is wanted, not task._target_={self.task.import_path}")
+        return self.task
+
+    @property
+    def split_name(self) -> str | None:
+        """Name of the splitting that the explainer uses, None where it has none."""
+        split = self.explainer.arguments.get("split")
+        if isinstance(split, Mapping):
+            return str(split["_target_"]).rsplit(".", 1)[-1]
+        return None if split is None else str(split)
+
+    @property
+    def explainer_title(self) -> str:
+        """Name of the explainer, with the splitting where it has one: "ours-ratio", "grad_cam"."""
+        return f"{self.explainer.name}-{self.split_name}" if self.split_name else self.explainer.name
+
+    @property
+    def title(self) -> str:
+        """What is explained by what, in words: "ours-ratio on demo"."""
+        return f"{self.explainer_title} on {self.dataset.name}"
 
 
-REPRODUCE = "relsplit.papers.reproduce.run"
-TASKS: dict[str, type[Group]] = {
-    "relsplit.bench.evaluate.task.run": Evaluate,
-    "relsplit.bench.explain.task.run": Explain,
-    "relsplit.bench.conservation.task.run": Conservation,
-    "relsplit.bench.train.task.run": Train,
-    "relsplit.papers.report.run": Report,
-    REPRODUCE: Evaluate,
-}
-WITHOUT_TRAINER = ("relsplit.bench.explain.task.run", "relsplit.bench.conservation.task.run")
-"""Tasks that use Lightning's Trainer only where they train a network first."""
-NOT_TRAINER = ("optimizer", "lr_scheduler", "label_smoothing", "batch_size", "patience", "module")
-"""Keys of the trainer's configuration that are not arguments of pytorch_lightning.Trainer."""
-_NO_ARGUMENTS = ("_target_", "_partial_", "_convert_", "_recursive_")
-
-
-def check_settings(cfg: DictConfig) -> None:
-    """Check the whole configuration.
-
-    Raises:
-        InputError: a key does not exist, is missing, or has a value that cannot be used; the first one is named.
-    """
-    check_groups(cfg)
-    check_targets(cfg)
-
-
-def check_groups(cfg: DictConfig) -> None:
-    """Check the names, types and ranges of the settings, without importing what the configuration names.
-
-    Raises:
-        InputError: as :func:`check_settings`.
-    """
-    config = resolved(cfg)
-    if OmegaConf.select(cfg, "task._target_") != REPRODUCE:  # a row of an experiment alone: nothing is laid out
-        config.pop("reproduce", None)
-    _check_finite(config, "")
-    _check(Settings, config, "")
-    if not config["protocol"]:
-        raise InputError("protocol=[]: name at least one protocol of conf/protocol")
-    task = dict(config["task"])
-    kind = TASKS.get(task.pop("_target_", None))
-    if kind is None:
-        raise InputError(f"task._target_ must be one of {', '.join(TASKS)}, not {config['task'].get('_target_')!r}")
-    _check(kind, task, "task.")
-    if (names := task.get("explainers")) is not None:
-        check_explainers(names, config["task"]["_target_"])
-    if config["logger"]:
-        _check(Logger, config["logger"], "logger.")
-    if config.get("reproduce") and isinstance(config["reproduce"]["rows"], list):
-        check_rows(config["reproduce"]["rows"])
-
-
-def check_targets(cfg: DictConfig) -> None:
-    """Check the arguments of everything that the configuration names and the task uses, which is imported for that.
-
-    Raises:
-        InputError: as :func:`check_settings`.
-    """
-    config = resolved(cfg)
-    check_target(config["explainer"], "explainer", without=("name", "target"))
-    check_target(config["map"], "map")
-    for group in ("protocol", "metric"):
-        for name, options in config[group].items():
-            check_target(options, f"{group}.{name}")
-    dataset = config["dataset"]
-    check_target(dataset["catalogue"], "dataset.catalogue")
-    check_target(dataset["transform"], "dataset.transform")
-    _importable(config["model"]["_target_"], "model._target_")
-    if config["task"]["_target_"] not in WITHOUT_TRAINER or is_to_be_trained(cfg):
-        _check_training(config)
-
-
-def check_explainers(names: Sequence[str], task: str) -> None:
-    """Check ``task.explainers``.
-
-    Raises:
-        InputError: it names none, one twice, or the task's evaluations have their explainers from elsewhere.
-    """
-    if task == REPRODUCE:
+def _check_explainers(names: Sequence[str], reproduces: bool) -> None:
+    if reproduces:
         raise InputError("task.explainers is for task=evaluate: the rows of an experiment say what explains")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or not names:
         raise InputError(f"task.explainers names {twice or 'no explainer'}{' twice' if twice else ''}")
-
-
-def check_rows(rows: Sequence[Any]) -> None:
-    """Check the rows of an experiment.
-
-    Raises:
-        InputError: one is no mapping, or has another key or value than a row has.
-    """
-    for index, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise InputError(f"reproduce.rows[{index}] must be a mapping with label and overrides, not {shown(row)}")
-        _check(Row, row, f"reproduce.rows[{index}].")
-
-
-def check_target(options: Mapping[str, Any], where: str, without: tuple[str, ...] = ()) -> None:
-    """Check the arguments of what a part of the configuration names, and of what they name themselves.
-
-    Args:
-        options: ``_target_`` and arguments; what is added at the call may be missing.
-        where: key of the part.
-        without: keys that are no arguments.
-
-    Raises:
-        InputError: the target cannot be imported, does not take an argument, or its annotation does not allow it.
-    """
-    function = _importable(options.get("_target_"), f"{where}._target_")
-    arguments = {key: value for key, value in options.items() if key not in (*_NO_ARGUMENTS, *without)}
-    for key, value in list(arguments.items()):
-        if isinstance(value, Mapping) and "_target_" in value:
-            check_target(value, f"{where}.{key}")
-            del arguments[key]
-    check_options(function, arguments, f"{where}.")
-
-
-def _check_finite(content: Any, where: str) -> None:
-    """No setting of this package or of another is of use as NaN or infinity, though not every other refuses it."""
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            _check_finite(value, f"{where}.{key}" if where else str(key))
-    elif isinstance(content, list):
-        for index, value in enumerate(content):
-            _check_finite(value, f"{where}[{index}]")
-    elif isinstance(content, float) and not math.isfinite(content):
-        raise InputError(f"{where} must be a finite number, not {content}")
-
-
-def _check_training(config: Mapping[str, Any]) -> None:
-    dataset, trainer = config["dataset"], config["trainer"]
-    if dataset.get("datamodule"):
-        check_target(dataset["datamodule"], "dataset.datamodule")
-        _check_augmentation(dataset["datamodule"].get("augmentation") or {})
-    extra = {key: value for key, value in trainer.items() if key not in NOT_TRAINER}
-    check_options(_importable("pytorch_lightning.Trainer", "trainer"), extra, "trainer.")
-    check_target(trainer["optimizer"], "trainer.optimizer")
-    if trainer["lr_scheduler"]:
-        check_target(trainer["lr_scheduler"]["scheduler"], "trainer.lr_scheduler.scheduler")
-    if trainer.get("module"):
-        check_target(trainer["module"], "trainer.module")
-
-
-def _check_augmentation(options: Mapping[str, Any]) -> None:
-    from relsplit.bench.data.transforms import TrainingTransform
-
-    check_options(TrainingTransform, options, "dataset.datamodule.augmentation.")
-
-
-def _importable(target: object, where: str) -> Callable[..., Any]:
-    if not isinstance(target, str):
-        raise InputError(f"{where} must be the import path of a class or function, not {target!r}")
-    try:
-        found = get_object(target)
-    except (HydraException, ImportError, ValueError, AttributeError) as error:
-        if isinstance(error.__cause__, InputError):
-            raise InputError(f"{where}={target}: {error.__cause__}") from error
-        missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
-        extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
-        hint = f"; it comes with {how_to_install(extra)}" if extra else ""
-        raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())}){hint}") from error
-    if not callable(found):
-        raise InputError(f"{where}={target} is a {type(found).__name__}, no class or function")
-    return typing.cast(Callable[..., Any], found)
-
-
-def _check(kind: type[Group], content: Mapping[str, Any], where: str) -> None:
-    try:
-        kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, annotation, value = _place(kind, first["loc"], content)
-        if first["type"] == "extra_forbidden":
-            names = [field.alias or name for name, field in annotation.model_fields.items()]
-            hint = did_you_mean(key.rpartition(".")[2], names)
-            raise InputError(f"{where}{key} is no setting; there are {', '.join(names) or 'none'}{hint}") from None
-        if first["type"] == "missing":
-            raise InputError(f"{where}{key} is missing") from None
-        raise InputError(f"{where}{key} must be {_words(annotation)}, not {shown(value)}") from None
-
-
-def _place(kind: Any, location: tuple[int | str, ...], content: Any) -> tuple[str, Any, Any]:
-    """Key, annotation and value of what an error is about; pydantic's names for members of unions are left out."""
-    key = ""
-    for step in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
-            key += f".{step}" if key else str(step)
-            if step not in fields:  # another key than its own
-                return key, kind, content.get(step) if isinstance(content, Mapping) else content
-            field = fields[str(step)]
-            parts = (field.annotation, *field.metadata)
-            kind = typing.cast(Any, Annotated)[parts] if field.metadata else field.annotation
-            content = content.get(step) if isinstance(content, Mapping) else content
-            kind = _model_of(kind, content)
-        elif isinstance(content, list) and isinstance(step, int):
-            key, content = f"{key}[{step}]", content[step]
-            kind = _item_of(kind)
-        elif isinstance(content, Mapping) and step in content and typing.get_origin(_bare(kind)) is dict:
-            key, content = f"{key}.{step}", content[step]
-            kind = typing.get_args(_bare(kind))[1]
-    return key, kind, content
-
-
-def _bare(kind: Any) -> Any:
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-
-
-def _item_of(kind: Any) -> Any:
-    """Of ``list[Item]``, alone or in a union, the item."""
-    members = (_bare(kind), *typing.get_args(_bare(kind)))
-    lists = [each for each in members if typing.get_origin(each) is list]
-    return typing.get_args(lists[0])[0]
-
-
-def _model_of(kind: Any, content: Any) -> Any:
-    """Of ``Model | None`` the model, where there is content for it."""
-    if isinstance(content, Mapping) and typing.get_origin(kind) in (typing.Union, types.UnionType):
-        models = [each for each in typing.get_args(kind) if inspect.isclass(each) and issubclass(each, BaseModel)]
-        return models[0] if models else kind
-    return kind
-
-
-def _words(annotation: Any) -> str:
-    is_group = inspect.isclass(annotation) and issubclass(annotation, BaseModel)
-    return "a group of settings" if is_group else words(annotation)

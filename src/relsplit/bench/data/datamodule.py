@@ -15,7 +15,7 @@ from relsplit.bench.data.piped import SECONDS_WITHOUT_A_BATCH, collate_piped, sh
 from relsplit.bench.data.readable import readable
 from relsplit.bench.data.transforms import EvaluationTransform, Mean, Pixels, Std, TrainingTransform
 from relsplit.errors import InputError
-from relsplit.options import Count, Limits, Seed, checked_options
+from relsplit.options import Count, Limits, OptionsOf, Seed, checked_options
 
 Loader = DataLoader[tuple[Tensor, int | Tensor]]
 
@@ -56,7 +56,7 @@ class ImageDataModule(pl.LightningDataModule):
         batch_size: Count,
         num_workers: Annotated[int, Limits(minimum=0)] = 0,
         seed: Seed = 42,
-        augmentation: Mapping[str, Any] | None = None,
+        augmentation: Annotated[Mapping[str, Any] | None, OptionsOf(TrainingTransform)] = None,
         val_augmentation: bool = False,
         on_bad_image: OnBadImage = "error",
     ) -> None:

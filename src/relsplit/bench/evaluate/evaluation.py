@@ -1,16 +1,17 @@
 """Measuring the samples of an evaluation that are left, and writing what belongs to the whole run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 
-from relsplit.bench.configuration.build import build
-from relsplit.bench.configuration.configuration import explainer_title, run_folder, split_name, typed_command
+from relsplit.bench.configuration.folders import run_folder
+from relsplit.bench.configuration.identity import RESULTS_VERSION
+from relsplit.bench.configuration.settings import Evaluate, Settings
+from relsplit.bench.configuration.typed import typed_command
 from relsplit.bench.data.catalogue import Sample
 from relsplit.bench.data.manifest import write_manifest
 from relsplit.bench.evaluate.evaluation_module import EvaluationModule
@@ -23,21 +24,20 @@ from relsplit.bench.machine.processes import first_process
 from relsplit.bench.runs.dashboard import Dashboard, opened
 from relsplit.bench.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.bench.runs.folder import CONFIG, check_folder, holding
-from relsplit.bench.runs.identity import config_hash
 from relsplit.bench.runs.maps import write_maps
 from relsplit.bench.runs.pictures import write_pictures
-from relsplit.bench.runs.provenance import hardware, is_changed, versions
-from relsplit.bench.runs.store import Entry, SampleStore, samples_check
+from relsplit.bench.runs.provenance import hardware, is_changed, own_code, versions
+from relsplit.bench.runs.store import MeasuredSamples, SampleStore, samples_check
 from relsplit.bench.runs.summary import SAMPLES_CHECK, summarise, write_summary
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.networks.inference_copy import check_precision
 
 
-def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
+def evaluate(several: Sequence[Settings]) -> list[Path]:
     """Evaluate what is not evaluated yet, in one pass over the images.
 
     Args:
-        cfgs: configurations whose settings are checked, and which differ in the explainer alone.
+        several: settings that differ in the explainer alone; what they name is checked.
 
     Returns:
         The run folder of each.
@@ -45,11 +45,11 @@ def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
     Raises:
         InputError: a configuration or the data cannot be used; nothing was written.
     """
-    methods = prepare_all(cfgs)
+    methods = prepare_all(several)
     for method in methods:
         method.explainer  # noqa: B018  # wrong options of it show here
-    check_batches(methods[0].config, len(methods[0].samples))
-    folders = [run_folder("evaluate", method.config) for method in methods]
+    check_batches(methods[0].settings, len(methods[0].samples))
+    folders = [run_folder("evaluate", method.settings, method.identity) for method in methods]
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:
         raise InputError(f"task.explainers names the same evaluation twice, {twice}: leave one of them out")
@@ -57,43 +57,48 @@ def evaluate(cfgs: Sequence[DictConfig]) -> list[Path]:
         if first_process():  # not one that srun or torchrun started beside it
             for folder in sorted(folders):
                 held.enter_context(holding(folder))
-        stores = [SampleStore(folder, method.config) for folder, method in zip(folders, methods, strict=True)]
-        evaluate_what_is_left(cfgs[0], methods, stores)
+        stores = [SampleStore(folder, method.identity) for folder, method in zip(folders, methods, strict=True)]
+        evaluate_what_is_left(methods, stores)
     return folders
 
 
-def evaluate_what_is_left(cfg: DictConfig, methods: Sequence[Prepared], stores: Sequence[SampleStore]) -> None:
+def evaluate_what_is_left(methods: Sequence[Prepared], stores: Sequence[SampleStore]) -> None:
     """Go on with runs, or begin them; what belongs to a whole run is written by the first process.
 
     Raises:
         InputError: a folder belongs to another run, its rows were measured by other code or on other images, an
             image cannot be read, or the device does not compute in ``task.precision``.
     """
-    config, samples = methods[0].config, methods[0].samples
+    settings, samples = methods[0].settings, methods[0].samples
     for store in stores:
-        check_folder(store.folder, store.config)
-    trainer = evaluation_trainer(cfg)
+        check_folder(store.folder, store.identity)
+    machine = settings.trainer
+    trainer = evaluation_trainer(settings.device, machine.devices, machine.num_nodes, machine.strategy)
     order = [sample.sample_id for sample in samples]
-    if first_process():
-        begin(stores, samples)
-    measured = [set(store.entries()) for store in stores]
+    runs = [(method.settings, store) for method, store in zip(methods, stores, strict=True)]
+    begun = begin(runs, samples) if first_process() else [store.read() for store in stores]
+    measured = [frozenset(each.entries) for each in begun]
     for method, store, known in zip(methods, stores, measured, strict=True):
-        say_done(method.config, store.folder, len(known), len(samples))
-    batches = fixed_batches(len(samples), config["task"]["batch_size"])
+        say_done(method.settings, store.folder, len(known), len(samples))
+    task = settings.task_as(Evaluate)
+    batches = fixed_batches(len(samples), task.batch_size)
     left = [batch for batch in batches if any(order[index] not in known for known in measured for index in batch)]
     if left:
-        groups = [("task", config["task"]), *(("explainer", method.config["explainer"]) for method in methods)]
-        for group, settings in groups:
-            check_precision(settings.get("precision", "fp32"), trainer.strategy.root_device, f"{group}.")
-    module = EvaluationModule(methods[0].network, stores, methods[0].dataset, left)
+        check_precision(task.precision, trainer.strategy.root_device, "task.")
+        for method in methods:
+            own = method.settings.explainer.arguments.get("precision", "fp32")
+            check_precision(own, trainer.strategy.root_device, "explainer.")
+    given = [(*run, known) for run, known in zip(runs, measured, strict=True)]
+    module = EvaluationModule(methods[0].network, given, methods[0].dataset, left)
     if not first_process():
         if left:
             run_test(trainer, module)
         return
     unfinished = [
-        (method, store, evaluation_dashboard(store.folder, method.config, explainer_title(method.config)))
-        for method, store, known in zip(methods, stores, measured, strict=True)
-        if any(name not in known for name in order) or not is_summarised(store.folder, method.config)
+        (method, store, evaluation_dashboard(store.folder, method.settings, method.identity))
+        for method, store, known in zip(methods, stores, begun, strict=True)
+        if any(name not in known.entries for name in order)
+        or not is_summarised(store.folder, method.identity, known.check)
     ]
     with ExitStack() as shown:
         for *_, dashboard in unfinished:
@@ -113,48 +118,50 @@ def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard:
     Raises:
         IncompleteRun: not all of them are on the disk, or images were replaced in the meantime.
     """
-    store.merge([sample.sample_id for sample in method.samples])
-    check = samples_check(store.folder)
-    entries = entries_on_disk(store, method.samples)
+    measured = store.merge(store.read(), [sample.sample_id for sample in method.samples])
+    check_all_there(store, method.samples, measured)
     write_manifest(store.folder / "manifest.csv", method.samples, method.catalogue)
-    illustrate(store, method.on_device())
+    illustrate(store.folder, method.on_device(), measured)
     cost = method.explainer.explainer.forward_equivalents
-    summary = summarise(store.samples(), describe(method.config, cost, trainer, store, check))
-    summary |= refined_summary(store.curves(), summary["protocols"])
+    summary = summarise(measured.table(), describe(method, cost, trainer, measured))
+    summary |= refined_summary(measured.curves(), summary["protocols"])
     write_summary(store.folder, summary)
-    check_unchanged(store, method.samples, entries)
-    publish(dashboard, store.folder, summary)
+    check_unchanged(method, store, measured)
+    publish(dashboard, store.folder, measured, summary)
 
 
-def entries_on_disk(store: SampleStore, samples: Sequence[Sample]) -> dict[str, Entry]:
-    """Return what the disk holds of a run whose samples were measured or skipped.
+def check_all_there(store: SampleStore, samples: Sequence[Sample], measured: MeasuredSamples) -> None:
+    """Check that the disk holds all of a run whose samples were measured or skipped.
 
     Raises:
-        IncompleteRun: it does not hold all of them.
+        IncompleteRun: it does not.
+        InputError: all were skipped.
     """
-    entries, skipped = store.entries(), {sample.sample_id for sample in store.skipped()}
-    lost = [sample for sample in samples if sample.sample_id not in entries and sample.sample_id not in skipped]
+    if not measured.entries and measured.skipped:
+        raise InputError(f"{store.folder} holds no sample: none of the images could be read")
+    there = measured.entries.keys() | measured.skipped.keys()
+    lost = [sample for sample in samples if sample.sample_id not in there]
     if lost:
         raise changed_meanwhile(f"holds {len(samples) - len(lost)} of {len(samples)} samples", store)
-    return entries
 
 
-def check_unchanged(store: SampleStore, samples: Sequence[Sample], entries: Mapping[str, Entry]) -> None:
+def check_unchanged(method: Prepared, store: SampleStore, measured: MeasuredSamples) -> None:
     """Check that the disk holds what a summary was made of, and that the images are still those that were seen.
 
     Raises:
         IncompleteRun: it does not, or they are not.
     """
-    if not (store.folder / CONFIG).is_file() or not is_summarised(store.folder, store.config):
+    folder, samples = store.folder, method.samples
+    if not (folder / CONFIG).is_file() or not is_summarised(folder, store.identity, samples_check(folder)):
         raise changed_meanwhile("does not hold what its summary was made of", store)
     replaced = [
         sample
         for sample in samples
-        if sample.sample_id in entries and is_changed(sample.path, entries[sample.sample_id].image)
+        if sample.sample_id in measured.entries and is_changed(sample.path, measured.entries[sample.sample_id].image)
     ]
-    if replaced and store.config["task"]["on_change"] != "accept":
+    if replaced and method.settings.task_as(Evaluate).on_change != "accept":
         raise IncompleteRun(
-            f"{len(replaced)} of {len(samples)} images of {store.folder} were replaced while the run went on "
+            f"{len(replaced)} of {len(samples)} images of {folder} were replaced while the run went on "
             f"({replaced[0].path}): start the same command with task.on_change=anew, which measures them again"
         )
 
@@ -176,65 +183,65 @@ def fixed_batches(count: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def check_batches(config: dict[str, Any], count: int) -> None:
+def check_batches(settings: Settings, count: int) -> None:
     """Check that every batch holds as many images as the metrics look at together.
 
     Args:
-        config: of the run.
+        settings: of the run.
         count: number of samples.
 
     Raises:
         InputError: one does not.
     """
-    sizes = {len(batch) for batch in fixed_batches(count, config["task"]["batch_size"])}
-    for name, options in config["metric"].items():
-        together: int = getattr(build(options, f"metric.{name}"), "images_together", 1)
+    batch_size = settings.task_as(Evaluate).batch_size
+    sizes = {len(batch) for batch in fixed_batches(count, batch_size)}
+    for name, metric in settings.metric.items():
+        together: int = getattr(metric.build(f"metric.{name}"), "images_together", 1)
         if any(size % together for size in sizes):
             raise InputError(
                 f"metric={name} looks at {together} images together: choose multiples of {together} for num_samples "
-                f"({count} here) and task.batch_size ({config['task']['batch_size']} here)"
+                f"({count} here) and task.batch_size ({batch_size} here)"
             )
 
 
-def describe(
-    config: dict[str, Any], cost: float, trainer: pl.Trainer, store: SampleStore, check: str
-) -> dict[str, Any]:
+def describe(method: Prepared, cost: float, trainer: pl.Trainer, measured: MeasuredSamples) -> dict[str, Any]:
     """Return what the numbers of a summary belong to.
 
     Args:
-        config: of the run.
+        method: what was evaluated.
         cost: of one map, in forward passes.
         trainer: that ran the evaluation.
-        store: of the run.
-        check: of its samples, see :func:`relsplit.bench.runs.store.samples_check`.
+        measured: the samples of the run.
     """
+    settings = method.settings
+    task = settings.task_as(Evaluate)
     return {
-        "explainer": config["explainer"]["name"],
-        "split": split_name(config),
-        "dataset": config["dataset"]["name"],
-        "model": config["model"]["name"],
-        "protocol": next(iter(config["protocol"])),
-        "protocols": list(config["protocol"]),
-        "seed": config["seed"],
-        "precision": config["task"]["precision"],
-        "curve_tolerance": config["task"]["curve_tolerance"],
+        "explainer": settings.explainer.name,
+        "split": settings.split_name,
+        "dataset": settings.dataset.name,
+        "model": settings.model.name,
+        "protocol": next(iter(settings.protocol)),
+        "protocols": list(settings.protocol),
+        "seed": settings.seed,
+        "precision": task.precision,
+        "curve_tolerance": task.curve_tolerance,
         "forward_equivalents": cost,
-        "skipped": [asdict(sample) for sample in store.skipped()],
-        "config_hash": config_hash(config),
-        "results_version": config["results_version"],
+        "skipped": [asdict(sample) for sample in measured.skipped.values()],
+        "config_hash": method.identity.hash,
+        "results_version": RESULTS_VERSION,
         "command": typed_command(),
         "versions": versions(),
         "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
-        SAMPLES_CHECK: check,
+        SAMPLES_CHECK: measured.check,
     }
 
 
-def illustrate(store: SampleStore, prepared: Prepared) -> None:
+def illustrate(folder: Path, prepared: Prepared, measured: MeasuredSamples) -> None:
     """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
-    done, task = store.entries(), prepared.config["task"]
-    readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in done]
-    if shown := readable[: task["pictures"]]:
+    task = prepared.settings.task_as(Evaluate)
+    readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in measured.entries]
+    if shown := readable[: task.pictures]:
         names = prepared.catalogue.class_names
-        maps = sample_maps(prepared.explainer, prepared.dataset, shown, names, task["batch_size"])
-        write_maps(store.folder, maps)
-        write_pictures(store.folder, maps, store.curves(), prepared.title)
+        maps = sample_maps(prepared.explainer, prepared.dataset, shown, names, task.batch_size)
+        write_maps(folder, maps, own_code(prepared.settings.code()))
+        write_pictures(folder, maps, measured.curves(), prepared.title)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from relsplit.attribution import is_flat
-from relsplit.bench.configuration.build import build
-from relsplit.bench.configuration.configuration import targets
+from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.dataset import EvaluationBatch, EvaluationDataset, collate_evaluation
 from relsplit.bench.data.piped import SECONDS_WITHOUT_A_BATCH
 from relsplit.bench.explain.explanation import ConfiguredExplainer, Explanation
@@ -44,7 +43,7 @@ class Method:
     store: SampleStore
     explainer: ConfiguredExplainer
     metrics: list[SampleMetric]
-    measured: set[str]
+    measured: frozenset[str]
     made_with: dict[str, str]
 
 
@@ -55,7 +54,8 @@ class EvaluationModule(pl.LightningModule):
 
     Args:
         network: the network to explain.
-        stores: the run folder of each method. Their configurations differ in the explainer and its map alone.
+        methods: the settings and the run folder of each method, and the ids of the samples that earlier starts have
+            measured. The settings differ in the explainer and its map alone.
         dataset: the chosen samples, in order.
         batches: positions in ``dataset``, one list a batch, of all that some method has not measured yet. The
             composition of a batch never depends on what is done already or on the number of processes, so neither do
@@ -65,24 +65,27 @@ class EvaluationModule(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        stores: Sequence[SampleStore],
+        methods: Sequence[tuple[Settings, SampleStore, frozenset[str]]],
         dataset: EvaluationDataset,
         batches: Sequence[list[int]],
     ) -> None:
         super().__init__()
         self.network = network
-        self.stores = stores
-        self.config = stores[0].config  # what is read of it is the same in all of them
+        self.given = methods
+        self.settings = methods[0][0]  # what is read of them is the same in all
+        self.task = self.settings.task_as(Evaluate)
         self.dataset = dataset
         self.batches = batches
 
     def setup(self, stage: str) -> None:
-        # All processes deal from the first one's list, whatever each of them saw in the run folders.
-        self.batches = self.trainer.strategy.broadcast(self.batches)
+        # All processes deal from the first one's lists, whatever each of them saw in the run folders.
+        self.batches, self.measured = self.trainer.strategy.broadcast(
+            (self.batches, [measured for *_, measured in self.given])
+        )
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """This process's share: every ``world_size``-th batch."""
-        workers = self.config["dataset"]["num_workers"]
+        workers = self.settings.dataset.num_workers
         return DataLoader(
             self.dataset,  # type: ignore[arg-type]  # the collate function turns its items into batches
             # A process without a share gets a batch without samples: Lightning wants one.
@@ -97,21 +100,29 @@ class EvaluationModule(pl.LightningModule):
         self.methods = [
             Method(
                 store,
-                ConfiguredExplainer(store.config, self.network),
-                [build(options, f"metric.{name}") for name, options in store.config["metric"].items()],
-                set(store.entries()),
-                made_with(targets(store.config)),
+                ConfiguredExplainer(settings, self.network),
+                [metric.build(f"metric.{name}") for name, metric in settings.metric.items()],
+                measured,
+                made_with(settings.code()),
             )
-            for store in self.stores
+            for (settings, store, _), measured in zip(self.given, self.measured, strict=True)
         ]
-        self.protocols = {name: build(options, f"protocol.{name}") for name, options in self.config["protocol"].items()}
+        self._show_the_run()
+        self.protocols = {name: each.build(f"protocol.{name}") for name, each in self.settings.protocol.items()}
         # Most of the forward passes are the curves'.
-        precision = self.config["task"]["precision"]
-        self.scored_network = inference_copy(self.network, precision)
-        pixels = self.config["dataset"]["image_size"] ** 2
+        self.scored_network = inference_copy(self.network, self.task.precision)
+        pixels = self.settings.dataset.image_size**2
         self.batch_size = BatchSize(
-            images_per_pass(self.config["task"]["forward_batch_size"], self.device, pixels, precision)
+            images_per_pass(self.task.forward_batch_size, self.device, pixels, self.task.precision)
         )
+
+    def _show_the_run(self) -> None:
+        """Let metrics that look at all samples do so: what they cannot use shows before anything is measured."""
+        labels = [sample.label for sample in self.dataset.samples]
+        for method in self.methods:
+            for metric in method.metrics:
+                if (look_at := getattr(metric, "look_at", None)) is not None:
+                    look_at(self.network, labels, lambda position: self.dataset[position].image)
 
     def on_test_end(self) -> None:
         self.trainer.strategy.barrier()  # the first process then merges what all of them have written
@@ -141,7 +152,7 @@ class EvaluationModule(pl.LightningModule):
             start = self._now()
             explanations.append(self._explain(method, batch.images, batch.labels))
             seconds.append(self._now() - start)
-        label = self.config["task"]["scored_class"] == "label"
+        label = self.task.scored_class == "label"
         start = self._now()
         scored = score_methods(
             self.scored_network,
@@ -150,10 +161,10 @@ class EvaluationModule(pl.LightningModule):
             [batch.labels if label else explanation.predicted for explanation in explanations],
             self.protocols,
             batch_size=self.batch_size,
-            mean=self.config["dataset"]["mean"],
-            std=self.config["dataset"]["std"],
-            tolerance=self.config["task"]["curve_tolerance"],
-            seed=self.config["seed"],
+            mean=self.settings.dataset.mean,
+            std=self.settings.dataset.std,
+            tolerance=self.task.curve_tolerance,
+            seed=self.settings.seed,
         )
         per_image = (self._now() - start) / sum(each.masked_images for each in scored)
         found = []

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from relsplit.bench.configuration.each_explainer import check_together, each_explainer
-from relsplit.bench.configuration.settings import check_groups, check_targets
-from relsplit.bench.data.configured import datasets_kept
+from relsplit.bench.configuration.code import check_code
+from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.configuration.typed import check_together, each_explainer
+from relsplit.bench.data.configured import datasets_read_once
 from relsplit.bench.evaluate.expected_accuracy import accuracy_line
 from relsplit.bench.evaluate.resumption import finished_folder
 from relsplit.bench.machine.processes import first_process
 from relsplit.bench.machine.terminal import say
-from relsplit.bench.runs.folder import read_config
 from relsplit.bench.runs.records import SCORES
 from relsplit.bench.runs.summary import (
     ERROR_BOUND,
@@ -26,23 +24,24 @@ from relsplit.bench.runs.summary import (
 from relsplit.errors import IncompleteRun
 
 
-def run(cfg: DictConfig) -> None:
+def run(settings: Settings) -> None:
     """Evaluate, print the scores and say where the results are.
 
     Raises:
         InputError: the configuration or the data cannot be used; nothing was written.
         IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
     """
-    check_groups(cfg)
-    folders = measure_together(each_explainer(cfg))
+    several = each_explainer(settings)
+    folders = measure_together(several)
     if not first_process():
         return
-    incomplete = [lacking for folder in folders if (lacking := said(folder))]
+    lacking = [report_scores(folder, each) for folder, each in zip(folders, several, strict=True)]
+    incomplete = [each for each in lacking if each]
     if incomplete:
         raise IncompleteRun("; ".join(incomplete))
 
 
-def said(folder: Path) -> str:
+def report_scores(folder: Path, settings: Settings) -> str:
     """Say what a finished evaluation measured; return what it lacks, in words ("" for nothing)."""
     summary = read_summary(folder, EVALUATION)
     for protocol in summary["protocols"]:
@@ -53,7 +52,7 @@ def said(folder: Path) -> str:
         say(scores_line(summary, further, "further metrics"))
     if summary["flat_maps"]:
         say(f"warning: {summary['flat_maps']} maps are constant: their scores mean nothing (flat_map in samples.csv)")
-    say(accuracy_line(summary["accuracy"], summary["num_samples"], read_config(folder)))
+    say(accuracy_line(summary["accuracy"], summary["num_samples"], settings.model))
     say(f"{summary['num_samples']} samples: {folder}")
     skipped = summary["skipped"]
     if not skipped:
@@ -80,7 +79,7 @@ def refinement_line(summary: dict[str, Any], protocol: str) -> str | None:
     return f"{protocol}: {points:.0%} of the points evaluated, mean id_score within {bound:.4f} of all points' (95 %)"
 
 
-def measure(cfg: DictConfig) -> Path:
+def measure(settings: Settings) -> Path:
     """Evaluate what is not evaluated yet.
 
     Returns:
@@ -89,16 +88,16 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: the configuration or the data cannot be used; nothing was written.
     """
-    return measure_together([cfg])[0]
+    return measure_together([settings])[0]
 
 
-def measure_together(cfgs: Sequence[DictConfig]) -> list[Path]:
-    """As :func:`measure`, for configurations that differ in the explainer alone: one pass over the images for all.
+def measure_together(several: Sequence[Settings]) -> list[Path]:
+    """As :func:`measure`, for settings that differ in the explainer alone: one pass over the images for all.
 
     Those that are finished are left out of the pass, and a batch is explained by those that have not measured it yet.
 
     Args:
-        cfgs: composed configurations; ``explainer``, ``map``, ``split`` and ``output_dir`` may differ.
+        several: ``explainer``, ``map``, ``split`` and ``output_dir`` may differ.
 
     Returns:
         The run folder of each.
@@ -106,18 +105,16 @@ def measure_together(cfgs: Sequence[DictConfig]) -> list[Path]:
     Raises:
         InputError: as :func:`measure`, or they differ in something else.
     """
-    for cfg in cfgs:
-        check_groups(cfg)
-    check_together(cfgs)
-    with datasets_kept():
-        folders = {index: folder for index, cfg in enumerate(cfgs) if (folder := finished_folder(cfg)) is not None}
-        left = [index for index in range(len(cfgs)) if index not in folders]
+    check_together(several)
+    with datasets_read_once():
+        folders = {index: folder for index, each in enumerate(several) if (folder := finished_folder(each)) is not None}
+        left = [index for index in range(len(several)) if index not in folders]
         for index in left:
-            check_targets(cfgs[index])
+            check_code(several[index])
         if left:
             # Here and not above: a finished evaluation answers before Lightning and the explainers' libraries are
             # imported.
             from relsplit.bench.evaluate.evaluation import evaluate
 
-            folders |= dict(zip(left, evaluate([cfgs[index] for index in left]), strict=True))
-    return [folders[index] for index in range(len(cfgs))]
+            folders |= dict(zip(left, evaluate([several[index] for index in left]), strict=True))
+    return [folders[index] for index in range(len(several))]

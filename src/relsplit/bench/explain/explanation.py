@@ -1,14 +1,13 @@
 """From the ``explainer`` part of a configuration and a network to attribution maps of a batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.bench.configuration.build import build
+from relsplit.bench.configuration.settings import Settings
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
 from relsplit.networks.answer import AnswerReader
@@ -38,8 +37,7 @@ class ConfiguredExplainer:
     """An explainer with the class it explains and the map that is made of its attribution.
 
     Args:
-        config: the run's; ``config["explainer"]`` has ``name``, ``_target_`` and options of the method and ``target``
-            ("predicted" or "label"), ``config["map"]`` has ``_target_`` and options of what makes the map of the
+        settings: ``explainer`` is the method and the class that it explains, ``map`` what makes the map of the
             attribution (see :class:`relsplit.attribution.AttributionMap`).
         network: the network to explain; logits (N, classes).
 
@@ -47,15 +45,13 @@ class ConfiguredExplainer:
         InputError: an option does not exist or has a value that cannot be used.
     """
 
-    def __init__(self, config: Mapping[str, Any], network: nn.Module) -> None:
-        method = config["explainer"]
-        options = {key: value for key, value in method.items() if key not in ("name", "target")}
-        self.config = config
+    def __init__(self, settings: Settings, network: nn.Module) -> None:
+        self.settings = settings
         self.network = network
-        self.target = method["target"]
-        self._reader = AnswerReader(method.get("scores", "auto"))
-        self.explainer: Explainer = build(options, "explainer", model=network)
-        self.to_map: Callable[[Tensor, Sequence[int]], Tensor] = build(config["map"], "map")
+        self.target = settings.explainer.target
+        self._reader = AnswerReader(settings.explainer.arguments.get("scores", "auto"))
+        self.explainer: Explainer = settings.explainer.build("explainer", model=network)
+        self.to_map: Callable[[Tensor, Sequence[int]], Tensor] = settings.map.build("map")
 
     def explain(self, images: Tensor, labels: Tensor) -> Explanation:
         """Attribution maps of ``images`` (N, 3, H, W) with ground-truth ``labels`` (N,)."""
@@ -80,4 +76,4 @@ class ConfiguredExplainer:
 
     def maps_of(self, network: nn.Module) -> Explain:
         """The function that computes the same method's maps for another network of the same architecture."""
-        return self.maps if network is self.network else ConfiguredExplainer(self.config, network).maps
+        return self.maps if network is self.network else ConfiguredExplainer(self.settings, network).maps

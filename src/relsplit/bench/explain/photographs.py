@@ -1,15 +1,15 @@
 """Photographs of the user's own need no dataset: class names and preprocessing come with the network's weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torchvision
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.settings import check_groups
+from relsplit.bench.configuration.settings import Model, Settings
+from relsplit.bench.configuration.typed import typed_texts
 from relsplit.bench.data.catalogue import Catalogue
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.models.build import number_of_outputs
@@ -22,42 +22,48 @@ USUAL = {"resize": 256, "image_size": 224, "mean": [0.485, 0.456, 0.406], "std":
 _OF_SAMPLES = ("root", "catalogue", "datamodule", "manifest", "sampling")
 
 
-def without_dataset(cfg: DictConfig) -> DictConfig:
-    """Return the configuration with a dataset that has classes and preprocessing, but no samples.
+def without_dataset(settings: Settings) -> Settings:
+    """Return the settings with a dataset that has classes and preprocessing, but no samples.
 
-    Where a dataset was typed, it is the configuration itself, as it is for a call from Python where the weights do not
-    say what they know. Settings of the preprocessing that were typed are kept.
+    Where a dataset was typed, they are the settings themselves, as they are for a call from Python where the weights
+    do not say what they know. What was typed of the preprocessing stays.
 
     Raises:
         InputError: the network or its checkpoint cannot be used.
     """
     typed = _typed_settings()
     if typed is None or typed & set(_OF_SAMPLES):
-        return cfg
-    kept = {key: cfg.dataset[key] for key in cfg.dataset if key not in ("catalogue", "datamodule")}
-    changed = cfg.copy()
-    OmegaConf.set_struct(changed, False)
-    changed.model = OmegaConf.create(resolved(cfg.model))  # a checkpoint's path may follow from the dataset's name
-    dataset = _of_checkpoint(cfg) if cfg.model.checkpoint is not None else _of_weights(cfg)
+        return settings
+    model = settings.model
+    dataset = _of_checkpoint(Path(model.checkpoint)) if model.checkpoint is not None else _of_weights(model)
     if "catalogue" not in dataset and not HydraConfig.initialized():
-        return cfg
-    said = set(dataset) >= {"catalogue", *USUAL}
+        return settings
     known = {key: value for key, value in {**USUAL, **dataset}.items() if key not in typed}
-    changed.dataset = OmegaConf.merge(kept, known, {"name": "photographs", "root": None})
+    changed = _with_dataset(settings, known)
     if "catalogue" not in dataset:
         count = number_of_outputs(changed)
         target = f"{__name__}.{numbered_catalogue.__name__}"
-        changed.dataset.catalogue = {"_target_": target, "count": count}
-    if not said:
-        shown = {key: OmegaConf.to_container(changed.dataset)[key] for key in USUAL}  # type: ignore[index, call-overload]
+        changed = _with_dataset(changed, {"catalogue": {"_target_": target, "count": count}})
+    if not set(dataset) >= {"catalogue", *USUAL}:
+        shown = {key: getattr(changed.dataset, key) for key in USUAL}
         classes = "" if "catalogue" in dataset else "which classes it knows or "
         say(
-            f"model={cfg.model.name} does not say {classes}how images are prepared: they are resized to "
+            f"model={model.name} does not say {classes}how images are prepared: they are resized to "
             f"{shown['resize']}, cut to {shown['image_size']} and normalised with mean {shown['mean']} and std "
             f"{shown['std']}; say dataset.resize, image_size, mean, std and class_names"
         )
-    check_groups(changed)
     return changed
+
+
+def _with_dataset(settings: Settings, known: Mapping[str, Any]) -> Settings:
+    """The settings with other values of ``dataset``; what its transform shares with it follows."""
+    document = settings.document()
+    before = document["dataset"]
+    after = {key: value for key, value in before.items() if key not in ("catalogue", "datamodule")}
+    after |= {"catalogue": before["catalogue"], **known, "name": "photographs", "root": None}
+    shared = {key: after[key] for key in USUAL if before["transform"].get(key) == before[key]}
+    after["transform"] = {**before["transform"], **known.get("transform", {}), **shared}
+    return Settings.of({**document, "dataset": after})
 
 
 def weights_catalogue(model: str, weights: str) -> Catalogue:
@@ -92,21 +98,21 @@ def _typed_settings() -> set[str] | None:
     """Return the settings of ``dataset`` that were typed; None where a dataset was."""
     if not HydraConfig.initialized():
         return set()
-    typed = [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
+    typed = [text.lstrip("+~").partition("=")[0] for text in typed_texts()]
     if any(key == "dataset" or key.startswith("dataset@") for key in typed):
         return None
     return {key.split(".")[1] for key in typed if key.startswith("dataset.")}
 
 
-def _of_weights(cfg: DictConfig) -> dict[str, Any]:
-    entry = torchvision_weights(cfg)
+def _of_weights(model: Model) -> dict[str, Any]:
+    entry = torchvision_weights(model)
     if entry is None:
         return {}
     prepare = entry.transforms()
     method = prepare.interpolation.value
     target = f"{__name__}.{weights_catalogue.__name__}"
     return {
-        "catalogue": {"_target_": target, "model": cfg.model._target_, "weights": cfg.model.weights},
+        "catalogue": {"_target_": target, "model": model.import_path, "weights": model.weights},
         "resize": prepare.resize_size[0],
         "image_size": prepare.crop_size[0],
         "mean": list(prepare.mean),
@@ -115,8 +121,7 @@ def _of_weights(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def _of_checkpoint(cfg: DictConfig) -> dict[str, Any]:
-    path = Path(cfg.model.checkpoint)
+def _of_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     content = read_checkpoint(path)

@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from omegaconf import DictConfig
 from torch import nn
 
-from relsplit.bench.configuration.build import build
-from relsplit.bench.configuration.configuration import resolved, run_title
+from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.dataset import EvaluationDataset
-from relsplit.bench.data.samples import Choose, choose_samples, chosen_samples
+from relsplit.bench.data.samples import choose_samples
 from relsplit.bench.explain.explained_network import explained_network
 from relsplit.bench.explain.explanation import ConfiguredExplainer
+from relsplit.bench.explain.samples import Choose, chosen_samples
 from relsplit.bench.machine.device import chosen_device
-from relsplit.bench.runs.identity import identified
 
 
 @dataclass(frozen=True)
@@ -24,14 +22,16 @@ class Prepared:
     """A task's ingredients.
 
     Attributes:
-        config: the configuration as plain containers, with what identifies the run.
+        settings: of the task.
+        identity: of the settings, now that the network has been trained where it was missing.
         catalogue: the dataset.
         samples: those that are to be explained, in order.
         dataset: the same as network inputs.
         network: to be explained, in eval mode, on the CPU until it is moved.
     """
 
-    config: dict[str, Any]
+    settings: Settings
+    identity: Identity
     catalogue: Catalogue
     samples: tuple[Sample, ...]
     dataset: EvaluationDataset
@@ -40,12 +40,12 @@ class Prepared:
     @cached_property
     def explainer(self) -> ConfiguredExplainer:
         """The configured explainer of the network."""
-        return ConfiguredExplainer(self.config, self.network)
+        return ConfiguredExplainer(self.settings, self.network)
 
     @property
     def title(self) -> str:
         """What is explained by what, in words."""
-        return run_title(self.config)
+        return self.settings.title
 
     def on_device(self) -> "Prepared":
         """Move the network to the configured device.
@@ -53,39 +53,38 @@ class Prepared:
         Raises:
             InputError: the device is unknown or not to be had on this machine.
         """
-        self.network.to(chosen_device(self.config["device"]))
+        self.network.to(chosen_device(self.settings.device))
         return self
 
 
-def prepare(cfg: DictConfig, choose: Choose = choose_samples) -> Prepared:
+def prepare(settings: Settings, choose: Choose = choose_samples) -> Prepared:
     """Read the dataset, choose the samples and load the network.
 
     The dataset is read before a model is trained for it, as that takes minutes and wrong input ends the run.
 
     Args:
-        cfg: the composed configuration.
+        settings: of the task.
         choose: chooses the samples.
 
     Raises:
         InputError: the configuration, the data or the model cannot be used; nothing was written.
     """
-    return prepare_all([cfg], choose)[0]
+    return prepare_all([settings], choose)[0]
 
 
-def prepare_all(cfgs: Sequence[DictConfig], choose: Choose = choose_samples) -> list[Prepared]:
-    """As :func:`prepare`, for configurations that differ in the explainer alone: they share dataset and network.
+def prepare_all(several: Sequence[Settings], choose: Choose = choose_samples) -> list[Prepared]:
+    """As :func:`prepare`, for settings that differ in the explainer alone: they share dataset and network.
 
     Args:
-        cfgs: the composed configurations.
+        several: settings of tasks.
         choose: chooses the samples.
 
     Raises:
         InputError: see :func:`prepare`.
     """
-    cfg = cfgs[0]
-    catalogue, samples = chosen_samples(cfg, choose)
-    dataset = EvaluationDataset(
-        samples, build(resolved(cfg.dataset.transform), "dataset.transform"), cfg.dataset.on_bad_image
-    )
-    network = explained_network(cfg, catalogue, cfgs[1:])
-    return [Prepared(identified(resolved(each)), catalogue, samples, dataset, network) for each in cfgs]
+    first = several[0]
+    catalogue, samples = chosen_samples(first, choose)
+    transform = first.dataset.transform.build("dataset.transform")
+    dataset = EvaluationDataset(samples, transform, first.dataset.on_bad_image)
+    network = explained_network(first, catalogue, several[1:])
+    return [Prepared(each, each.identity(), catalogue, samples, dataset, network) for each in several]

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from relsplit.bench.configuration.identity import without_identity
+from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.dataset import EvaluationDataset, collate_evaluation
 from relsplit.bench.data.transforms import Normalization
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
 from relsplit.bench.runs.folder import read_config
-from relsplit.bench.runs.identity import without_identity
 from relsplit.bench.runs.maps import Maps, joined
 from relsplit.errors import InputError
 
@@ -75,15 +75,16 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
     Raises:
         InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
     """
-    config = read_config(run)
-    config["dataset"]["on_bad_image"] = "skip"
+    document = without_identity(read_config(run))
+    document["dataset"]["on_bad_image"] = "skip"
+    settings = Settings.of(document)
 
-    def choose(cfg: DictConfig, catalogue: Catalogue) -> list[Sample]:
+    def choose(settings: Settings, catalogue: Catalogue) -> list[Sample]:
         by_id = {sample.sample_id: sample for sample in catalogue.split("test")}
         return [by_id[name] for name in sample_ids]
 
-    prepared = prepare(OmegaConf.create(without_identity(config)), choose).on_device()
-    names, size = prepared.catalogue.class_names, prepared.config["task"]["batch_size"]
+    prepared = prepare(settings, choose).on_device()
+    names, size = prepared.catalogue.class_names, settings.task_as(Evaluate).batch_size
     return sample_maps(prepared.explainer, prepared.dataset, range(len(prepared.samples)), names, size)
 
 

@@ -2,35 +2,42 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
 from relsplit.errors import InputError, Terminated
 
+Devices = int | str | Sequence[int]
+"""``trainer.devices``: how many, or which."""
 
-def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
+
+def evaluation_trainer(device: str, devices: Devices, num_nodes: int, strategy: str) -> pl.Trainer:
     """A trainer that only tests.
 
     Several devices of one machine are spawned from this process, because a sweep or a table runs one evaluation after
     the other in it; ``trainer.strategy=ddp`` is for processes that srun or torchrun has started.
 
+    Args:
+        device: of the configuration.
+        devices: ``trainer.devices``.
+        num_nodes: ``trainer.num_nodes``.
+        strategy: ``trainer.strategy``.
+
     Raises:
         InputError: ``device`` or ``trainer.devices`` is not to be had on this machine.
     """
-    devices = cfg.trainer.devices
     quiet_lightning()
     try:
         return pl.Trainer(
-            accelerator=cfg.device,
-            devices=devices,
-            num_nodes=cfg.trainer.num_nodes,
-            strategy=chosen_strategy(cfg),
+            accelerator=device,
+            devices=devices,  # type: ignore[arg-type]  # any sequence will do
+            num_nodes=num_nodes,
+            strategy=chosen_strategy(strategy, devices),
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -40,14 +47,13 @@ def evaluation_trainer(cfg: DictConfig) -> pl.Trainer:
         )
     except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise InputError(
-            f"device={cfg.device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
+            f"device={device} trainer.devices={devices}: {' '.join(str(error).split())}; use device=cpu or fewer"
         ) from error
 
 
-def chosen_strategy(cfg: DictConfig) -> str:
+def chosen_strategy(strategy: str, devices: Devices) -> str:
     """``trainer.strategy``; where that is "auto" and several devices are asked for, "ddp_spawn"."""
-    strategy = str(cfg.trainer.strategy)
-    return "ddp_spawn" if strategy == "auto" and _several(cfg.trainer.devices) else strategy
+    return "ddp_spawn" if strategy == "auto" and _several(devices) else strategy
 
 
 def quiet_lightning() -> None:
@@ -59,10 +65,10 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")
 
 
-def _several(devices: object) -> bool:
+def _several(devices: Devices) -> bool:
     if devices in ("auto", -1, "-1"):
         return torch.cuda.device_count() > 1
-    return int(devices) > 1 if isinstance(devices, int | str) else len(devices) > 1  # type: ignore[arg-type]
+    return int(devices) > 1 if isinstance(devices, int | str) else len(devices) > 1
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Weights that a library has under a name, with the way in which images are prepared for them."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import torchvision
 from hydra.utils import get_object
 from torch import Tensor
 
+from relsplit.bench.configuration.parts import Named
+from relsplit.bench.configuration.settings import Dataset, Model
 from relsplit.bench.models.checkpoint import read_checkpoint
 from relsplit.errors import InputError
 
@@ -48,23 +49,19 @@ class Preprocessing:
         )
 
 
-def named_preprocessing(model: Mapping[str, Any]) -> Preprocessing | None:
-    """Return what the weights of a model's configuration were trained with; None where no library says so.
-
-    Args:
-        model: with ``_target_`` and ``weights``; ``model_name`` for timm.
-    """
-    weights = model["weights"]
-    if weights is None or Path(str(weights)).is_file():
+def named_preprocessing(model: Model) -> Preprocessing | None:
+    """Return what the weights that a model names were trained with; None where no library says so."""
+    weights = model.weights
+    if weights is None or Path(weights).is_file():
         return None
-    if model["_target_"] == TIMM:
+    if model.import_path == TIMM:
         from timm.data.config import resolve_data_config
 
-        found = resolve_data_config({}, pretrained_cfg=_timm_config(model).to_dict())
+        found = resolve_data_config({}, pretrained_cfg=_timm_config(model, weights).to_dict())
         side = int(found["input_size"][-1])
         resize = math.floor(side / found["crop_pct"])
         return Preprocessing(resize, side, tuple(found["mean"]), tuple(found["std"]), str(found["interpolation"]))
-    transform = _torchvision_entry(model).transforms()
+    transform = _torchvision_entry(model, weights).transforms()
     return Preprocessing(
         int(transform.resize_size[0]),
         int(transform.crop_size[0]),
@@ -74,14 +71,13 @@ def named_preprocessing(model: Mapping[str, Any]) -> Preprocessing | None:
     )
 
 
-def checkpoint_preprocessing(model: Mapping[str, Any], interpolation: str) -> Preprocessing | None:
-    """Return what the network of ``model.checkpoint`` was trained with; None where the file does not say it.
+def checkpoint_preprocessing(path: Path, interpolation: str) -> Preprocessing | None:
+    """Return what the network of a checkpoint was trained with; None where the file is not there or does not say it.
 
     Args:
-        model: with ``checkpoint``.
+        path: of the checkpoint.
         interpolation: of the resizing, which no checkpoint says.
     """
-    path = Path(str(model["checkpoint"]))
     said = read_checkpoint(path).get("preprocessing") if path.is_file() else None
     try:
         mean, std = (tuple(float(value) for value in said[key]) for key in ("mean", "std"))  # type: ignore[index]
@@ -90,12 +86,8 @@ def checkpoint_preprocessing(model: Mapping[str, Any], interpolation: str) -> Pr
         return None
 
 
-def check_preprocessing(model: Mapping[str, Any], dataset: Mapping[str, Any]) -> str | None:
+def check_preprocessing(model: Model, dataset: Dataset) -> str | None:
     """Compare how a dataset prepares its images with what the network's weights expect.
-
-    Args:
-        model: see :func:`named_preprocessing`.
-        dataset: with ``resize``, ``image_size``, ``mean``, ``std`` and ``transform``.
 
     Returns:
         A warning where the size or the interpolation differs, which a network copes with more or less; None where all
@@ -104,99 +96,101 @@ def check_preprocessing(model: Mapping[str, Any], dataset: Mapping[str, Any]) ->
     Raises:
         InputError: mean or std differ, with which the network sees pictures of other colours.
     """
-    interpolation = str(dict(dataset.get("transform") or {}).get("interpolation", "bilinear"))
-    if model["checkpoint"] is None:
+    interpolation = str(dataset.transform.arguments.get("interpolation", "bilinear"))
+    if model.checkpoint is None:
         expected = named_preprocessing(model)
     else:
-        expected = checkpoint_preprocessing(model, interpolation)
+        expected = checkpoint_preprocessing(Path(model.checkpoint), interpolation)
     if expected is None:
         return None
-    for key, wanted in (("mean", expected.mean), ("std", expected.std)):
-        given = [float(value) for value in dataset[key]]
+    for key, wanted, given in (("mean", expected.mean, dataset.mean), ("std", expected.std, dataset.std)):
         if any(abs(a - b) > _TOLERANCE for a, b in zip(given, wanted, strict=True)):
             raise InputError(
-                f"model={model['name']}: its weights expect images normalised with {key} {_typed(wanted)}, but "
+                f"model={model.name}: its weights expect images normalised with {key} {_typed(wanted)}, but "
                 f"dataset.{key} is {_typed(given)}: say {expected.overrides()}"
             )
-    prepared = (dataset["resize"], dataset["image_size"], interpolation)
+    prepared = (dataset.resize, dataset.image_size, interpolation)
     if prepared != (expected.resize, expected.image_size, expected.interpolation):
         return (
-            f"warning: the weights of model={model['name']} are meant for images resized to {expected.resize} "
+            f"warning: the weights of model={model.name} are meant for images resized to {expected.resize} "
             f"({expected.interpolation}) and cut to {expected.image_size}, not {prepared[0]} ({prepared[2]}) and "
             f"{prepared[1]}: say {expected.overrides()}"
         )
     return None
 
 
-def named_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights that ``model.weights`` names, downloaded once.
+def named_state(constructor: Named, weights: str) -> dict[str, Tensor]:
+    """Return weights by their name, downloaded once.
+
+    Args:
+        constructor: of the network that they are of, one of torchvision's or timm's.
+        weights: their name.
 
     Raises:
         InputError: there are none of this name, or they cannot be downloaded.
     """
-    return _timm_state(model) if model["_target_"] == TIMM else _torchvision_state(model)
+    return (_timm_state if constructor.import_path == TIMM else _torchvision_state)(constructor, weights)
 
 
-def _torchvision_entry(model: Mapping[str, Any]) -> Any:
-    weights = str(model["weights"])
-    constructor = get_object(model["_target_"])
+def _torchvision_entry(constructor: Named, weights: str) -> Any:
+    function = get_object(constructor.import_path)
     try:
-        known = torchvision.models.get_model_weights(constructor)
+        known = torchvision.models.get_model_weights(function)
     except ValueError as error:
         raise InputError(
-            f"model.weights={weights}: no such file, and torchvision has no weights for {model['_target_']}; "
+            f"model.weights={weights}: no such file, and torchvision has no weights for {constructor.import_path}; "
             "give the path of a file"
         ) from error
     if weights not in known.__members__:
         raise InputError(
             f"model.weights={weights}: unknown; torchvision has {', '.join(known.__members__)} "
-            f"for {constructor.__name__}; name one of them or a file"
+            f"for {function.__name__}; name one of them or a file"
         )
     return known[weights]
 
 
-def _torchvision_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
-    entry = _torchvision_entry(model)
+def _torchvision_state(constructor: Named, weights: str) -> dict[str, Tensor]:
+    entry = _torchvision_entry(constructor, weights)
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
+    except InputError:  # weights that are installed, not downloaded
+        raise
     except Exception as error:  # torch meets a damaged file with a dozen unrelated types
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         if cache.exists():
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"model.weights={model['weights']}: {cache} cannot be read ({reason}); delete it, and it is downloaded "
-                "again"
+                f"model.weights={weights}: {cache} cannot be read ({reason}); delete it, and it is downloaded again"
             ) from error
         raise InputError(
-            f"model.weights={model['weights']}: download failed ({error}); put {entry.url} at {cache} or give "
-            "model.weights=FILE"
+            f"model.weights={weights}: download failed ({error}); put {entry.url} at {cache} or give model.weights=FILE"
         ) from error
     return state
 
 
-def _timm_config(model: Mapping[str, Any]) -> Any:
+def _timm_config(constructor: Named, weights: str) -> Any:
     import timm
 
-    if model["weights"] != PRETRAINED:
-        raise InputError(
-            f"model.weights={model['weights']}: give {PRETRAINED} (timm's own), null or the path of a file"
-        )
-    found = timm.get_pretrained_cfg(model["model_name"])
+    name = constructor.arguments["model_name"]
+    if weights != PRETRAINED:
+        raise InputError(f"model.weights={weights}: give {PRETRAINED} (timm's own), null or the path of a file")
+    found = timm.get_pretrained_cfg(name)
     if found is None or not found.has_weights:
-        raise InputError(f"model.name={model['model_name']}: timm has no pretrained weights of this name")
+        raise InputError(f"model.name={name}: timm has no pretrained weights of this name")
     return found
 
 
-def _timm_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
+def _timm_state(constructor: Named, weights: str) -> dict[str, Tensor]:
     import timm
 
-    _timm_config(model)
+    _timm_config(constructor, weights)
+    name = constructor.arguments["model_name"]
     try:
-        state: dict[str, Tensor] = timm.create_model(model["model_name"], pretrained=True).state_dict()
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # of whatever client timm fetches with
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"model.weights={PRETRAINED}: timm cannot fetch {model['model_name']} ({reason}); give model.weights=FILE"
+            f"model.weights={PRETRAINED}: timm cannot fetch {name} ({reason}); give model.weights=FILE"
         ) from error
     return state
 

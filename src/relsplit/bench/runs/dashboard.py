@@ -7,20 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from relsplit.bench.configuration.settings import Logger
+
 log = logging.getLogger(__name__)
 
 
-def wandb_options(logger: Mapping[str, Any]) -> dict[str, Any] | None:
+def wandb_options(logger: Logger | None) -> dict[str, Any] | None:
     """Return the arguments of ``wandb.init``; None where the dashboard is switched off.
 
     Args:
         logger: ``project``, ``mode`` (the environment variable WANDB_MODE goes before it) and further arguments of
-            ``wandb.init``; empty switches the dashboard off.
+            ``wandb.init``; None switches the dashboard off.
     """
-    if not logger:
+    if logger is None:
         return None
-    mode = os.environ.get("WANDB_MODE", logger["mode"])
-    return None if mode == "disabled" else {**logger, "mode": mode}
+    mode = os.environ.get("WANDB_MODE", logger.mode)
+    return None if mode == "disabled" else {**logger.model_dump(), "mode": mode}
 
 
 class Dashboard:

@@ -5,7 +5,7 @@ evaluate, and a resumed run looks like one that was never interrupted.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,35 +14,36 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.runs.dashboard import Dashboard, wandb_options
-from relsplit.bench.runs.identity import config_hash, without_secrets
 from relsplit.bench.runs.pictures import GRID, OVERLAYS, PICTURES
-from relsplit.bench.runs.records import SCORES
+from relsplit.bench.runs.records import SCORES, SampleCurves
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
-from relsplit.bench.runs.store import Journal, read_samples
+from relsplit.bench.runs.store import Journal, MeasuredSamples
 
 SECONDS = 10.0
 """Between two looks at an evaluation that goes on."""
 
 
-def evaluation_dashboard(folder: Path, config: Mapping[str, Any], title: str) -> Dashboard:
+def evaluation_dashboard(folder: Path, settings: Settings, identity: Identity) -> Dashboard:
     """Return the dashboard of an evaluation.
 
     Args:
         folder: the run folder.
-        config: the resolved configuration.
-        title: the explainer, with its splitting.
+        settings: of the evaluation.
+        identity: of the settings.
     """
-    dataset, protocol = config["dataset"]["name"], next(iter(config["protocol"]))
+    dataset, title, protocol = settings.dataset.name, settings.explainer_title, next(iter(settings.protocol))
     return Dashboard(
-        wandb_options(config["logger"]),
+        wandb_options(settings.logger),
         folder,
-        id=f"evaluate-{config_hash(config)}",
+        id=f"evaluate-{identity.hash}",
         name=f"{dataset}-{title}-{protocol}",
         group=f"{dataset}/{title}/{protocol}",
-        job_type=config["explainer"]["name"],
-        tags=[dataset, config["explainer"]["name"], protocol],
-        config=without_secrets(config),
+        job_type=settings.explainer.name,
+        tags=[dataset, settings.explainer.name, protocol],
+        config=identity.written(),
     )
 
 
@@ -90,26 +91,27 @@ def progress(rows: Mapping[str, Mapping[str, Any]], total: int) -> dict[str, flo
     return {"progress/samples": len(rows), "progress/share": len(rows) / total, **means}
 
 
-def publish(dashboard: Dashboard, folder: Path, summary: Mapping[str, Any]) -> None:
+def publish(dashboard: Dashboard, folder: Path, samples: MeasuredSamples, summary: Mapping[str, Any]) -> None:
     """Show a finished evaluation.
 
     Args:
         dashboard: that shows it.
-        folder: the run folder.
+        folder: the run folder, which has the pictures.
+        samples: what was measured.
         summary: the content of ``summary.json``.
     """
-    dashboard.show(lambda run: _publish(run, folder, summary))
+    dashboard.show(lambda run: _publish(run, folder, samples, summary))
 
 
-def _publish(run: Any, folder: Path, summary: Mapping[str, Any]) -> None:
+def _publish(run: Any, folder: Path, samples: MeasuredSamples, summary: Mapping[str, Any]) -> None:
     import wandb
 
-    samples = read_samples(folder)
+    table, curves = samples.table(), samples.curves()
     shown = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
     run.summary.update(shown)
     run.log({"summary": wandb.Table(columns=list(shown), data=[list(shown.values())])})
-    run.log({"samples": _sample_table(folder, samples), "conservation": _conservation(samples)})
-    run.log({f"curves/{protocol}": _curve_plot(folder, protocol) for protocol in summary["protocols"]})
+    run.log({"samples": _sample_table(folder, table), "conservation": _conservation(table)})
+    run.log({f"curves/{protocol}": _curve_plot(curves, protocol) for protocol in summary["protocols"]})
     grid = folder / PICTURES / GRID
     if grid.exists():
         run.log({"pictures": wandb.Image(str(grid))})
@@ -134,11 +136,11 @@ def _conservation(samples: pd.DataFrame) -> Any:
     return wandb.plot.scatter(table, "probability", "relevance_sum", title="Conservation")
 
 
-def _curve_plot(folder: Path, protocol: str) -> Any:
+def _curve_plot(measured: Sequence[SampleCurves], protocol: str) -> Any:
     import wandb
 
     lines: dict[str, npt.NDArray[np.float64]] = {}
-    for name, curves in zip(("insertion", "deletion"), sampled_curves(folder, protocol), strict=True):
+    for name, curves in zip(("insertion", "deletion"), sampled_curves(measured, protocol), strict=True):
         mean, band = curves.mean(axis=0), curves.std(axis=0)
         lines |= {name: mean, f"{name} + std": mean + band, f"{name} - std": mean - band}
     return wandb.plot.line_series(

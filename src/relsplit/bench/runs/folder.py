@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.machine.logs import cannot_be_written
 from relsplit.bench.machine.terminal import say
-from relsplit.bench.runs.identity import identity, without_secrets
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import is_unfinished, remove_unfinished, write_text
 
@@ -83,39 +83,39 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
                 each.rmdir()
 
 
-def check_folder(folder: Path, config: Mapping[str, Any]) -> None:
-    """Check that a run of ``config`` may go on, or begin, in ``folder``; nothing is written.
+def check_folder(folder: Path, identity: Identity) -> None:
+    """Check that a run of this identity may go on, or begin, in ``folder``; nothing is written.
 
     Raises:
         InputError: the folder holds something else, or a run of another configuration (the keys that differ are named).
     """
     others = _others(folder)
     if (folder / CONFIG).exists():  # asked after the look at the files: another process of this run writes it first
-        _refuse_other(folder, read_config(folder), config)
+        _refuse_other(folder, Identity(read_config(folder)), identity)
     elif others:
         raise InputError(
             f"output_dir {folder} holds other files ({others[0]}) and no {CONFIG}: choose another output_dir"
         )
 
 
-def belongs_to(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Say whether a folder is this configuration's; False where it is nobody's, or says nothing that can be read."""
+def belongs_to(folder: Path, identity: Identity) -> bool:
+    """Say whether a folder is of a run of this identity; False where it is nobody's, or says nothing readable."""
     try:
-        return identity(read_config(folder)) == identity(config)
+        return Identity(read_config(folder)).deciding == identity.deciding
     except InputError:
         return False
 
 
-def claim_folder(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make the folder this configuration's: write its ``config.yaml``.
+def claim_folder(folder: Path, identity: Identity) -> None:
+    """Make the folder that of a run of this identity: write its ``config.yaml``.
 
     Raises:
         InputError: as :func:`check_folder`, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        check_folder(folder, config)
-        write_text(folder / CONFIG, yaml.safe_dump(without_secrets(config), sort_keys=False, allow_unicode=True))
+        check_folder(folder, identity)
+        write_text(folder / CONFIG, yaml.safe_dump(identity.written(), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise unwritable(folder, error) from error
 
@@ -204,8 +204,8 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
-def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = identity(before), identity(now)
+def _refuse_other(folder: Path, before: Identity, now: Identity) -> None:
+    old, new = before.deciding, now.deciding
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if differing:
         shown = "; ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in differing[:4])

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import read_config
-from relsplit.bench.runs.identity import config_hash
 from relsplit.errors import InputError
 from relsplit.files import replacing
 
 MAPS = "maps.npz"
-_RUN = "run"
-"""Beside the maps in their file: hash of the configuration of the run that they belong to."""
+_RUN, _CODE = "run", "code"
+"""Beside the maps in their file: the hash of the run that they belong to, and a digest of the user's own code."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,18 @@ class Maps:
     class_name: npt.NDArray[np.str_]
 
 
-def write_maps(folder: Path, maps: Maps) -> Path:
-    """Write ``maps.npz`` atomically into the folder of a run."""
+def write_maps(folder: Path, maps: Maps, code: str) -> Path:
+    """Write ``maps.npz`` atomically into the folder of a run.
+
+    Args:
+        folder: of the run.
+        maps: of samples of it.
+        code: digest of the user's own code that they were made with, see
+            :func:`relsplit.bench.runs.provenance.own_code`.
+    """
     path = folder / MAPS
     content: dict[str, Any] = {field.name: getattr(maps, field.name) for field in fields(Maps)}
-    content[_RUN] = np.array(config_hash(read_config(folder)))
+    content |= {_RUN: np.array(Identity(read_config(folder)).hash), _CODE: np.array(code)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **content)
     return path
@@ -71,11 +78,17 @@ def read_maps(folder: Path) -> Maps:
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
-    if run != config_hash(read_config(folder)):
+    if run != Identity(read_config(folder)).hash:
         raise InputError(f"{path} is of another run than {folder}: delete it and explain its samples again")
     if len({len(getattr(maps, field.name)) for field in fields(Maps)}) != 1 or maps.map.shape != maps.region.shape:
         raise InputError(f"{path} is damaged (parts of different size): delete it and explain its samples again")
     return maps
+
+
+def are_made_with(folder: Path, code: str) -> bool:
+    """Say whether the ``maps.npz`` of a folder, which can be read, was made with this code; see :func:`write_maps`."""
+    with np.load(folder / MAPS, allow_pickle=False) as content:
+        return _CODE in content and str(content[_CODE]) == code
 
 
 def joined(parts: Sequence[Maps]) -> Maps:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from relsplit.bench.runs.identity import sha256
+from relsplit.bench.configuration.identity import sha256
 
 HOME = Path(__file__).parents[2]
 PACKAGES = ("relsplit", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "captum", "grad-cam", "numpy")
@@ -22,20 +22,25 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
-def made_with(targets: Iterable[str]) -> dict[str, str]:
+def made_with(code: Iterable[str]) -> dict[str, str]:
     """Return digests of all that computes a number beside the configuration.
 
     Args:
-        targets: import paths that the configuration names; none of an installed package is imported.
+        code: import paths that the configuration names; none of an installed package is imported.
 
     Returns:
-        ``package``: this package's source; ``own``: the source files of targets outside of installed packages;
+        ``package``: this package's source; ``own``: the source files of what is named outside of installed packages;
         ``libraries``: the versions of :func:`versions`.
     """
-    own = hashlib.sha256()
-    for path in sorted({path for target in targets if (path := _own_source(target)) is not None}):
-        own.update(path.read_bytes())
-    return {"package": _package(), "own": own.hexdigest()[:12], "libraries": _libraries()}
+    return {"package": _package(), "own": own_code(code), "libraries": _libraries()}
+
+
+def own_code(code: Iterable[str]) -> str:
+    """Return a digest of the user's own source files among those of import paths, see :func:`made_with`."""
+    digest = hashlib.sha256()
+    for path in sorted({path for each in code if (path := _own_source(each)) is not None}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @functools.cache
@@ -67,10 +72,10 @@ def is_changed(path: Path, before: Mapping[str, Any]) -> bool:
         return True
 
 
-def _own_source(target: str) -> Path | None:
-    """The file of a target's module where it is the user's own, None where it is of an installed package or of this."""
+def _own_source(import_path: str) -> Path | None:
+    """The file of the module where it is the user's own, None where it is of an installed package or of this."""
     found = None
-    steps = target.split(".")
+    steps = import_path.split(".")
     for count in range(1, len(steps)):
         file = _file(".".join(steps[:count]))
         if file is None:  # a folder without __init__.py, or no module any more

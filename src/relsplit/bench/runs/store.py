@@ -14,15 +14,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from relsplit.bench.configuration.folders import SUMMARY
+from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.machine.logs import append_lines, checksum, read_lines
 from relsplit.bench.runs.folder import CONFIG, claim_folder
-from relsplit.bench.runs.identity import config_hash
 from relsplit.bench.runs.records import SampleCurves, SampleRecord, SkippedSample
-from relsplit.bench.runs.summary import SAMPLES_CHECK, SUMMARY, read_summary
+from relsplit.bench.runs.summary import SAMPLES_CHECK, read_summary
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import write_text
 
@@ -42,10 +44,10 @@ class Entry:
         run: hash of the configuration of the run that measured it.
     """
 
-    row: dict[str, Any]
-    curves: list[SampleCurves]
-    made_with: dict[str, str]
-    image: dict[str, Any]
+    row: Mapping[str, Any]
+    curves: Sequence[SampleCurves]
+    made_with: Mapping[str, str]
+    image: Mapping[str, Any]
     run: str
 
     @property
@@ -54,84 +56,90 @@ class Entry:
         return str(self.row["sample_id"])
 
 
+@dataclass(frozen=True)
+class MeasuredSamples:
+    """What a run folder holds of its samples, as it was read once.
+
+    Attributes:
+        entries: what was measured, by sample id; what is damaged or another run's is left out.
+        skipped: samples whose image cannot be read, by sample id.
+        damaged: how many whole lines cannot be read, or are another run's.
+        log: text of the file that says what is measured.
+        is_in_order: whether one process wrote all of it, none was skipped, and ``samples.csv`` is the table of it.
+    """
+
+    entries: Mapping[str, Entry]
+    skipped: Mapping[str, SkippedSample]
+    damaged: int
+    log: str
+    is_in_order: bool
+
+    @property
+    def check(self) -> str:
+        """Checksum over the log, for the run's summary: a line that is gone leaves no other trace."""
+        return checksum(self.log)
+
+    def are(self, order: Sequence[str]) -> bool:
+        """Say whether these are just the samples of a run, undamaged: :meth:`SampleStore.merge` would change no file.
+
+        Args:
+            order: sample ids in the order of the rows.
+        """
+        return self.is_in_order and not self.damaged and list(self.entries) == list(order)
+
+    def table(self) -> pd.DataFrame:
+        """Return all rows, one per sample; there must be one."""
+        return _table(list(self.entries.values()))
+
+    def curves(self) -> list[SampleCurves]:
+        """Return all curves."""
+        return [curve for entry in self.entries.values() for curve in entry.curves]
+
+
 class SampleStore:
     """Rows, curves and skipped samples of one run folder.
 
     Args:
         folder: the run folder.
-        config: of the run; the folder is claimed for it when the first samples are appended.
+        identity: of the run; the folder is claimed for it when the first samples are appended.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Identity) -> None:
         self.folder = folder
-        self.config = config
-        self.run = config_hash(config)
+        self.identity = identity
         self._claimed = (folder / CONFIG).exists()
 
-    def entries(self) -> dict[str, Entry]:
-        """Return what was measured, by sample id; what is damaged or another run's is left out."""
-        return self._read()[0]
+    def read(self) -> MeasuredSamples:
+        """Return what the folder holds now; every file is read once."""
+        shards = self._shards(CURVES)
+        texts = [_text(path) for path in (self.folder / CURVES, *shards)]
+        entries, damaged = _read_entries(texts, self.identity.hash)
+        skipped = {sample.sample_id: sample for sample in self._skipped()}
+        in_order = not shards and not (self.folder / SKIPPED).exists() and self._is_table_of(list(entries.values()))
+        return MeasuredSamples(MappingProxyType(entries), MappingProxyType(skipped), damaged, texts[0], in_order)
 
-    def damaged(self) -> int:
-        """Return how many whole lines cannot be read, or are another run's."""
-        return self._read()[1]
-
-    def whole_entries(self, order: Sequence[str]) -> dict[str, Entry] | None:
-        """Return what was measured where these are the samples, undamaged, and :meth:`merge` would change no file.
-
-        Args:
-            order: sample ids in the order of the rows.
-        """
-        entries, damaged = self._read()
-        if damaged or list(entries) != list(order) or self._shards(CURVES) or (self.folder / SKIPPED).exists():
-            return None
-        return entries if self._is_table_of(list(entries.values())) else None
-
-    def forget_skipped(self) -> None:
-        """Remove what earlier starts have skipped: this one tries it again."""
-        for path in (self.folder / SKIPPED, *self._shards(SKIPPED)):
-            path.unlink(missing_ok=True)
-
-    def merge(self, order: Sequence[str], leave_out: Iterable[str] = ()) -> None:
-        """Bring the files of all processes together, each sample once.
+    def merge(self, samples: MeasuredSamples, order: Sequence[str]) -> MeasuredSamples:
+        """Bring the files of all processes together, each sample once; return what the folder holds then.
 
         Args:
+            samples: that were read from the folder; what is not among them is left out.
             order: sample ids in the order that the rows shall have; others are left out.
-            leave_out: sample ids that are to be measured again.
         """
-        entries, left_out = self.entries(), set(leave_out)
-        kept = [entries[name] for name in order if name in entries and name not in left_out]
-        done = {entry.sample_id for entry in kept}
-        skipped = {line["sample_id"]: line for line in self._skipped_lines()}
-        self._replace(CURVES, [_line(entry) for entry in kept])
-        self._replace(SKIPPED, [json.dumps(line) for name, line in skipped.items() if name not in done])
+        entries = {name: samples.entries[name] for name in order if name in samples.entries}
+        skipped = {name: sample for name, sample in samples.skipped.items() if name not in entries}
+        log = "".join(f"{_line(entry)}\n" for entry in entries.values())
+        if log != samples.log:
+            self._write(CURVES, log)
+        self._write(SKIPPED, "".join(f"{json.dumps(asdict(sample))}\n" for sample in skipped.values()))
         path = self.folder / SAMPLES
-        if not kept:
+        if not entries:
             path.unlink(missing_ok=True)
-        elif not self._is_table_of(kept):
-            write_text(path, _csv_text(kept))
+        elif not self._is_table_of(list(entries.values())):
+            write_text(path, _csv_text(list(entries.values())))
         for name in (CURVES, SKIPPED):
             for shard in self._shards(name):
                 shard.unlink()
-
-    def skipped(self) -> list[SkippedSample]:
-        """Return the samples that were skipped because their image cannot be read."""
-        return [SkippedSample(**line) for line in self._skipped_lines()]
-
-    def samples(self) -> pd.DataFrame:
-        """Return all rows, one per sample.
-
-        Raises:
-            InputError: there is none.
-        """
-        entries = self.entries()
-        if not entries:
-            raise InputError(f"{self.folder} holds no sample: none of the images could be read")
-        return _table(list(entries.values()))
-
-    def curves(self) -> list[SampleCurves]:
-        """Return all curves."""
-        return [curve for entry in self.entries().values() for curve in entry.curves]
+        return MeasuredSamples(MappingProxyType(entries), MappingProxyType(skipped), 0, log, not skipped)
 
     def append(
         self,
@@ -160,7 +168,7 @@ class SampleStore:
                 raise IncompleteRun(
                     f"{self.folder} was renamed, or lost its {CONFIG}, while the run went on: put it back"
                 )
-            claim_folder(self.folder, self.config)
+            claim_folder(self.folder, self.identity)
         self._claimed = True
         skipped_lines = [json.dumps(asdict(sample)) for sample in skipped]
         if skipped_lines:
@@ -176,7 +184,7 @@ class SampleStore:
                 of_sample[record.sample_id],
                 dict(made_with),
                 dict(images[record.sample_id]),
-                self.run,
+                self.identity.hash,
             )
             for record in records
         ]
@@ -191,16 +199,13 @@ class SampleStore:
         path = self.folder / SAMPLES
         return path.exists() and path.read_bytes() == _csv_text(entries).encode("utf-8", "surrogateescape")
 
-    def _read(self) -> tuple[dict[str, Entry], int]:
-        return _read_entries([_text(path) for path in (self.folder / CURVES, *self._shards(CURVES))], self.run)
-
-    def _skipped_lines(self) -> list[dict[str, Any]]:
+    def _skipped(self) -> list[SkippedSample]:
         found = []
         for path in (self.folder / SKIPPED, *self._shards(SKIPPED)):
             for line in read_lines(path):
                 try:
                     content = json.loads(line)
-                    found.append({key: str(content[key]) for key in ("sample_id", "path", "reason")})
+                    found.append(SkippedSample(*(str(content[key]) for key in ("sample_id", "path", "reason"))))
                 except (ValueError, KeyError, TypeError):
                     continue  # damaged: the sample is read, and skipped, again
         return found
@@ -209,13 +214,12 @@ class SampleStore:
         stem, _, suffix = name.partition(".")
         return self.folder / (name if rank == 0 else f"{stem}.rank{rank}.{suffix}")
 
-    def _replace(self, name: str, lines: list[str]) -> None:
-        path = self.folder / name
-        text = "".join(f"{line}\n" for line in lines)
-        if not lines:
-            path.unlink(missing_ok=True)
-        elif not path.exists() or path.read_bytes() != text.encode():
-            write_text(path, text)
+    def _write(self, name: str, text: str) -> None:
+        """Let a file hold this; without text there is none."""
+        if text:
+            write_text(self.folder / name, text)
+        else:
+            (self.folder / name).unlink(missing_ok=True)
 
     def _shards(self, name: str) -> list[Path]:
         stem, _, suffix = name.partition(".")
@@ -231,7 +235,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, Mapping[str, Any]] = {}
         self._read: dict[Path, int] = {}
 
     def is_longer(self) -> bool:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from relsplit.bench.configuration.folders import SUMMARY
 from relsplit.bench.machine.logs import checksum
 from relsplit.bench.runs.records import SCORES
 from relsplit.bench.runs.statistics import standard_error
 from relsplit.errors import InputError
 from relsplit.files import write_text
 
-SUMMARY = "summary.json"
 CHECK, SAMPLES_CHECK = "check", "samples_check"
 FLAT = "flat_map"
 ERROR_BOUND, EVALUATED_POINTS = "error_bound", "evaluated_points"

@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from relsplit.bench.configuration.folders import training_folder
+from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.train import training
 
-from relsplit.bench.train.training import train
-from relsplit.bench.train.training_folder import training_folder
 
-
-def run(cfg: DictConfig) -> None:
-    """Train ``cfg.model`` on ``cfg.dataset``; go on where an interrupted training stopped.
+def run(settings: Settings) -> None:
+    """Train ``model`` on ``dataset``; go on where an interrupted training stopped.
 
     Raises:
         InputError: the data, the model, the settings or the run folder cannot be used; nothing is trained then.
     """
-    train(cfg)
+    train(settings)
 
 
-def measure(cfg: DictConfig) -> Path:
+def train(settings: Settings) -> Path:
     """Train what is not trained yet.
 
     Returns:
@@ -26,5 +25,5 @@ def measure(cfg: DictConfig) -> Path:
     Raises:
         InputError: as :func:`run`.
     """
-    train(cfg)
-    return training_folder(cfg)
+    training.train(settings)
+    return training_folder(settings)

@@ -13,13 +13,13 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
-from relsplit.bench.configuration.build import build
-from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.settings import NOT_TRAINER, check_settings
+from relsplit.bench.configuration.code import check_code
+from relsplit.bench.configuration.folders import BEST, SUMMARY, training_folder
+from relsplit.bench.configuration.identity import Identity, with_digests
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.catalogue import Catalogue
 from relsplit.bench.data.configured import read_catalogue
 from relsplit.bench.data.datamodule import ImageDataModule
@@ -34,11 +34,12 @@ from relsplit.bench.models.objective import OneClass, SeveralClasses
 from relsplit.bench.models.whole_checkpoints import WholeCheckpoints
 from relsplit.bench.runs.dashboard import wandb_options
 from relsplit.bench.runs.folder import CONFIG, belongs_to, check_folder, claim_folder, holding
-from relsplit.bench.runs.identity import config_hash, with_digests
 from relsplit.bench.runs.provenance import hardware, versions
-from relsplit.bench.runs.summary import SUMMARY, TRAINING, read_summary, write_summary
-from relsplit.bench.train.training_folder import BEST, LAST, METRICS, training_folder
+from relsplit.bench.runs.summary import TRAINING, read_summary, write_summary
+from relsplit.bench.train.unfinished import LAST
 from relsplit.errors import InputError
+
+METRICS = "metrics.csv"
 
 _DATASET = ("name", "catalogue", "datamodule")
 _ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy")
@@ -50,14 +51,14 @@ _NOT_LEARNED = ("checkpoint", "train_if_missing")
 _MANY_STEPS = 5_000
 
 
-def train(cfg: DictConfig, waiting: bool = False) -> dict[str, Any]:
-    """Train ``cfg.model`` on ``cfg.dataset``; go on where an interrupted training stopped.
+def train(settings: Settings, waiting: bool = False) -> dict[str, Any]:
+    """Train ``model`` on ``dataset``; go on where an interrupted training stopped.
 
     Leaves ``best.ckpt`` (lowest validation loss), ``last.ckpt`` (after every epoch), ``metrics.csv``, ``config.yaml``
     and ``summary.json`` in :func:`training_folder`. A finished training is not repeated.
 
     Args:
-        cfg: the composed configuration.
+        settings: of the run.
         waiting: whether to wait for another process that trains there, and take what it has learnt.
 
     Returns:
@@ -66,17 +67,17 @@ def train(cfg: DictConfig, waiting: bool = False) -> dict[str, Any]:
     Raises:
         InputError: the data, the model, the settings or the run folder cannot be used; nothing is trained then.
     """
-    check_settings(cfg)
-    folder = training_folder(cfg)
+    check_code(settings)
+    folder = training_folder(settings)
     if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
-        return train_in(cfg, folder)
+        return train_in(settings, folder)
     with holding(folder, waiting):
-        return train_in(cfg, folder)
+        return train_in(settings, folder)
 
 
-def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def train_in(settings: Settings, folder: Path) -> dict[str, Any]:
     """Train in a folder that no other process works in, see :func:`train`."""
-    config = training_config(cfg)
+    identity = training_identity(settings)
     if (folder / BEST).is_file() and not (folder / CONFIG).is_file():
         raise InputError(
             f"{folder / BEST} is there, but no {CONFIG} says how it was trained: delete it to train anew, or move it "
@@ -84,10 +85,10 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         )
     achieved = any((folder / name).is_file() for name in (BEST, LAST, SUMMARY))
     if achieved or not (folder / CONFIG).is_file():
-        check_folder(folder, config)  # refuses what is not its own before anything is drawn or downloaded
+        check_folder(folder, identity)  # refuses what is not its own before anything is drawn or downloaded
     if (folder / SUMMARY).is_file():
         summary = read_summary(folder, TRAINING)
-        if summary.get("config_hash") != config_hash(config) or not (folder / BEST).is_file():
+        if summary.get("config_hash") != identity.hash or not (folder / BEST).is_file():
             raise InputError(
                 f"{folder / SUMMARY} is of another training, or its {BEST} is gone: delete it and start the training "
                 "again, which goes on where it ended"
@@ -95,22 +96,22 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         say(f"already trained: {folder / BEST}, test accuracy {100 * summary['accuracy']:.1f} %")
         return summary
 
-    catalogue = read_catalogue(cfg)
+    catalogue = read_catalogue(settings.dataset)
     if catalogue.num_classes < 2:
         raise InputError(
-            f"dataset={cfg.dataset.name} has one class ({', '.join(catalogue.class_names)}): a classifier tells two "
-            "apart at least, add the folder of another"
+            f"dataset={settings.dataset.name} has one class ({', '.join(catalogue.class_names)}): a classifier tells "
+            "two apart at least, add the folder of another"
         )
-    data = _data(cfg, catalogue)
-    module = _module(cfg, catalogue)
+    data = _data(settings, catalogue)
+    module = _module(settings, catalogue)
     module.check_optimizer()  # wrong arguments of it show here
-    trainer = _trainer(cfg, folder, config)
-    _warn_if_slow(cfg, trainer, len(data.samples["train"]))
+    trainer = _trainer(settings, folder, identity)
+    _warn_if_slow(settings, trainer, len(data.samples["train"]))
 
     with _shown_until_the_end(trainer):
         started = time.monotonic()
         with torch.random.fork_rng(devices=[]):
-            _fit(trainer, module, data, folder / LAST, config_hash(config))
+            _fit(trainer, module, data, folder / LAST, identity.hash)
         seconds = time.monotonic() - started
 
         history = pd.read_csv(folder / METRICS)
@@ -123,16 +124,16 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         (test,) = trainer.test(module, datamodule=data, verbose=False)
     best = history.loc[history["val_loss"].argmin()]
     summary = {
-        "dataset": cfg.dataset.name,
-        "model": cfg.model.name,
-        "seed": cfg.seed,
+        "dataset": settings.dataset.name,
+        "model": settings.model.name,
+        "seed": settings.seed,
         "class_names": list(catalogue.class_names),
         **{key.removeprefix("test_"): value for key, value in test.items() if key != "test_loss"},
         "test_loss": test["test_loss"],
         "best_epoch": int(best["epoch"]),
         "epochs": len(history),
         "seconds": seconds,
-        "config_hash": config_hash(config),
+        "config_hash": identity.hash,
         "versions": versions(),
         "hardware": hardware(accelerator_name(trainer.strategy.root_device), trainer.world_size),
     }
@@ -146,30 +147,33 @@ def train_in(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def training_config(cfg: DictConfig) -> dict[str, Any]:
-    """Return the part of the configuration that decides what is learned, with every interpolation resolved.
+def training_identity(settings: Settings) -> Identity:
+    """Return the part of the configuration that decides what is learned.
 
     Raises:
         InputError: the dataset has no training images.
     """
-    if "datamodule" not in cfg.dataset:
-        raise InputError(f"dataset={cfg.dataset.name} has no training images: choose another dataset for task=train")
-    dataset = {key: value for key, value in resolved(cfg.dataset).items() if key in _DATASET}
+    if settings.dataset.datamodule is None:
+        raise InputError(
+            f"dataset={settings.dataset.name} has no training images: choose another dataset for task=train"
+        )
+    document = settings.document()
+    dataset = {key: value for key, value in document["dataset"].items() if key in _DATASET}
     for key in ("num_workers", "batch_size"):
         dataset["datamodule"].pop(key, None)
-    return with_digests(
-        {
-            "seed": cfg.seed,
-            "dataset": dataset,
-            "model": {key: value for key, value in resolved(cfg.model).items() if key not in _NOT_LEARNED},
-            "training": {key: value for key, value in resolved(cfg.trainer).items() if key not in _ELSEWHERE},
-        }
-    )
+    learned = {
+        "seed": settings.seed,
+        "dataset": dataset,
+        "model": {key: value for key, value in document["model"].items() if key not in _NOT_LEARNED},
+        "training": {key: value for key, value in document["trainer"].items() if key not in _ELSEWHERE},
+    }
+    return Identity(with_digests(learned))
 
 
-def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
+def _data(settings: Settings, catalogue: Catalogue) -> ImageDataModule:
     """The data module, its splits listed, so that what is wrong with them shows before anything is written."""
-    partial = build(resolved(cfg.dataset.datamodule), "dataset.datamodule")
+    assert settings.dataset.datamodule is not None  # the identity says otherwise
+    partial = settings.dataset.datamodule.build("dataset.datamodule")
     try:
         data: ImageDataModule = partial(catalogue)
     except TypeError as error:
@@ -179,34 +183,34 @@ def _data(cfg: DictConfig, catalogue: Catalogue) -> ImageDataModule:
     return data
 
 
-def _module(cfg: DictConfig, catalogue: Catalogue) -> FineTuning:
-    settings = resolved(cfg.trainer)
-    schedule = settings["lr_scheduler"]
-    if schedule is not None:
-        schedule = {**schedule, "scheduler": build(schedule["scheduler"], "trainer.lr_scheduler.scheduler")}
-    kind = settings.get("module")
-    make = build({**kind, "_partial_": True}, "trainer.module") if kind else FineTuning
+def _module(settings: Settings, catalogue: Catalogue) -> FineTuning:
+    trainer = settings.trainer
+    schedule = None
+    if trainer.lr_scheduler is not None:
+        schedule = trainer.lr_scheduler.model_dump(exclude_unset=True)
+        schedule["scheduler"] = trainer.lr_scheduler.scheduler.build("trainer.lr_scheduler.scheduler")
+    make = FineTuning if trainer.module is None else trainer.module.build("trainer.module", _partial_=True)
     module: FineTuning = make(
-        initial_model(cfg, catalogue.num_classes),
+        initial_model(settings, catalogue.num_classes),
         catalogue.class_names,
-        {key: value for key, value in resolved(cfg.dataset).items() if key in PREPROCESSING},
-        optimizer=build(settings["optimizer"], "trainer.optimizer"),
+        {key: getattr(settings.dataset, key) for key in PREPROCESSING},
+        optimizer=trainer.optimizer.build("trainer.optimizer"),
         lr_scheduler=schedule,
-        label_smoothing=settings["label_smoothing"],
+        label_smoothing=trainer.label_smoothing,
         objective=SeveralClasses() if catalogue.multi_label else OneClass(),
     )
     return module
 
 
-def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Trainer:
+def _trainer(settings: Settings, folder: Path, identity: Identity) -> pl.Trainer:
     callbacks: list[Callback] = [
-        StepSeed(cfg.seed),
-        ClaimFolder(folder, config),
+        StepSeed(settings.seed),
+        ClaimFolder(folder, identity),
         MetricsTable(folder / METRICS),
         EpochProgress(),
     ]
-    if cfg.trainer.patience is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=cfg.trainer.patience, check_on_train_epoch_end=True))
+    if settings.trainer.patience is not None:
+        callbacks.append(EarlyStopping("val_loss", patience=settings.trainer.patience, check_on_train_epoch_end=True))
     # The order matters: the last checkpoint holds the state of the callbacks before it.
     best = ModelCheckpoint(
         folder,
@@ -218,13 +222,14 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
     )
     last = ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     quiet_lightning()
-    arguments = {key: value for key, value in resolved(cfg.trainer).items() if key not in NOT_TRAINER}
+    arguments = settings.trainer.lightning_arguments()
+    arguments["strategy"] = chosen_strategy(settings.trainer.strategy, settings.trainer.devices)
     try:
         return pl.Trainer(
-            **{**arguments, "strategy": chosen_strategy(cfg)},
+            **arguments,
             default_root_dir=str(folder),
             callbacks=[*callbacks, best, last],
-            logger=_dashboard(cfg, folder, config),
+            logger=_dashboard(settings, folder, identity),
             plugins=[WholeCheckpoints()],
             num_sanity_val_steps=0,
             log_every_n_steps=1,
@@ -232,7 +237,9 @@ def _trainer(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> pl.Traine
             enable_model_summary=False,
         )
     except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
-        raise InputError(f"device={cfg.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})") from error
+        raise InputError(
+            f"device={settings.device}, trainer.*: no such Trainer ({' '.join(str(error).split())})"
+        ) from error
 
 
 class ClaimFolder(Callback):
@@ -241,33 +248,33 @@ class ClaimFolder(Callback):
     Checkpoints say whose they are.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Identity) -> None:
         self.folder = folder
-        self.config = config
+        self.identity = identity
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint says of the training that it belongs to."""
-        return {"run": config_hash(self.config)}
+        return {"run": self.identity.hash}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the configuration, before the first checkpoint is written."""
-        if not trainer.is_global_zero or belongs_to(self.folder, self.config):
+        if not trainer.is_global_zero or belongs_to(self.folder, self.identity):
             return
         # Of another training, which was stopped before its first checkpoint; in an order that can be stopped, too.
         for left_over in (METRICS, CONFIG):
             (self.folder / left_over).unlink(missing_ok=True)
-        claim_folder(self.folder, self.config)
+        claim_folder(self.folder, self.identity)
 
 
-def _dashboard(cfg: DictConfig, folder: Path, config: dict[str, Any]) -> WandbLogger | bool:
+def _dashboard(settings: Settings, folder: Path, identity: Identity) -> WandbLogger | bool:
     """Live curves on Weights & Biases; a resumed training goes on in the same dashboard run."""
-    options = wandb_options(resolved(cfg.logger))
+    options = wandb_options(settings.logger)
     if options is None:
         return False
-    name = f"train-{cfg.dataset.name}-{cfg.model.name}-seed{cfg.seed}"
+    name = f"train-{settings.dataset.name}-{settings.model.name}-seed{settings.seed}"
     try:
-        logger = WandbLogger(name=name, id=f"{name}-{config_hash(config)}", save_dir=str(folder.resolve()), **options)
-        logger.log_hyperparams(config)
+        logger = WandbLogger(name=name, id=f"{name}-{identity.hash}", save_dir=str(folder.resolve()), **options)
+        logger.log_hyperparams(dict(identity.document))
     except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
         say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
         return False
@@ -313,8 +320,8 @@ def _fit(trainer: pl.Trainer, module: FineTuning, data: ImageDataModule, last: P
         resume = {"ckpt_path": str(last)}
         if "weights_only" in inspect.signature(trainer.fit).parameters:
             resume["weights_only"] = True
-        early_stopping = (kept for name, kept in state["callbacks"].items() if name.startswith("EarlyStopping"))
-        if any(kept["stopped_epoch"] or kept["wait_count"] >= kept["patience"] for kept in early_stopping):
+        early_stopping = (each for name, each in state["callbacks"].items() if name.startswith("EarlyStopping"))
+        if any(each["stopped_epoch"] or each["wait_count"] >= each["patience"] for each in early_stopping):
             # Interrupted between the last epoch and the test: nothing is left to learn.
             trainer.fit_loop.max_epochs = state["epoch"] + 1
     try:
@@ -339,7 +346,7 @@ def _warn_if_at_chance(accuracy: float, count: int, num_classes: int) -> None:
         )
 
 
-def _warn_if_slow(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> None:
-    steps = num_train * cfg.trainer.max_epochs // cfg.trainer.batch_size
-    if trainer.strategy.root_device.type == "cpu" and cfg.dataset.image_size >= 128 and steps > _MANY_STEPS:
-        say(f"warning: no GPU in use, and up to {steps} steps of {cfg.trainer.batch_size} images will take days")
+def _warn_if_slow(settings: Settings, trainer: pl.Trainer, num_train: int) -> None:
+    steps = num_train * settings.trainer.max_epochs // settings.trainer.batch_size
+    if trainer.strategy.root_device.type == "cpu" and settings.dataset.image_size >= 128 and steps > _MANY_STEPS:
+        say(f"warning: no GPU in use, and up to {steps} steps of {settings.trainer.batch_size} images will take days")

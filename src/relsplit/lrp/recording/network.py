@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.outputs import OutputChoice, chosen_output
-from relsplit.lrp.recording.recorder import Attended, Kinds, Recorder
+from relsplit.lrp.recording.kinds import Kinds
+from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
 from relsplit.networks.views import shared_copy
 

@@ -9,11 +9,11 @@ from relsplit.errors import InputError
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.bias import add_bias
-from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
+from relsplit.lrp.rules.quotient import Stabilizer, add_bias, positive_quotient
 from relsplit.options import Limits, checked_options
 
 
+@RULES.register("alpha2_beta1")
 @checked_options
 class AlphaBeta:
     """``alpha`` times the positive contributions' shares minus ``beta`` times the negative ones', alpha - beta = 1.
@@ -67,9 +67,3 @@ class AlphaBeta:
             if rest is not None:
                 result += layer.spread(rest, support, h)
         return result
-
-
-@RULES.register("alpha2_beta1")
-def named_alpha2_beta1(stabilizer: float) -> AlphaBeta:
-    """Build the rule by its name."""
-    return AlphaBeta(stabilizer=stabilizer)

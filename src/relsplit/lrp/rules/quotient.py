@@ -1,4 +1,4 @@
-"""The one division of every rule, ``s = R / z``, and what becomes of relevance where z is zero."""
+"""The one division of every rule, ``s = R / z``: what belongs to z, and what becomes of relevance where it is zero."""
 
 from typing import Annotated
 
@@ -6,11 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.pieces import in_pieces
 from relsplit.options import Limits
 
 Stabilizer = Annotated[float, Limits(minimum=0)]
 """Added to denominators; 0 for none."""
+
+
+def add_bias(z: Tensor, layer: LinearLayer, part: WeightPart, wanted: bool) -> Tensor:
+    """Add a part of the layer's bias to ``z``, in place, where it is wanted; relevance that it takes goes nowhere.
+
+    Args:
+        z: contributions of that part of the weights.
+        layer: with its bias, or without one.
+        part: of the bias.
+        wanted: a rule's option ``bias``.
+    """
+    return z if layer.bias is None or not wanted else z.add_(part.of(layer.bias).to(z.dtype))
 
 
 def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
@@ -43,7 +57,7 @@ def _left_over(relevance: Tensor, z: Tensor) -> bool:
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
     smallest = max(epsilon, torch.finfo(z.dtype).tiny ** 0.75)
-    return z + torch.where(z < 0, -smallest, smallest)
+    return z + torch.where(z < 0, z.new_tensor(-smallest), z.new_tensor(smallest))  # numbers alone would be float32
 
 
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:

@@ -14,15 +14,11 @@ from relsplit.metrics.explained_batch import Explain
 from relsplit.metrics.gae.masking import MaskedStates, masked_states, network_digest, shared_states
 from relsplit.metrics.gae.protocol import IMAGES, PROTOCOLS, STATES, Name, Protocol
 from relsplit.metrics.image_generator import image_generator
+from relsplit.metrics.mosaic import tiled
 from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 from relsplit.options import Count, Seed, checked_options
-
-ATTRIBUTIONS = 2 * (STATES - 1) + 2
-"""Attributions of a mosaic: of the positive, of its masked states, and of the mosaic."""
-SHARED_FORWARDS = 2 * 2 * STATES + IMAGES + 1
-"""Forward passes of a mosaic that do not depend on the method (a backward pass counts as one)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def global_attribution_evaluation(
 def mosaic(images: Tensor) -> Tensor:
     """Return four images (4, C, H, W) at half size as one (C, H, W): top left, top right, bottom left, bottom right."""
     half = F.interpolate(images, size=(images.shape[2] // 2, images.shape[3] // 2), mode="nearest")
-    return torch.cat([torch.cat([half[0], half[1]], 2), torch.cat([half[2], half[3]], 2)], 1)
+    return tiled(half)
 
 
 def positive_part(maps: Tensor) -> Tensor:
@@ -198,8 +194,8 @@ class _Judge:
             return masked_states(self.network, image, target, self.protocol, answer)
 
         # What the network answers tells apart what its weights do not: attributes, hooks, exchanged modules.
-        said = (answer.kind, *answer.output[index].flatten().tolist())
-        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, said)
+        answered = (answer.kind, *answer.output[index].flatten().tolist())
+        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, answered)
 
     def _local(self, image: Tensor, target: int, states: MaskedStates) -> tuple[float, float]:
         masked = torch.cat([image[None], states.images(image, "morf"), states.images(image, "lerf")])

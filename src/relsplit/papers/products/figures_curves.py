@@ -21,7 +21,7 @@ def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
     for down, protocol in enumerate(protocols):
         for index, row in enumerate(rows):
             order = list(row.samples[0].index)  # of several checkpoints the mean, as in the table
-            both = np.mean([sampled_curves(folder, protocol, order) for folder in row.folders], axis=0)
+            both = np.mean([sampled_curves(curves, protocol, order) for curves in row.curves], axis=0)
             for axis, curves in zip(axes[down], both, strict=True):
                 mean = curves.mean(axis=0)
                 error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else np.zeros_like(mean)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from relsplit.bench.runs.records import SampleCurves
 from relsplit.bench.runs.statistics import Values, standard_deviation, standard_error
-from relsplit.bench.runs.store import read_samples
+from relsplit.bench.runs.store import read_curves, read_samples
 from relsplit.bench.runs.summary import ERROR_BOUND, EVALUATION, FLAT, read_summary, score_column
 from relsplit.errors import InputError
 
@@ -52,6 +53,11 @@ class Measured:
             if not frame.index.sort_values().equals(frames[0].index.sort_values()):
                 raise InputError(f"{folder} and {self.folders[0]} hold different samples: evaluate the same ones")
         return [frame.loc[frames[0].index] for frame in frames]
+
+    @cached_property
+    def curves(self) -> list[list[SampleCurves]]:
+        """Curves of each folder, under all protocols."""
+        return [read_curves(folder) for folder in self.folders]
 
     @property
     def protocols(self) -> list[str]:

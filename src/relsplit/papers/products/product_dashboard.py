@@ -2,10 +2,11 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.runs.dashboard import Dashboard, wandb_options
 from relsplit.bench.runs.provenance import versions
 from relsplit.papers.products.measured import Measured
@@ -17,26 +18,26 @@ def dashboard_group(paper: str | None, dataset: str) -> str:
     return f"{paper or 'experiments'}/{dataset}"
 
 
-def product_dashboard(folder: Path, config: Mapping[str, Any], paper: str | None) -> Dashboard:
+def product_dashboard(folder: Path, settings: Settings, paper: str | None) -> Dashboard:
     """Return the dashboard of what is reproduced of a paper on a dataset; that of the rows is in the same group.
 
     Args:
         folder: that all products lie in.
-        config: the resolved configuration.
+        settings: of the experiment.
         paper: its name, None for experiments that belong to none.
     """
-    dataset = config["dataset"]["name"]
+    dataset = settings.dataset.name
     title = paper or "experiments"
     place = hashlib.sha256(f"{platform.node()}:{folder.resolve()}".encode()).hexdigest()[:8]
     return Dashboard(
-        wandb_options(config["logger"]),
+        wandb_options(settings.logger),
         folder,
         id=f"reproduce-{title}-{dataset}-{place}",
         name=f"{title}-{dataset}",
         group=dashboard_group(paper, dataset),
         job_type="reproduce",
         tags=[title, dataset],
-        config={"paper": paper, "dataset": dataset, "model": config["model"]["name"], "versions": versions()},
+        config={"paper": paper, "dataset": dataset, "model": settings.model.name, "versions": versions()},
     )
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from relsplit.bench.configuration.folders import SUMMARY
 from relsplit.bench.runs.folder import read_config
-from relsplit.bench.runs.records import SCORES
+from relsplit.bench.runs.records import SCORES, SampleCurves
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
-from relsplit.bench.runs.store import SAMPLES, read_samples
-from relsplit.bench.runs.summary import EVALUATION, SUMMARY, read_summary, score_column
+from relsplit.bench.runs.store import SAMPLES, read_curves, read_samples
+from relsplit.bench.runs.summary import EVALUATION, read_summary, score_column
 from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.papers.products.product import PRODUCT, read_product
@@ -141,7 +142,7 @@ def _picture(path: Path, text: str) -> str:
 def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
     folder, summary = evaluation.folder, evaluation.summary
     protocols = list(summary["protocols"])
-    samples = read_samples(folder)
+    samples, measured = read_samples(folder), read_curves(folder)
     scores = [score_column(score, name, protocols) for name in protocols for score in SCORES]
     columns = ["sample_id", "label", "predicted", "probability", *scores]
     name = f"{summary['explainer']} on {summary['dataset']}, {summary['num_samples']} samples, {folder.name}"
@@ -154,15 +155,15 @@ def _run_data(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
             [None if value != value else value for value in row] for row in samples[columns].round(4).values.tolist()
         ],
         "curves": {
-            protocol: {"points": len(POSITIONS), "data": _packed(folder, protocol, list(samples["sample_id"]))}
+            protocol: {"points": len(POSITIONS), "data": _packed(measured, protocol, list(samples["sample_id"]))}
             for protocol in protocols
         },
     }
 
 
-def _packed(folder: Path, protocol: str, order: Sequence[str]) -> str:
+def _packed(measured: Sequence[SampleCurves], protocol: str, order: Sequence[str]) -> str:
     """All curves of a run as base64 of bytes (sample, insertion/deletion, position): a thousand samples are 270 kB."""
-    curves = np.stack(sampled_curves(folder, protocol, order), axis=1)
+    curves = np.stack(sampled_curves(measured, protocol, order), axis=1)
     return base64.b64encode(np.round(curves.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
 
 

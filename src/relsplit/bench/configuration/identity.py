@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ UNSET_KEYS = ("task.curve_tolerance", "task.target")
 FILE_KEYS = ("checkpoint", "weights", "manifest")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
+IMPORTING = {
+    "hydra.utils.get_class": "path",
+    "hydra.utils.get_method": "path",
+    "hydra.utils.get_static_method": "path",
+    "hydra.utils.get_object": "path",
+    "importlib.import_module": "name",
+    "pydoc.locate": "path",
+}
+"""What a configuration may call to get code by an import path, and the argument that is the path."""
+
 LOGGER_KEYS = ("project", "mode", "group")
 HIDDEN = "***"
 _WORDS = r"api_?key|password|passwd|secret|access_?token|auth_?token|credentials?"
@@ -44,30 +56,67 @@ _TYPED_SECRET = re.compile(rf"((?:{_WORDS}|\btoken|_token)['\"]?\s*[=:]\s*)[^,}}
 _DIGEST = "_sha256"
 
 
-def identified(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with what identifies its run: the files' SHA-256, and the version of the results.
+@dataclass(frozen=True)
+class Identity:
+    """What a run is of.
+
+    Attributes:
+        document: the configuration as plain containers, with what the files that it names hold; it belongs to this
+            value alone.
+    """
+
+    document: Mapping[str, Any]
+
+    @cached_property
+    def deciding(self) -> dict[str, Any]:
+        """What decides the numbers, by dotted key."""
+        flat = flatten(without_secrets(self.document))
+        found = {
+            key: value
+            for key, value in flat.items()
+            if not any(key == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
+            and flat.get(f"{key}{_DIGEST}") is None  # a file counts by its digest
+            and not (key in UNSET_KEYS and value is None)
+        }
+        # Their order is that of the columns, and the first protocol's columns bear no suffix.
+        orders = [name for name in ("protocol", "metric") if name in self.document]
+        return found | {f"order of {name}": list(self.document[name]) for name in orders}
+
+    @cached_property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that name it."""
+        canonical = json.dumps(self.deciding, sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+    def written(self) -> dict[str, Any]:
+        """Return the document as it may be written down."""
+        return without_secrets(self.document)
+
+
+def identified(document: Mapping[str, Any]) -> Identity:
+    """Return the identity of a configuration: with its files' SHA-256, and the version of the results.
 
     ``model.checkpoint_sha256`` and so on are None where there is no such file (the name of torchvision's weights, say).
     """
-    return {**with_digests(config), "results_version": RESULTS_VERSION}
+    return Identity({**with_digests(document), "results_version": RESULTS_VERSION})
 
 
-def without_identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_identity(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a run folder's ``config.yaml`` as it was before :func:`identified`."""
     return {
         key: without_identity(value) if isinstance(value, Mapping) else value
-        for key, value in config.items()
+        for key, value in document.items()
         if not (str(key).endswith(_DIGEST) or key == "results_version")
     }
 
 
-def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration as it may be written down: passwords, keys and tokens hidden.
 
     Of ``logger``, whose further keys are arguments of ``wandb.init``, only those are left that say where results went.
     """
     shown: dict[str, Any] = {}
-    for key, value in config.items():
+    for key, value in document.items():
         if key == "logger" and isinstance(value, Mapping):
             shown[key] = {name: each for name, each in value.items() if name in LOGGER_KEYS}
         elif isinstance(value, Mapping):
@@ -82,6 +131,25 @@ def command_without_secrets(arguments: Sequence[str]) -> list[str]:
     return [_TYPED_SECRET.sub(rf"\1{HIDDEN}", argument) for argument in arguments]
 
 
+def named_code(content: Any) -> Iterator[str]:
+    """Yield every import path in a configuration: of each ``_target_``, and of what that gets by path itself.
+
+    Args:
+        content: plain containers.
+    """
+    if isinstance(content, Mapping):
+        if isinstance(target := content.get("_target_"), str):
+            yield target
+            if target in IMPORTING:
+                paths = [content.get(IMPORTING[target]), *(content.get("_args_") or ())]
+                yield from (path for path in paths if isinstance(path, str))
+        for value in content.values():
+            yield from named_code(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from named_code(value)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -91,10 +159,10 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def with_digests(config: Mapping[str, Any]) -> dict[str, Any]:
+def with_digests(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration with the SHA-256 of the files that it names beside their names."""
     marked: dict[str, Any] = {}
-    for key, value in config.items():
+    for key, value in document.items():
         marked[key] = with_digests(value) if isinstance(value, Mapping) else value
         if key in FILE_KEYS:
             marked[f"{key}{_DIGEST}"] = (
@@ -103,33 +171,13 @@ def with_digests(config: Mapping[str, Any]) -> dict[str, Any]:
     return marked
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping as ``{"dotted.key": value}``; lists are values."""
     flat: dict[str, Any] = {}
-    for key, value in config.items():
+    for key, value in document.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{name}."))
         else:
             flat[name] = value
     return flat
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a resolved configuration that decides the numbers, flattened."""
-    flat = flatten(without_secrets(config))
-    found = {
-        key: value
-        for key, value in flat.items()
-        if not any(key == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
-        and flat.get(f"{key}{_DIGEST}") is None  # a file counts by its digest
-        and not (key in UNSET_KEYS and value is None)
-    }
-    # Their order is that of the columns, and the first protocol's columns bear no suffix.
-    return found | {f"order of {name}": list(config[name]) for name in ("protocol", "metric") if name in config}
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """Return eight hexadecimal digits that name the identity of a configuration."""
-    canonical = json.dumps(identity(config), sort_keys=True, default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -1,0 +1,196 @@
+"""Class evidence: what every position of the last feature map says for a class and against others.
+
+A contribution is netted over the channels of a position before what is negative is cut off, so that features which
+speak for two classes alike cancel out. From there relevance goes on as from any other start.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from relsplit.checks import checked_target
+from relsplit.errors import InputError
+from relsplit.lrp.attention import ATTENTIONS
+from relsplit.lrp.options import Options
+from relsplit.lrp.positions import on_grid
+from relsplit.lrp.recording.cuts import cuts
+from relsplit.lrp.recording.network import Recording
+from relsplit.lrp.recording.step import Step
+from relsplit.lrp.rules.choice import Everywhere
+from relsplit.lrp.rules.epsilon import Epsilon
+from relsplit.lrp.splitting.proportional import Proportional
+from relsplit.lrp.walk import Watch, walk_back
+from relsplit.networks.answer import Answer
+
+Rivals = Literal["rivals", "strongest", "mean", "none"]
+Against = Rivals | int | Tensor
+"""Which classes evidence speaks against."""
+Place = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an image's positions say.
+
+    Attributes:
+        contributions: (N, ...) of the shape of the feature map or the tokens, to the difference that is explained.
+        place: the operation that made these, its module, and how many such come nearer to the output.
+        probability: of the explained class, (N,).
+    """
+
+    contributions: Tensor
+    place: Place
+    probability: Tensor
+
+    def start(self, size: torch.Size, signed: bool) -> tuple[Tensor, Tensor]:
+        """Return the relevance at the place, and which images have no position that speaks for the class.
+
+        Args:
+            size: (H, W) of the images.
+            signed: whether what speaks against the class is negative relevance; else it is left out.
+
+        Returns:
+            Of the shape of the contributions: per image it sums to the class's probability, or where it is signed, its
+            absolute values do; spread evenly where nothing is left. And (N,) bool.
+        """
+        parts = _grid(self.contributions, size)
+        net = parts.sum(1, keepdim=True)
+        if not signed:
+            net = net.clamp(min=0)
+        total = net.abs().sum((1, 2, 3), keepdim=True)
+        void = total == 0
+        along = torch.where(net < 0, -parts, parts).clamp(min=0)
+        shares = along / along.sum(1, keepdim=True).masked_fill(void | (net == 0), 1)
+        share = torch.where(void, 1 / parts[0].numel(), net / total.masked_fill(void, 1) * shares)
+        start = torch.zeros_like(self.contributions, memory_format=torch.contiguous_format)
+        _grid(start, size).copy_(share * self.probability.reshape(-1, 1, 1, 1))
+        return start, void.flatten()
+
+
+def check_against(against: Against) -> None:
+    """Check what evidence is to speak against, as far as it can be without a network.
+
+    Raises:
+        InputError: it is a word that says nothing.
+    """
+    if isinstance(against, str) and against not in get_args(Rivals):
+        words = ", ".join(map(repr, get_args(Rivals)))
+        raise InputError(f"against: {against!r} is unknown: use one of {words}, a class, or one for each image")
+
+
+def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Against, size: torch.Size) -> Evidence:
+    """Find the last feature map that all relevance passes, and what its positions contribute.
+
+    Contributions are walked back with their signs: in a pooled linear head, and in any of linear layers and ReLUs, they
+    are the values times their gradients.
+
+    Args:
+        recording: by :func:`with_signs`; it is used up.
+        answer: what the network answered in it.
+        classes: explained, (N,).
+        against: see :class:`relsplit.LRP`.
+        size: (H, W) of the images.
+
+    Raises:
+        InputError: no feature map is such a place, or see :func:`difference`.
+    """
+    step, contributions = recording.result, _of_output(recording.output, answer, classes, against)
+    for cut, place in _places(recording):
+        if cut is not step:
+            (contributions,) = walk_back(step, contributions, [cut], Watch())
+        step, found = cut, on_grid(contributions, size)
+        # The last block of a transformer hands on the class token alone: its patches say nothing any more.
+        if found is not None and (contributions.dim() == 4 or bool(found.any())):
+            return Evidence(contributions, place, answer.probability(classes))
+    raise InputError(
+        'start="evidence": the network has no feature map that all relevance passes before it reaches the pixels: use '
+        'start="probability"'
+    )
+
+
+def with_signs(options: Options) -> Options:
+    """Return the options of a method by which contributions keep their signs, as gradients do."""
+    return replace(
+        options,
+        rules=Everywhere(Epsilon(0.0)),
+        splitting=Proportional(0.0),
+        include_identity=True,
+        max_pool="winner",
+        attention=ATTENTIONS.get("cp_lrp")(),
+    )
+
+
+def place_of(found: Evidence, recording: Recording) -> Step:
+    """Return the step of another recording at which ``found`` was found.
+
+    Raises:
+        InputError: the network does something else from one call to the next.
+    """
+    for step, place in _places(recording):
+        if place == found.place and step.shape == found.contributions.shape:
+            return step
+    raise InputError("model: it does something else from one call to the next: no map could show both")
+
+
+def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
+    """Yield the steps before the images that all relevance passes, the one nearest to the output first."""
+    met: Counter[tuple[str, str]] = Counter()
+    for step in cuts(recording.result, recording.image):
+        if step is not recording.image:
+            what = step.operation, step.path
+            yield step, (*what, met[what])
+            met[what] += 1
+
+
+def _of_output(output: Tensor, answer: Answer, classes: Tensor, against: Against) -> Tensor:
+    """Return what each entry of the output contributes to the difference: itself times its gradient."""
+    with torch.enable_grad():
+        values = output.detach().requires_grad_()
+        score = difference(replace(answer, output=values), classes, against)
+        (gradient,) = torch.autograd.grad(score.sum(), values)
+    return (values.detach() * gradient).to(torch.promote_types(values.dtype, torch.float32))
+
+
+def difference(answer: Answer, classes: Tensor, against: Against) -> Tensor:
+    """Return by how much a class leads, (N,), differentiable.
+
+    Args:
+        answer: of the network.
+        classes: (N,).
+        against: "rivals": the logarithm of the odds ``p / (1 - p)``, whose gradient has the direction of that of
+            ``log p`` and does not vanish where p is 1; "strongest": the logit less the greatest other; "mean": less
+            the mean of all; "none": the logit; or less that of a class.
+
+    Raises:
+        InputError: ``against`` is no class, or the explained one.
+    """
+    logits = answer.logits
+    own = logits.gather(1, classes[:, None])[:, 0]
+    if isinstance(against, str):
+        if against == "none" or answer.kind == "multi_label":  # classes that do not exclude each other
+            return own
+        if against == "mean":
+            return own - logits.mean(1)
+        if logits.shape[1] < 2:
+            raise InputError(f"against={against}: the network has one class only: use against=none")
+        others = logits.masked_fill(_is_of(classes, logits), -torch.inf)
+        return own - (others.amax(1) if against == "strongest" else others.logsumexp(1))
+    rivals = checked_target(against, len(logits), answer.num_classes, logits.device)
+    same = (rivals == classes).nonzero().flatten()
+    if len(same):
+        raise InputError(f"against: class {int(rivals[same[0]])} is the explained one: name another")
+    return own - logits.gather(1, rivals[:, None])[:, 0]
+
+
+def _is_of(classes: Tensor, logits: Tensor) -> Tensor:
+    return torch.arange(logits.shape[1], device=logits.device) == classes[:, None]
+
+
+def _grid(value: Tensor, size: torch.Size) -> Tensor:
+    found = on_grid(value, size)
+    assert found is not None  # places are chosen by it
+    return found
