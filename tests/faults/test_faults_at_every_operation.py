@@ -12,7 +12,9 @@ import pytest
 from deeds import DEEDS, TO_PROCESSES
 from kill_points import (
     LOADING,
+    SIX,
     TASKS,
+    difference,
     disturbed,
     fresh,
     limited,
@@ -86,6 +88,25 @@ def test_a_task_without_room_says_so_and_goes_on(starts: Starts, root: Path, nam
     assert [outcome for outcome in outcomes if outcome.found] == []
 
 
+def test_different_tasks_that_need_one_network_train_it_once(starts: Starts, root: Path) -> None:
+    """All want to train it in the first moment; one does, the others wait for it."""
+    trained = [text for text in TASKS["train_and_evaluate"] if text != "explainer=edges" and text not in SIX]
+    tasks = [
+        [*trained, *SIX, "explainer=edges"],
+        ["task=explain", *trained, "explainer=edges", "task.pictures=2"],
+        ["task=conservation", *trained, "num_samples=3", "explainer=ours"],
+        ["-m", *trained, *SIX, "explainer=center,random"],
+    ]
+    folder = fresh(root)
+    assert [starts.start(task, folder).code for task in tasks] == [0] * len(tasks)
+    expected = state(folder)
+    folder = fresh(root)
+    ended = starts.start_at_once(tasks, folder)
+    assert [each.code for each in ended] == [0] * len(tasks), [each.error for each in ended]
+    assert difference(state(folder), expected) == ""
+    assert sum("waiting until outputs/train" in each.said for each in ended) >= 1
+
+
 def test_different_tasks_work_in_one_folder_at_once(starts: Starts, root: Path) -> None:
     names = ("sweep", "train_and_evaluate", "explain", "conservation")
     tasks = [[text for text in TASKS[name] if text != "output_dir=run"] for name in names]
@@ -95,4 +116,4 @@ def test_different_tasks_work_in_one_folder_at_once(starts: Starts, root: Path) 
     folder = fresh(root)
     ended = starts.start_at_once(tasks, folder)
     assert [each.code for each in ended] == [0] * len(tasks), [each.error for each in ended]
-    assert state(folder).keys() == expected.keys()
+    assert difference(state(folder), expected) == ""

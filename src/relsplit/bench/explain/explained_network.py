@@ -32,7 +32,7 @@ def explained_network(settings: Settings, catalogue: Catalogue, others: Sequence
         # Training takes minutes: wrong options of an explainer shall show before it.
         for each in (settings, *others):
             ConfiguredExplainer(each, initial_model(each, catalogue.num_classes).eval())
-        train(settings)
+        train(settings, waiting=True)
     check_trained(settings)
     warning = check_preprocessing(settings.model, settings.dataset)
     if warning is not None:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.machine.logs import cannot_be_written
+from relsplit.bench.machine.terminal import say
 from relsplit.errors import IncompleteRun, InputError
 from relsplit.files import is_unfinished, remove_unfinished, write_text
 
@@ -25,10 +26,14 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
-def holding(folder: Path) -> Iterator[None]:
+def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder; it is made for that, and is gone again in the end if nothing was put in it.
 
     What killed processes have left of files that they were writing is removed.
+
+    Args:
+        folder: where this process is going to work.
+        waiting: whether to wait until another process that works in it has ended, and say so.
 
     Raises:
         InputError: another process works in it (it is named), or the folder cannot be made.
@@ -45,9 +50,12 @@ def holding(folder: Path) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise InputError(
-                f"{folder} is in use{_holder(path)}: wait until that run has ended, or choose another output_dir"
-            ) from None
+            if not waiting:
+                raise InputError(
+                    f"{folder} is in use{_holder(path)}: wait until that run has ended, or choose another output_dir"
+                ) from None
+            say(f"waiting until {folder} is no longer in use{_holder(path)}")
+            lock.acquire(timeout=-1)
         except OSError as error:
             raise unwritable(folder, error) from error
         held = path.stat().st_ino

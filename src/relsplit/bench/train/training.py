@@ -51,11 +51,15 @@ _NOT_LEARNED = ("checkpoint", "train_if_missing")
 _MANY_STEPS = 5_000
 
 
-def train(settings: Settings) -> dict[str, Any]:
+def train(settings: Settings, waiting: bool = False) -> dict[str, Any]:
     """Train ``model`` on ``dataset``; go on where an interrupted training stopped.
 
     Leaves ``best.ckpt`` (lowest validation loss), ``last.ckpt`` (after every epoch), ``metrics.csv``, ``config.yaml``
     and ``summary.json`` in :func:`training_folder`. A finished training is not repeated.
+
+    Args:
+        settings: of the run.
+        waiting: whether to wait for another process that trains there, and take what it has learnt.
 
     Returns:
         the content of ``summary.json``; ``accuracy`` is the share of right test images, in [0, 1].
@@ -67,7 +71,7 @@ def train(settings: Settings) -> dict[str, Any]:
     folder = training_folder(settings)
     if not first_process():  # srun or torchrun started this process beside the first one, which holds the folder
         return train_in(settings, folder)
-    with holding(folder):
+    with holding(folder, waiting):
         return train_in(settings, folder)
 
 
