@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 from gradient_maps import explain_with
-from torch import Tensor, nn
+from torch import Tensor
 
 import relsplit.metrics
 import relsplit.metrics.insertion_deletion.protocols
+from colour_detector import ColourDetector, colour_images
 from folders import classes_with
 from relsplit.metrics import ExplainedBatch, score_curves
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
@@ -19,12 +20,11 @@ COUNT = 4
 
 
 def batch() -> ExplainedBatch:
-    """Four images of a small network, each with a box and a segmentation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).double().eval()
-        images, targets = torch.randn(COUNT, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 3])
-    region = torch.zeros(COUNT, 8, 8, dtype=torch.bool)
+    """Four images of a network that is sure of them, each of a class of its own, with a box and a segmentation."""
+    network = ColourDetector().double().eval()
+    images, targets = colour_images(COUNT)
+    images = images.double()
+    region = torch.zeros(COUNT, *images.shape[2:], dtype=torch.bool)
     region[:, 2:6, 1:5] = True
     maps = explain_with(network)(images, targets)
     return ExplainedBatch(
@@ -49,10 +49,18 @@ def part(whole: ExplainedBatch, rows: Tensor) -> ExplainedBatch:
     return ExplainedBatch(**{**values, **chosen})
 
 
+def made(name: str) -> Any:
+    """A metric with its defaults, which has seen the images of the whole evaluation where it asks for them."""
+    metric, whole = METRICS[name](), batch()
+    if hasattr(metric, "look_at"):
+        metric.look_at(whole.network, whole.labels.tolist(), lambda position: whole.images[position])
+    return metric
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric(name: str) -> None:
     """A value per image and column; the same columns, and values, whatever images share the batch, in any order."""
-    metric, whole = METRICS[name](), batch()
+    metric, whole = made(name), batch()
     tensors = {key: value.clone() for key, value in vars(whole).items() if isinstance(value, Tensor)}
     weights = {key: value.clone() for key, value in whole.network.state_dict().items()}
     generator = torch.random.get_rng_state()
@@ -65,7 +73,7 @@ def test_a_metric(name: str) -> None:
         assert values.shape == (COUNT,), column
         assert values.is_floating_point(), column
         assert not values.isinf().any(), column
-    again = METRICS[name]().columns(batch())
+    again = made(name).columns(batch())
     same(again, columns)
     if getattr(metric, "images_together", 1) == 1:
         rows = torch.tensor([2, 0])
