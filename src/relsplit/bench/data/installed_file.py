@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from relsplit.bench.configuration.extras import how_to_install
 from relsplit.errors import InputError
 
 
@@ -20,7 +21,7 @@ def installed_file(package: str, file: str, extra: str) -> Path:
     try:
         found = distribution(package)
     except PackageNotFoundError as error:
-        raise InputError(f"{package} is not installed: it comes with `pip install -e '.[{extra}]'`") from error
+        raise InputError(f"{package} is not installed: it comes with {how_to_install(extra)}") from error
     path = Path(str(found.locate_file(file)))
     if not path.is_file():
         raise InputError(f"{package} {found.version} has no file {path}: `pip install --force-reinstall {package}`")

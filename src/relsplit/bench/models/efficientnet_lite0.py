@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, Weights, WeightsEnum
 from torchvision.transforms.functional import InterpolationMode
 
+from relsplit.bench.configuration.extras import how_to_install
 from relsplit.bench.data.installed_file import installed_file
 from relsplit.errors import InputError
 
@@ -79,7 +80,7 @@ def efficientnet_lite0(weights: EfficientNetLite0Weights | None = None, num_clas
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise InputError(f"timm is not installed: it comes with `pip install -e '.[{EXTRA}]'`") from error
+        raise InputError(f"timm is not installed: it comes with {how_to_install(EXTRA)}") from error
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=num_classes)
     if weights is not None:
         network.load_state_dict(weights.get_state_dict())
