@@ -7,9 +7,12 @@ from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges
 from relsplit.explainers.explainer import Explainer as Explainer
 from relsplit.explainers.grad_cam import GradCAM as GradCAM
+from relsplit.explainers.grad_cam_plus_plus import GradCAMPlusPlus as GradCAMPlusPlus
 from relsplit.explainers.guided_backprop import GuidedBackprop as GuidedBackprop
+from relsplit.explainers.hires_cam import HiResCAM as HiResCAM
 from relsplit.explainers.input_x_gradient import InputXGradient as InputXGradient
 from relsplit.explainers.integrated_gradients import IntegratedGradients as IntegratedGradients
+from relsplit.explainers.layer_cam import LayerCAM as LayerCAM
 from relsplit.explainers.lrp_epsilon import LRPEpsilon as LRPEpsilon
 from relsplit.explainers.measured_pyramid import MeasuredPyramid as MeasuredPyramid
 from relsplit.explainers.one_pixel import OnePixel as OnePixel

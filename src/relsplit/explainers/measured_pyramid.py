@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.relevance_pyramid import Smoothing
 from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.on_the_image import mean_on_the_image, on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image, on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
