@@ -1,11 +1,13 @@
 """What speaks for a class at every resolution of a network, by gradients alone."""
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
-from relsplit.explainers.shared.common_places import passed_by_all, with_module_outputs
+from relsplit.explainers.shared.common_places import KeptValues, passed_by_all
 from relsplit.explainers.shared.on_the_image import Smoothing, on_the_image
 from relsplit.lrp.evidence import difference
 from relsplit.lrp.positions import on_grid
@@ -13,12 +15,14 @@ from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork, check_differentiable, differentiated
 from relsplit.options import checked_options
 
+Values = Mapping[Node | None, Tensor]
+
 
 @checked_options
 class GradientPyramid:
     """HiResCAM of the log-probability at every resolution, netted by position, smoothed and averaged: no LRP.
 
-    At the last output of a module of every resolution that all gradients pass (where ``LRP.attribute(at="all")`` reads
+    At the last place of every resolution that all gradients pass (where ``LRP.attribute(at="all")`` reads
     relevance, and the last patch tokens that the answer depends on), with the value A there, the map is
     ``max(0, sum_k A_k dlog p_c / dA_k)``, scaled to the probability p_c of the class. (The gradient is that of the
     log-odds, which has its direction and does not vanish where p_c is 1.) The mean over the resolutions sums to p_c. A
@@ -50,13 +54,15 @@ class GradientPyramid:
         with torch.inference_mode(False), torch.enable_grad():
             call = self._shared.call(images)
             variable = call.images.requires_grad_()
-            output, values = with_module_outputs(call.network, variable.clone())
+            given = variable.clone()  # the first step may be in place
+            with KeptValues() as kept:
+                output = call.network(given)
             answer = call.checked(output)
             check_differentiable(answer.output)
             classes = answer.classes(target)
             probability = answer.probability(classes).detach()[:, None, None]
             score = difference(answer, classes, "rivals").sum()
-            found = contributions(answer.output, score, values, variable)
+            found = contributions(answer.output, score, kept.by_node(), variable)
         size = (images.shape[2], images.shape[3])
         maps, speaking = probability.new_zeros((len(images), *size)), torch.zeros_like(probability)
         for each in found:
@@ -75,13 +81,13 @@ class GradientPyramid:
         return probability * torch.where(is_flat, even, maps / speaking.masked_fill(is_flat, 1))
 
 
-def contributions(output: Tensor, score: Tensor, values: list[Tensor], images: Tensor) -> list[Tensor]:
+def contributions(output: Tensor, score: Tensor, values: Values, images: Tensor) -> list[Tensor]:
     """Return value times gradient at the last place of every resolution that all gradients pass, and at the image.
 
     Args:
         output: of the network.
         score: what is differentiated, of all images together.
-        values: of the network, among which places are chosen.
+        values: of the network by the nodes that made them, among which places are chosen.
         images: (N, C, H, W), which require gradients; nothing else does.
 
     Returns:
@@ -103,15 +109,16 @@ def contributions(output: Tensor, score: Tensor, values: list[Tensor], images: T
     return [*found.values(), _product(images, of_images, images)]
 
 
-def _places(output: Tensor, values: list[Tensor], images: Tensor) -> list[Tensor]:
+def _places(output: Tensor, values: Values, images: Tensor) -> list[Tensor]:
     """Return the values that all gradients pass and that lie on a grid, of feature maps the last of a resolution."""
     size, places = images.shape[2:], []
     maps: set[torch.Size] = set()
-    by_node = {value.grad_fn: value for value in values if len(value) == len(images)}
     for node in passed_by_all(output):
-        value = by_node.get(node)
-        grid = None if value is None else on_grid(value, size)
-        if value is None or grid is None or (value.dim() == 4 and grid.shape[2:] in maps):
+        value = values.get(node)
+        if value is None or value.dim() not in (3, 4) or len(value) != len(images):
+            continue
+        grid = on_grid(value, size)
+        if grid is None or (value.dim() == 4 and grid.shape[2:] in maps):
             continue
         places.append(value)
         if value.dim() == 4:

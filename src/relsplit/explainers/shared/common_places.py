@@ -1,35 +1,42 @@
 """The values of a network that every path of gradients from its answer to the image passes."""
 
 import heapq
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
 
 
-def with_module_outputs(network: nn.Module, images: Tensor) -> tuple[Any, list[Tensor]]:
-    """Return what ``network`` answers, and what its modules returned, in the order of their calls.
+class KeptValues(TorchFunctionMode):
+    """Keeps what PyTorch's functions return within, in this thread, as far as it has gradients.
 
-    What a later step wrote over is returned as it is then, with the gradient of what was written.
-
-    Args:
-        network: one that this call alone uses.
-        images: (N, C, H, W).
+    What a later step wrote over is kept as it is then, with the gradient of what was written.
     """
-    found: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            found.append(output)
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: list[Tensor] = []
 
-    modules = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    handles = [module.register_forward_hook(keep) for module in modules]
-    try:
-        return network(images), found
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        several = result if isinstance(result, (tuple, list)) else (result,)
+        returned = [each for each in several if isinstance(each, Tensor) and each.requires_grad]
+        nodes = [each.grad_fn for each in returned]
+        # Parts of what one step made, such as chunks, are not all that passes there.
+        self._found += [each for each, node in zip(returned, nodes, strict=True) if nodes.count(node) == 1]
+        return result
+
+    def by_node(self) -> dict[Node | None, Tensor]:
+        """Return the values by the nodes of the autograd graph that made them."""
+        return {value.grad_fn: value for value in self._found}
 
 
 def passed_by_all(output: Tensor) -> list[Node]:
