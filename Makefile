@@ -1,6 +1,9 @@
 # make demo: see it work. make test: check it. A virtual environment is made in .venv on first use.
 PYTHON ?= python3
-VENV := .venv
+# Other versions than those of requirements.txt, in an environment of their own: VERSIONS="numpy==2.2.6"
+VERSIONS ?=
+space := $(subst ,, )
+VENV := .venv$(subst ==,-,$(subst $(space),,$(VERSIONS:%=-%)))
 BIN := $(VENV)/bin
 DATASET ?= demo
 PAPER ?= otsuki2024
@@ -18,7 +21,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 10) else 0)'
 	@echo "Installing into $(VENV) once (torch is large: some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	grep -v -e '^#' $(foreach version,$(VERSIONS),-e '^$(firstword $(subst =, ,$(version)))==') requirements.txt > $(VENV)/versions.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r $(VENV)/versions.txt $(VERSIONS)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --quiet -e .
 	@touch $@
 
@@ -38,7 +42,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 bench: setup ## speed against the peers; each table in one run
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 reproduce-%: setup ## a table or figure of a paper: reproduce-table1 ... reproduce-figure7, -audit, -all; PAPER=otsuki2024 DATASET=demo|cub|imagenet|image_folder
 	$(BIN)/python run.py experiment=$(PAPER)/$* dataset=$(DATASET) $(ARGS)

@@ -13,11 +13,11 @@ like these.
 
 import argparse
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from _measuring import arguments, now
 from hydra import compose, initialize_config_dir
 
 from relsplit.bench.data.dataset import collate_evaluation
@@ -25,7 +25,7 @@ from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
 from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.metrics import CurveScores, score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.metrics.insertion_deletion.refinement import error_bound
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
@@ -66,7 +66,7 @@ def measured(method: str, samples: int, tolerances: list[float], overrides: list
         scored = labels if config["task"]["scored_class"] == "label" else explanation.predicted
         for tolerance in scores:
             for _ in range(2 if not seconds[tolerance] else 1):  # the first time warms up
-                begin = time.perf_counter()
+                begin = now()
                 found = score_curves(
                     copy,
                     images,
@@ -79,7 +79,7 @@ def measured(method: str, samples: int, tolerances: list[float], overrides: list
                     tolerance=tolerance,
                     seed=config["seed"],
                 )[""]
-                taken = time.perf_counter() - begin
+                taken = now() - begin
             seconds[tolerance].append(taken)
             scores[tolerance].append(found)
     return [
@@ -107,12 +107,11 @@ def compared(whole: list[CurveScores], refined: list[CurveScores], time_share: f
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="16 samples")
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     parser.add_argument("--methods", nargs="+", default=["ours", "grad_cam", "random", "center"])
     parser.add_argument("--tolerances", nargs="+", type=float, default=[0.02, 0.05, 0.1])
     parser.add_argument("--samples", type=int, default=120)
-    parser.add_argument("--quick", action="store_true", help="16 samples")
     args = parser.parse_args()
     if args.quick:
         args.samples = 16

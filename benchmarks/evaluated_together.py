@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from _measuring import arguments
 
 from relsplit.metrics.insertion_deletion.masked_images import MaskedImages
 
@@ -106,11 +107,10 @@ def counted(report: Path, typed: list[str]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="three of the methods")
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     parser.add_argument("--methods", nargs="+", default=[*ROWS, *CONTROLS])
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--quick", action="store_true", help="three of the methods")
     return parser.parse_args()
 
 

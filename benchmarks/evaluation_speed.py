@@ -13,8 +13,6 @@ and counts the forward passes that shared masks save. Weights and images are ran
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,14 +21,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 import torchvision
+from _measuring import add_machine, arguments, in_rounds, medians, use_threads
 from torch import Tensor, nn
 
 from relsplit import heat_quantization
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
+from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
 from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol
-from relsplit.metrics.insertion_deletion.protocols.published import Published
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 
@@ -40,8 +38,7 @@ BLACK = (-np.array([0.485, 0.456, 0.406]) / np.array([0.229, 0.224, 0.225])).ast
 def main() -> None:
     args = parse_arguments()
     device = torch.device(args.device)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    threads = use_threads(args.threads)
     torch.manual_seed(0)
     model = getattr(torchvision.models, args.model)(num_classes=1000).eval().to(device)
     images, maps, targets = random_samples(args.samples, args.size, device)
@@ -60,11 +57,11 @@ def main() -> None:
         ),
         "published loop": lambda: published_loop(model, images, maps, targets, step, args.batch_size),
     }
-    seconds = interleaved_medians(runs, args.repeats, device)
+    seconds = medians(in_rounds(runs, args.repeats))
 
     print(
         f"{args.model} at {args.size}x{args.size}, batch {args.batch_size}, {args.samples} samples, {device}, "
-        f"{torch.get_num_threads()} threads, median of {args.repeats}"
+        f"{threads} threads, median of {args.repeats}"
     )
     print(f"\n{'':16}{'s / sample':>12}{'masked images':>15}{'images / s':>12}{'of bare forward':>17}")
     bare = evaluated / seconds["bare forward"]
@@ -85,15 +82,13 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="resnet18 at 64x64")
     parser.add_argument("--model", default="resnet50", help="a torchvision classifier")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="resnet18 at 64x64")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.model, args.size, args.repeats = "resnet18", 64, 5
@@ -116,25 +111,6 @@ def protocol_sets() -> dict[str, dict[str, Protocol]]:
         "levels": {"levels": Levels(max_levels=1024)},
         "published, strict, levels": {"published": Published(), "strict": Strict(), "levels": Levels(max_levels=1024)},
     }
-
-
-def interleaved_medians(runs: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each, measured in turn so that a drifting machine hits all alike; one round warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            synchronise(device)
-            start = time.perf_counter()
-            run()
-            synchronise(device)
-            if repeat > 0:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @torch.inference_mode()

@@ -11,16 +11,14 @@ timed right before it, as a median. Random weights and images: only methods that
 
 import argparse
 import multiprocessing
-import resource
 import statistics
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
+from _measuring import add_machine, arguments, peak_memory, timed
 from hydra import compose, initialize_config_dir
 from torch import nn
 
@@ -78,14 +76,12 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="the demo network at 64x64, batch 2")
     parser.add_argument("--explainers", nargs="*", help="names in conf/explainer; default: all")
     parser.add_argument("--model", default="resnet50", help="name in conf/model")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="the demo network at 64x64, batch 2")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.model, args.size, args.batch = "demo", 64, 2
@@ -130,28 +126,6 @@ def build_network(model: str, size: int) -> nn.Module:
     if isinstance(network, torchvision.models.VisionTransformer):
         nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network
-
-
-def timed(function: Any, *arguments: Any) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_memory(device: str, reset: bool = False) -> int:
-    """Bytes at the highest point so far; after ``reset`` on Linux and on a GPU, at the highest point from now on."""
-    if device != "cpu":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated()
-    if sys.platform == "linux":
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

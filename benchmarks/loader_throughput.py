@@ -5,15 +5,14 @@
 Without a folder, photographs of CUB's size (500 x 375) are made in a temporary one.
 """
 
-import argparse
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from _measuring import arguments, in_rounds
 from PIL import Image, ImageFilter
 
 from relsplit.bench.data.catalogue import Catalogue, Sample
@@ -24,20 +23,19 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="64 images")
     parser.add_argument("--root", type=Path, help="folder with JPEG images, at any depth")
     parser.add_argument("--num-images", type=int, default=400)
     parser.add_argument("--resize", type=int, default=256)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--quick", action="store_true", help="64 images")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.num_images = 64
+    options = parser.parse_args()
+    if options.quick:
+        options.num_images = 64
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        paths = sorted((arguments.root or made(Path(temporary), 64)).rglob("*.jpg"))
-        paths = [paths[k % len(paths)] for k in range(arguments.num_images)]
+        paths = sorted((options.root or made(Path(temporary), 64)).rglob("*.jpg"))
+        paths = [paths[k % len(paths)] for k in range(options.num_images)]
         samples = tuple(Sample(str(k), path, 0, "train") for k, path in enumerate(paths))
 
         def decode() -> None:
@@ -47,11 +45,11 @@ def main() -> None:
         def load(num_workers: int) -> Callable[[], None]:
             data = ImageDataModule(
                 Catalogue(("any",), samples, Path("/")),
-                arguments.resize,
-                arguments.image_size,
+                options.resize,
+                options.image_size,
                 MEAN,
                 STD,
-                arguments.batch_size,
+                options.batch_size,
                 num_workers,
             )
             data.samples["train"] = samples
@@ -74,13 +72,7 @@ def main() -> None:
 
 def rate(work: Callable[[], None], num_images: int) -> float:
     """Images per second in the best of three runs, after one that starts the workers and fills the disk cache."""
-    work()
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return num_images / min(seconds)
+    return num_images / min(in_rounds({"": work}, 3)[""])
 
 
 def made(folder: Path, count: int) -> Path:

@@ -12,13 +12,12 @@ has; images are random.
 
 import argparse
 import importlib
-import statistics
 from collections.abc import Callable
 from functools import partial
 
 import torch
 import torchvision
-from explainer_cost import timed
+from _measuring import add_machine, arguments, draw_statistics, times_a_forward, use_threads
 from torch import Tensor, nn
 
 from relsplit import LRP
@@ -34,10 +33,9 @@ SIZES = (224, 225, 230, 299)
 
 def main() -> None:
     args = parse_arguments()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    threads = use_threads(args.threads)
     print(
-        f"batch {args.batch}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
+        f"batch {args.batch}, {args.device}, {threads} threads, torch {torch.__version__}, float32, "
         f"time: median of {args.repeats} rounds"
     )
     print(f"{'network':32}{'size':>6}{'gap at input':>14}{'gap at blocks':>15}{'blocks':>8}{'forwards':>10}{'p':>10}")
@@ -48,7 +46,7 @@ def main() -> None:
             generator = torch.Generator().manual_seed(size)
             images = torch.randn(args.batch, 3, size, size, generator=generator).to(args.device)
             at_input, at_blocks, blocks, probability = gaps(lrp, images)
-            ratio = time_ratio(network, lrp, images, args.repeats)
+            ratio = times_a_forward(network, lrp.attribute, images, args.repeats)
             print(
                 f"{name:32}{size:6}{at_input:14.1e}{at_blocks:15.1e}{blocks:8}{ratio:10.2f}{probability:10.2g}",
                 flush=True,
@@ -56,15 +54,13 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="resnet18, vgg11_bn, mobilenet_v2 at 64 and 65 pixels")
     parser.add_argument("--networks", nargs="*", default=NETWORKS, help="names of torchvision models")
     parser.add_argument("--network", action="append", default=[], metavar="MODULE:CALLABLE", help="returns a network")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="resnet18, vgg11_bn, mobilenet_v2 at 64 and 65 pixels")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.networks, args.sizes = ("resnet18", "vgg11_bn", "mobilenet_v2"), (64, 65)
@@ -82,12 +78,7 @@ def networks(args: argparse.Namespace) -> dict[str, Callable[[], nn.Module]]:
 def torchvision_network(name: str) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = torchvision.models.get_model(name, weights=None)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, 0.0, 0.1)  # type: ignore[arg-type]  # it tracks its statistics
-            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0.0, 0.1)
+    draw_statistics(network)
     return network
 
 
@@ -99,17 +90,6 @@ def gaps(lrp: LRP, images: Tensor) -> tuple[float, float, int, float]:
     at_input = conservation_gap(relevance, p)
     at_blocks = [float(conservation_gap(total[:, None], p).max()) for total in sums.values()]
     return float(at_input.max()), max(at_blocks, default=0.0), len(at_blocks), float(p.min())
-
-
-def time_ratio(network: nn.Module, lrp: LRP, images: Tensor, repeats: int) -> float:
-    with torch.inference_mode():
-        network(images)
-    ratios = []
-    for _ in range(repeats):
-        with torch.inference_mode():
-            forward = timed(network, images)
-        ratios.append(timed(lrp.attribute, images) / forward)
-    return statistics.median(ratios)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import torchvision
 import zennit.attribution
 import zennit.composites
 import zennit.torchvision
-from explainer_cost import peak_memory, timed
+from _measuring import add_machine, arguments, in_rounds, medians, peak_memory, ratios
 from torch import Tensor, nn
 
 from relsplit import LRP
@@ -70,28 +70,27 @@ def main() -> None:
     runs = {row: runner(row, network) for row in rows}
     for batch in args.batches:
         images = batch_of(batch, setting)
-        ratios, seconds = measure(runs, images, args.repeats)
+        seconds = in_rounds({row: functools.partial(run, images) for row, run in runs.items()}, args.repeats)
+        median, forwards = medians(seconds), ratios(seconds, FORWARD)
         print(f"\nbatch {batch:<19}{'ms / image':>12}{'forwards':>10}{'lowest':>8}{'highest':>9}", end="")
         print(f"{'peak MiB':>10}{'gap':>10}{'amplified':>11}")
         for row in rows:
             memory = memory_of(row, setting, batch)
             print(
-                f"{row:25}{1e3 * seconds[row] / batch:12.1f}{statistics.median(ratios[row]):10.2f}"
-                f"{min(ratios[row]):8.2f}{max(ratios[row]):9.2f}{memory / 2**20:10.0f}"
+                f"{row:25}{1e3 * median[row] / batch:12.1f}{statistics.median(forwards[row]):10.2f}"
+                f"{min(forwards[row]):8.2f}{max(forwards[row]):9.2f}{memory / 2**20:10.0f}"
                 f"{quality(runs[row], network, images) if row.startswith(('relsplit', 'LXT')) else ''}",
                 flush=True,
             )
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="ResNet18 at 112x112, batch 1 and 4, 3 rounds")
     parser.add_argument("--model", default="resnet50", help="a torchvision ResNet")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batches", type=int, nargs="+", help="default: 1 8, on a GPU 1 8 64")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="ResNet18 at 112x112, batch 1 and 4, 3 rounds")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.model, args.size, args.repeats = "resnet18", 112, 3
@@ -206,13 +205,6 @@ def zennit_relevance(network: nn.Module, composite: object, images: Tensor) -> T
     with zennit.attribution.Gradient(network, composite, attr_output=one_hot) as attributor:
         relevance: Tensor = attributor(images.clone())[1]
     return relevance
-
-
-def measure(runs: dict[str, Run], images: Tensor, repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Ratios to the round's forward pass, and median seconds of a batch, per row. The first round is for warming up."""
-    rounds = [{row: timed(run, images) for row, run in runs.items()} for _ in range(repeats + 1)][1:]
-    ratios = {row: [times[row] / times[FORWARD] for times in rounds] for row in runs}
-    return ratios, {row: statistics.median(times[row] for times in rounds) for row in runs}
 
 
 def memory_of(row: str, setting: Setting, batch: int) -> int:

@@ -14,8 +14,6 @@ network's own forward pass of the same image, median of three interleaved rounds
 import argparse
 import gc
 import platform
-import statistics
-import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
+from _measuring import arguments, draw_statistics, times_a_forward
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
@@ -64,9 +63,9 @@ HEADER = ["network", "image sizes", "gap", "forwards", "remarks"]
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    options = parse_arguments()
     known = [*torchvision.models.list_models(torchvision.models), *(f"timm:{name}" for name in TIMM)]
-    names = list(QUICK) if arguments.quick else arguments.names or known
+    names = list(QUICK) if options.quick else options.names or known
     warnings.simplefilter("ignore")
     rows = []
     for name in names:
@@ -74,15 +73,14 @@ def main() -> None:
         rows.append(row)
         print("  ".join(row.cells()), flush=True)
         gc.collect()
-        if arguments.output:
-            arguments.output.write_text(page(rows))
+        if options.output:
+            options.output.write_text(page(rows))
     print(summary(rows))
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="four small networks")
     parser.add_argument("names", nargs="*", help="torchvision's, or timm:NAME; default: all")
-    parser.add_argument("--quick", action="store_true", help="four small networks")
     parser.add_argument("--output", type=Path, help="write the table there, as Markdown")
     return parser.parse_args()
 
@@ -107,7 +105,7 @@ def measure(name: str) -> Row:
             row.lowest = min(row.lowest, float(relevance.amin()))
         row.sizes.append(each)
         if each == size:
-            row.forwards = forwards(network, explainer, images)
+            row.forwards = times_a_forward(network, explainer.attribute, images, rounds=3)
     return row
 
 
@@ -120,11 +118,7 @@ def build(name: str) -> tuple[nn.Module, int]:
     else:
         network = torchvision.models.get_model(name, weights=None)
         size = 299 if name == "inception_v3" else 224
-    for module in network.modules():
-        mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-        if isinstance(mean, Tensor) and isinstance(variance, Tensor):
-            mean.normal_(0, 0.1)
-            variance.uniform_(0.5, 1.5)
+    draw_statistics(network, affine=False)
     return network.eval(), size
 
 
@@ -147,19 +141,6 @@ def gap(relevance: Tensor, start: Tensor) -> float:
     """Greatest difference between a map's sum and its start, as a share of the start."""
     total = relevance.double().flatten(1).sum(1)
     return float(((total - start.double()) / start.double()).abs().max())
-
-
-def forwards(network: nn.Module, explainer: LRP, images: Tensor) -> float:
-    """Time of a map over the time of a forward pass."""
-    ratios = []
-    for _ in range(3):
-        with torch.no_grad():
-            begin = time.perf_counter()
-            network(images)
-            middle = time.perf_counter()
-        explainer.attribute(images)
-        ratios.append((time.perf_counter() - middle) / (middle - begin))
-    return statistics.median(ratios)
 
 
 def summary(rows: list[Row]) -> str:

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from _measuring import arguments
 
 ROOT = Path(__file__).parents[1]
 BATCH = 8
@@ -70,10 +71,9 @@ def slowest(batches: list[float], processes: int) -> float:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="32 images")
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     parser.add_argument("--samples", type=int, default=96)
-    parser.add_argument("--quick", action="store_true", help="32 images")
     args = parser.parse_args()
     if args.quick:
         args.samples = 32

@@ -20,6 +20,7 @@ from functools import partial
 import pytorch_grad_cam
 import torch
 import torchvision
+from _measuring import add_machine, arguments, now, peak_memory, use_threads
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
@@ -32,8 +33,7 @@ LEAST_CORRELATION = 0.999
 
 def main() -> None:
     args = parse_arguments()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    threads = use_threads(args.threads)
     device = torch.device(args.device)
     torch.manual_seed(0)
     model = getattr(torchvision.models, args.model)(num_classes=1000).eval().to(device)
@@ -53,10 +53,12 @@ def main() -> None:
     seconds, cpu_seconds, maps, memory = measure(runs, args.repeats, device)
 
     print(
-        f"{args.model} at {args.size}x{args.size}, {args.images} images, {device}, {torch.get_num_threads()} threads, "
+        f"{args.model} at {args.size}x{args.size}, {args.images} images, {device}, {threads} threads, "
         f"median of {args.repeats}"
     )
-    print(f"{'':18}{'s / image':>11}{'speedup':>9}{'CPU s / image':>15}{'speedup':>9}{'correlation':>13}{'GPU MiB':>9}")
+    print(
+        f"{'':18}{'s / image':>11}{'speedup':>9}{'CPU s / image':>15}{'speedup':>9}{'correlation':>13}{'peak MiB':>9}"
+    )
     worst = 1.0
     for name in runs:
         agreement = min(correlation(a, b) for a, b in zip(maps[name], maps[LIBRARY], strict=True))
@@ -64,22 +66,19 @@ def main() -> None:
         cells = [name.ljust(18)]
         for values, width in ((seconds, 11), (cpu_seconds, 15)):
             cells += [f"{values[name] / args.images:{width}.3f}", f"{values[LIBRARY] / values[name]:9.2f}"]
-        used = f"{memory[name] / 2**20:.0f}" if device.type == "cuda" else "-"
-        print("".join(cells) + f"{agreement:13.6f}{used:>9}")
+        print("".join(cells) + f"{agreement:13.6f}{memory[name] / 2**20:9.0f}")
     if worst <= LEAST_CORRELATION:
         sys.exit(f"the maps differ: correlation {worst:.6f}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="resnet18 at 112x112")
     parser.add_argument("--model", default="resnet50", help="a torchvision ResNet")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
     parser.add_argument("--precisions", nargs="*", choices=("bf16", "fp16"), default=["bf16"], help="beside fp32")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="resnet18 at 112x112")
+    add_machine(parser)
     args = parser.parse_args()
     if args.quick:
         args.model, args.size = "resnet18", 112
@@ -98,20 +97,17 @@ def library(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
 def measure(
     runs: dict[str, Callable[[], Tensor]], repeats: int, device: torch.device
 ) -> tuple[dict[str, float], dict[str, float], dict[str, Tensor], dict[str, int]]:
-    """Median seconds and CPU seconds of every run, its maps, its peak GPU memory; in turn, against drift."""
+    """Median seconds and CPU seconds of every run, its maps, its peak memory; in turn, against drift."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     maps: dict[str, Tensor] = {}
     memory: dict[str, int] = {}
     for _ in range(repeats):
         for name, run in runs.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-                torch.cuda.reset_peak_memory_stats(device)
-            wall, cpu = time.perf_counter(), time.process_time()
+            peak_memory(device.type, reset=True)
+            wall, cpu = now(), time.process_time()
             maps[name] = run().cpu()
-            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-            if device.type == "cuda":
-                memory[name] = torch.cuda.max_memory_allocated(device)
+            times[name].append((now() - wall, time.process_time() - cpu))
+            memory[name] = peak_memory(device.type)
     seconds, cpu_seconds = (
         {name: statistics.median(pair[i] for pair in pairs) for name, pairs in times.items()} for i in (0, 1)
     )

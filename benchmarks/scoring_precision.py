@@ -11,12 +11,12 @@ over the batches; the difference is that of a sample's ID score.
 
 import argparse
 import statistics
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from _measuring import arguments, now, use_threads
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
 from relsplit.bench.machine.memory import keep_freed_memory
 from relsplit.metrics import score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 
@@ -45,9 +45,7 @@ METHODS = (
 def main() -> None:
     args = parse_arguments()
     keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    where = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    where = f"{use_threads(args.threads)} threads, torch {torch.__version__}"
     print(f"{' '.join(args.overrides) or 'the demo'}, {args.samples} samples, {args.precision}, {where}")
     print(f"{'method':24}{'ID':>8}{'half':>10}{'mean |dID|':>12}{'largest':>10}{'images/s':>10}{'half':>8}{'ratio':>8}")
     for method in args.methods:
@@ -85,11 +83,11 @@ def compared(
         for name, copy in copies.items():
             size = images_per_pass(None, images.device, images.shape[-2:].numel(), name)
             for _ in range(2 if not rates[name] else 1):  # the first time warms up
-                begin = time.perf_counter()
+                begin = now()
                 curves = score_curves(copy, images, maps, labels, {"": Strict()}, batch_size=size, mean=mean, std=std)[
                     ""
                 ]
-                seconds = time.perf_counter() - begin
+                seconds = now() - begin
             rates[name].append(2 * sum(len(curve.fraction) for curve in curves.curves) / seconds)
             scores[name].append(curves.id_score)
     whole, half = torch.cat(scores["fp32"]), torch.cat(scores[precision])
@@ -102,13 +100,12 @@ def compared(
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="8 samples")
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--precision", choices=("bf16", "fp16"), default="bf16")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
-    parser.add_argument("--quick", action="store_true", help="8 samples")
     args = parser.parse_args()
     if args.quick:
         args.samples = 8

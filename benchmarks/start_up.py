@@ -8,7 +8,6 @@ commands take turns, and the table shows medians over the rounds. CPU seconds (u
 to compare on a machine that others use, too.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -17,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from _measuring import arguments
 from hydra import compose, initialize_config_dir
 
 from relsplit.bench.models.build import initial_model
@@ -40,10 +40,9 @@ REFERENCE = "import torch, torchvision"
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, quick="without the tables of a paper")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="without the tables of a paper")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     commands = {
         REFERENCE: [sys.executable, "-c", REFERENCE],
         "--help": [*RUN, "--help"],
@@ -52,19 +51,19 @@ def main() -> None:
         "an option it does not take": [*RUN, "+explainer.colour=blue"],
         "a finished evaluation": [*RUN, *EVALUATION],
     }
-    if not arguments.quick:
+    if not options.quick:
         commands |= {"planning reproduce-all": [*RUN, *PAPER], "finished reproduce-all": [*RUN, *PAPER]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_weights(folder / "weights.pt")
-        for first in [EVALUATION] if arguments.quick else [EVALUATION, PAPER]:
+        for first in [EVALUATION] if options.quick else [EVALUATION, PAPER]:
             subprocess.run([*RUN, *first], cwd=folder, check=True, capture_output=True)
         seconds: dict[str, list[float]] = {what: [] for what in commands}
-        for _ in range(arguments.rounds):
+        for _ in range(options.rounds):
             for what, command in commands.items():
                 seconds[what].append(cpu_seconds(command, folder, only_first_line=what.startswith("planning")))
     medians = {what: statistics.median(values) for what, values in seconds.items()}
-    print(f"median of {arguments.rounds} rounds, {os.cpu_count()} cores")
+    print(f"median of {options.rounds} rounds, {os.cpu_count()} cores")
     print(f"{'':28}{'CPU s':>8}{'least':>8}{'of the import':>15}")
     for what, median in medians.items():
         print(f"{what:28}{median:8.2f}{min(seconds[what]):8.2f}{median / medians[REFERENCE]:15.2f}")

@@ -7,15 +7,14 @@ training images of CUB-200-2011. Without a GPU the same is measured on the CPU.
     python benchmarks/training_throughput.py [--quick] [--num-workers 2]
 """
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from _measuring import arguments, now
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -55,14 +54,14 @@ def bare(network: torch.nn.Module, device: torch.device, mixed: bool, batch: int
     started = 0.0
     for step in range(steps + 3):
         if step == 3:
-            started = synchronised(device)
+            started = now()
         descent.zero_grad()
         with torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16, enabled=mixed):
             loss = functional.cross_entropy(network(images), labels)
         scaler.scale(loss).backward()
         scaler.step(descent)
         scaler.update()
-    return batch * steps / (synchronised(device) - started)
+    return batch * steps / (now() - started)
 
 
 class Clock(pl.Callback):
@@ -73,11 +72,11 @@ class Clock(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 2:
-            self.started = synchronised(pl_module.device)
+            self.started = now()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         steps = trainer.num_training_batches - 3
-        self.rate = self.batch * steps / (synchronised(pl_module.device) - self.started)
+        self.rate = self.batch * steps / (now() - self.started)
 
 
 def fitted(
@@ -107,16 +106,8 @@ def fitted(
     return clock.rate
 
 
-def synchronised(device: torch.device) -> float:
-    """The time, once the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="ResNet18, batch 4, 64x64, three steps: does it run?")
+    parser = arguments(__doc__, quick="ResNet18, batch 4, 64x64, three steps: does it run?")
     parser.add_argument("--num-workers", type=int, default=8 if torch.cuda.is_available() else 0)
     options = parser.parse_args()
     gpu = torch.cuda.is_available()

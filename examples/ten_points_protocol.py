@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relsplit.baseline import Baseline
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints
-from relsplit.metrics.insertion_deletion.replacement import Baseline
 from relsplit.options import Count, checked_options
 
 

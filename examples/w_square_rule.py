@@ -15,6 +15,7 @@ from relsplit.lrp.rules.quotient import positive_quotient
 SQUARE = WeightPart("square", lambda weight: weight.square())
 
 
+@RULES.register("w_square")
 class WSquare:
     """The w^2 rule (Montavon et al. 2017): ``R_i = sum_j W_ji^2 R_j / sum_k W_jk^2``, whatever the input is."""
 
@@ -28,12 +29,6 @@ class WSquare:
         s, lost = positive_quotient(relevance, layer.apply(everywhere, SQUARE), stabilizer=0.0)
         result = layer.transpose(s, SQUARE, h) * everywhere
         return result if lost is None else result + layer.spread(lost, support, h)
-
-
-@RULES.register("w_square")
-def named_w_square(stabilizer: float) -> WSquare:
-    """Build the rule by its name; squares of weights need no stabiliser."""
-    return WSquare()
 
 
 if __name__ == "__main__":

@@ -16,5 +16,5 @@ def ran(program: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     paths = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, check=False, env=environment, timeout=300
+        [sys.executable, str(path)], capture_output=True, text=True, check=False, env=environment, timeout=900
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from wandb.proto.wandb_internal_pb2 import Record
 
-SECONDS_TO_CLOSE = 120
+SECONDS_TO_CLOSE = 900
 BLOCK, HEADER = 32_768, 7
 """Of the file format: LevelDB's log, after a header of its own."""
 
@@ -99,6 +99,8 @@ def _records(content: bytes) -> Iterator[bytes]:
             place += BLOCK - place % BLOCK
             continue
         _, length, kind = struct.unpack("<IHB", content[place : place + HEADER])
+        if place + HEADER + length > len(content):  # it is just being written
+            return
         parts.append(content[place + HEADER : place + HEADER + length])
         place += HEADER + length
         if kind in (1, 4):  # whole, or the last part

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,15 +12,15 @@ from torch import Tensor, nn
 
 from relsplit import LRP, heat_quantization
 from relsplit.attribution import AttributionMap
-from relsplit.c1c import C1C, first_contour, resized
+from relsplit.c1c import C1C, components, first_contour, resized
 from relsplit.errors import InputError
 
 
 def released(attribution: np.ndarray) -> np.ndarray:
     """The released code's option: resized by scikit-image, binarised at the mean, one component kept, times 3."""
-    transform = pytest.importorskip("skimage.transform")
+    transform, measure = (pytest.importorskip(f"skimage.{part}") for part in ("transform", "measure"))
     small = transform.resize(attribution, (28, 28))
-    _, labels = cv2.connectedComponents((small > small.mean()).astype(np.uint8))
+    labels = measure.label(small > small.mean())
     best = max(range(labels.max() + 1), key=lambda label: small[labels == label].max())
     return np.where(labels == best, 3 * small, 0.0)
 
@@ -81,6 +80,28 @@ def test_components_by_hand() -> None:
     assert torch.equal(by_area, BLOBS * (BLOBS == 4))
     only_the_peak = C1C(size=None, threshold=0.6)(BLOBS[None])[0]
     assert only_the_peak.nonzero().tolist() == [[0, 0]]
+
+
+def test_equally_large_components() -> None:
+    maps = torch.tensor([[0, 0, 0, 2], [2, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.float64)[None]
+    assert C1C(size=None, component="area")(maps)[0].nonzero().tolist() == [[0, 3]]  # the first, row by row
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0.1, 0.9), st.integers(0, 2**32 - 1))
+def test_regions_are_those_of_opencv(height: int, width: int, share: float, seed: int) -> None:
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError, reason="OpenCV cannot be loaded")
+    random = np.random.default_rng(seed)
+    foreground = random.random((height, width)) < share
+    foreground[0, 0] = True
+    outlines, _ = cv2.findContours(foreground.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    blank = np.zeros(foreground.shape, np.uint8)
+    filled = [cv2.drawContours(blank.copy(), [outline], 0, 1, thickness=-1) for outline in outlines]
+    _, labels = cv2.connectedComponents(foreground.astype(np.uint8), connectivity=8)
+    for peak in np.flatnonzero(foreground)[:: foreground.size // 8 + 1]:
+        expected = next(each for each in filled if each.ravel()[peak]) > 0
+        assert np.array_equal(first_contour(foreground, peak), expected)
+        found = components(foreground)
+        assert np.array_equal(found == found.ravel()[peak], labels == labels.ravel()[peak])
 
 
 def test_where_contour_and_component_do_not_meet_the_component_is_kept() -> None:
@@ -153,6 +174,7 @@ def test_refuses_what_would_keep_nothing(options: dict[str, Any], said: str) -> 
 
 
 def test_the_released_metrics_first_row() -> None:
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError, reason="OpenCV cannot be loaded")
     small = torch.rand(2, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = AttributionMap(upsampling="first_row")(small, (56, 42))
     for one, row in zip(found, small[:, 0], strict=True):

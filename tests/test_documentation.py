@@ -13,12 +13,16 @@ PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / 
 
 
 def commands() -> Iterator[str]:
-    """Every ``python run.py ...`` of the pages, in code blocks and in the text."""
+    """Every ``relsplit ...`` or ``python run.py ...`` of the pages, in code blocks and in the text."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
-            yield from (line.partition("  #")[0] for line in block.splitlines() if line.startswith("python run.py"))
-        yield from re.findall(r"`(python run\.py [^`]*)`", text)
+            yield from (
+                line.partition("  #")[0]
+                for line in block.splitlines()
+                if line.startswith(("relsplit ", "python run.py "))
+            )
+        yield from re.findall(r"`((?:relsplit|python run\.py) [^`]*)`", text)
 
 
 def test_there_are_commands() -> None:
@@ -27,7 +31,7 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_command_composes(command: str) -> None:
-    words = [word for word in shlex.split(command)[2:] if "..." not in word]
+    words = [word for word in shlex.split(command.removeprefix("python "))[1:] if "..." not in word]
     if "-m" in words:  # the first point of the sweep
         words = [word if "[" in word else word.partition(",")[0] for word in words if word != "-m"]
     if {"explainer=NAME", "explainer=brightness"} & set(words):

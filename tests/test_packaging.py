@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import relsplit.explainers
 import relsplit.metrics
@@ -98,3 +99,26 @@ def test_no_registry_and_no_folder_of_a_machine_is_named() -> None:
         if path.suffix in (".txt", ".toml", ".yaml", ".cff") or path.name == "Makefile":
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"https?://\S*(pypi|simple|index)\S*|/root/|/home/|file://", text), name
+
+
+def test_the_public_ci_runs_what_is_said_here() -> None:
+    job = yaml.safe_load((PROJECT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
+    assert any(step.get("run", "").startswith("make test ") for step in job["steps"])
+    matrix = job["strategy"]["matrix"]
+    pyproject = (PROJECT / "pyproject.toml").read_text()
+    assert f'requires-python = ">={matrix["python"][0]}"' in pyproject
+    (oldest,) = matrix["include"]
+    versions = dict(version.split("==") for version in oldest["versions"].split())
+    for name in ("torch", "torchvision"):  # the lowest that the package allows
+        assert f'"{name}>={versions[name].removesuffix(".0")}"' in pyproject
+
+
+def test_hooks_and_forms_are_whole() -> None:
+    (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
+    lint = re.findall(r"\$\(BIN\)/(ruff \w+|mypy)", (PROJECT / "Makefile").read_text())
+    assert {re.match(r"\.venv/bin/(ruff \w+|mypy)", hook["entry"])[1] for hook in local["hooks"]} == set(lint)  # type: ignore[index]
+    forms = [yaml.safe_load(path.read_text()) for path in (PROJECT / ".github/ISSUE_TEMPLATE").glob("*.yml")]
+    for form in forms:
+        assert form.keys() >= {"name", "description", "body"}
+        assert all("label" in field["attributes"] for field in form["body"])
+    assert len(forms) >= 3

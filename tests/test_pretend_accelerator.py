@@ -38,7 +38,7 @@ def started(*arguments: str) -> "subprocess.CompletedProcess[str]":
     paths = [str(TESTS.parent / "src"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=600
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=1800
     )
 
 

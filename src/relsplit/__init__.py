@@ -2,4 +2,4 @@
 
 from relsplit.lazy_exports import lazy_exports
 
-__getattr__, __all__ = lazy_exports(__name__)
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -1,2 +1,3 @@
 from relsplit.attribution import heat_quantization as heat_quantization
 from relsplit.lrp import LRP as LRP
+from relsplit.version import __version__ as __version__

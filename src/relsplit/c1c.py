@@ -1,7 +1,7 @@
 """C1C: of a map, only the first contour and the first component, as the C1-LRP poster keeps them (Iida et al., 2023).
 
-The released code of Otsuki et al. (ECCV 2024) has its component half as an option. OpenCV, which finds components and
-contours, is imported when a map is made.
+The released code of Otsuki et al. (ECCV 2024) has its component half as an option. SciPy, which finds components, is
+imported when a map is made.
 """
 
 from typing import Annotated, Any, Literal
@@ -40,7 +40,7 @@ class C1C:
             (Gaussian against aliasing, then bilinear). None: the map's own size.
         threshold: ``"mean"`` of the map at working size (released code), or a share of the way from its minimum to its
             maximum, in [0, 1); from 1 on nothing would be kept.
-        component: which one is first, ``"max"`` or ``"area"``.
+        component: which one is first, ``"max"`` or ``"area"`` (of equally large ones the first, row by row).
         contour: ``"none"`` (released code) or ``"external"`` (poster: what lies in both the first contour and the first
             component).
 
@@ -64,7 +64,7 @@ class C1C:
         """Return maps (N, size, size), 0 outside of the region, of finite maps (N, h, w).
 
         Raises:
-            InputError: OpenCV is not installed.
+            InputError: SciPy is not installed.
         """
         small = maps if self.size is None else resized(maps, self.size)
         flat = is_flat(small).tolist()
@@ -79,7 +79,7 @@ class C1C:
 
     def _first(self, foreground: Mask, peak: int) -> Mask:
         """Return the first component of a foreground (h, w), ``peak`` is the position of the map's maximum in it."""
-        _, labels = _opencv().connectedComponents(foreground.astype(np.uint8), connectivity=8)
+        labels = components(foreground)
         areas = np.bincount(labels.ravel())
         label = labels.ravel()[peak] if self.component == "max" else 1 + int(areas[1:].argmax())
         component: Mask = labels == label
@@ -96,12 +96,15 @@ def first_contour(foreground: Mask, peak: int) -> Mask:
         foreground: (h, w).
         peak: a position of the foreground, counted row by row.
     """
-    cv2 = _opencv()
-    outlines, _ = cv2.findContours(foreground.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    blank = np.zeros(foreground.shape, np.uint8)
-    filled = (cv2.drawContours(blank.copy(), [outline], 0, 1, thickness=-1) for outline in outlines)
-    first: Mask = next(each for each in filled if each.ravel()[peak]) > 0
+    filled = components(_ndimage().binary_fill_holes(foreground))
+    first: Mask = filled == filled.ravel()[peak]
     return first
+
+
+def components(foreground: Mask) -> npt.NDArray[np.int32]:
+    """Number the 8-connected components of a foreground (h, w) from 1 on, row by row; 0 is the background."""
+    labels: npt.NDArray[np.int32] = _ndimage().label(foreground, structure=np.ones((3, 3)))[0]
+    return labels
 
 
 def resized(maps: Tensor, size: int) -> Tensor:
@@ -110,20 +113,15 @@ def resized(maps: Tensor, size: int) -> Tensor:
     A side that shrinks is first smoothed by a Gaussian of sigma (factor - 1) / 2 pixels, cut off at 4 sigma, the map
     mirrored at its edges. A side that grows is interpolated with its edge held, not mirrored.
     """
-    cv2 = _opencv()
     sigmas = [max(0.0, (side / size - 1) / 2) for side in maps.shape[-2:]]
-    kernel = [2 * int(4 * sigma + 0.5) + 1 for sigma in sigmas]
-    smooth = [
-        cv2.GaussianBlur(each, kernel[::-1], sigmaX=sigmas[1], sigmaY=sigmas[0], borderType=cv2.BORDER_REFLECT_101)
-        for each in maps.double().cpu().numpy()
-    ]
-    small = F.interpolate(torch.from_numpy(np.stack(smooth))[:, None], size=(size, size), mode="bilinear")[:, 0]
+    smooth = _ndimage().gaussian_filter(maps.double().cpu().numpy(), (0, *sigmas), mode="mirror", truncate=4)
+    small = F.interpolate(torch.from_numpy(smooth)[:, None], size=(size, size), mode="bilinear")[:, 0]
     return small.to(maps)
 
 
-def _opencv() -> Any:
+def _ndimage() -> Any:
     try:
-        import cv2
+        from scipy import ndimage
     except ImportError as error:
-        raise InputError("map=c1c needs OpenCV: pip install opencv-python-headless") from error
-    return cv2
+        raise InputError(f"map=c1c needs SciPy ({error}): pip install scipy") from error
+    return ndimage

@@ -1,7 +1,4 @@
-"""What may be handed in: images, targets, maps and option values, checked in one place for every function."""
-
-import math
-from collections.abc import Iterable
+"""What may be handed in: images, targets and maps, checked in one place for every function."""
 
 import torch
 from torch import Tensor
@@ -112,52 +109,3 @@ def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
         broken = ", ".join(map(str, (~finite).nonzero()[:5, 0].tolist()))
         raise InputError(f"{what} {broken} of the batch contains NaN or infinity: check the images and the weights")
     return floating
-
-
-def whole_number(name: str, value: object, minimum: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``minimum``.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise InputError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
-    return value
-
-
-def at_least_one(**values: int) -> None:
-    """Check that every value is a whole number of at least 1.
-
-    Raises:
-        InputError: one is not.
-    """
-    for name, value in values.items():
-        whole_number(name, value, 1)
-
-
-def number(name: str, value: object, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
-    """Return ``value`` if it is a finite number, greater than ``above`` and not less than ``minimum``.
-
-    Raises:
-        InputError: it is not.
-    """
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not math.isfinite(value)
-        or value <= above
-        or value < minimum
-    ):
-        limit = f" above {above:g}" if above > -math.inf else f" of at least {minimum:g}" if minimum > -math.inf else ""
-        raise InputError(f"{name} must be a finite number{limit}, not {value!r}")
-    return float(value)
-
-
-def one_of(name: str, value: object, known: Iterable[str]) -> None:
-    """Check that ``value`` is one of ``known``.
-
-    Raises:
-        InputError: it is not; the message lists them.
-    """
-    if not isinstance(value, str) or value not in (known := tuple(known)):
-        raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")

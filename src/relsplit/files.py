@@ -100,6 +100,15 @@ def discarded(folder: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write ``content`` to ``path``; a reader sees the old content or the new.
+
+    For what a library makes: into memory first, because many take an error of the disk for one of their own.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in UTF-8, line feeds as they are; a reader sees the old content or the new."""
     with replacing(path) as temporary:

@@ -2,13 +2,14 @@
 
 import ast
 import importlib
+import sys
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
 
-def lazy_exports(package: str) -> tuple[Callable[[str], Any], list[str]]:
-    """Return what a package needs as its ``__getattr__`` and ``__all__``.
+def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return what a package needs as its ``__getattr__``, ``__dir__`` and ``__all__``.
 
     The names and where they live are read from the package's ``__init__.pyi``, which type checkers read, too: lines
     ``from module import Name as Name``.
@@ -29,4 +30,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], list[str]]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(homes[name]), name)
 
-    return get, sorted(homes)
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return get, names, sorted(homes)

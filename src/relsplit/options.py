@@ -83,14 +83,14 @@ class Matching(Constraint):
     """Text of a form, for ``Annotated[str, Matching(r"[a-z]+", "of small letters")]``."""
 
     pattern: str
-    said: str
+    words: str
 
     def hold(self, value: str) -> bool:
         """Say whether all of ``value`` is of the form."""
         return re.fullmatch(self.pattern, value) is not None
 
     def __str__(self) -> str:
-        return self.said
+        return self.words
 
 
 Count = Annotated[int, Limits(minimum=1)]

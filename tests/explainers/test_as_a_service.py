@@ -44,24 +44,27 @@ def test_eight_threads_get_what_one_by_one_would_have(network: nn.Module) -> Non
     alone = explainers(network)
     expected = {(kind, index): answer(alone, kind, index) for kind, index in set(requests())}
 
-    shared, stop, made, failures = explainers(network), threading.Event(), [0], []
+    shared, begun, stop, failures = explainers(network), threading.Event(), threading.Event(), []
+    made = 0
 
     def make_others() -> None:
-        while not stop.is_set():
+        nonlocal made
+        while not (stop.is_set() or failures):
             try:
                 other = explainers(network)
-                index = made[0] % IMAGES
+                index = made % IMAGES
                 torch.testing.assert_close(
                     other["lrp"].attribute(x[index : index + 1], index), expected["lrp", index], rtol=1e-9, atol=1e-12
                 ) if ("lrp", index) in expected else None
-                made[0] += 1
+                made += 1
             except Exception as error:
                 failures.append(error)
-                return
+            begun.set()
 
     maker = threading.Thread(target=make_others)
     maker.start()
     try:
+        begun.wait()
         with ThreadPoolExecutor(THREADS) as pool:
             asked = list(requests())
             found = list(pool.map(lambda request: answer(shared, *request), asked))
@@ -69,7 +72,7 @@ def test_eight_threads_get_what_one_by_one_would_have(network: nn.Module) -> Non
         stop.set()
         maker.join()
     assert not failures, failures[0]
-    assert made[0] > 0
+    assert made > 0
     wrong = [
         request
         for request, each in zip(asked, found, strict=True)

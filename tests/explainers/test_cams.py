@@ -1,7 +1,11 @@
 """Grad-CAM, Score-CAM and RISE against pytorch-grad-cam by hand and against their definitions."""
 
 import copy
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +133,24 @@ def test_score_cam_smoothed_as_a_pyramid_is(variant: Any) -> None:
     torch.testing.assert_close(score_cam.attribute(images, TARGET), expected)
     wide = ScoreCAM(network, variant=variant, smoothing=0.2).attribute(images, TARGET)
     assert (wide.mean((1, 2)) > 1.2 * expected.mean((1, 2))).all()
+
+
+def test_where_opencv_cannot_be_loaded_only_grad_cam_is_missing(tmp_path: Path) -> None:
+    """As in a container without libGL, where another package has brought the OpenCV that needs it."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = (
+        "from relsplit.explainers import RISE, ScoreCAM; from relsplit.c1c import C1C; import relsplit.explainers as e"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; C1C()(__import__('torch').rand(1, 30, 30)); e.GradCAM"],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(
+        "relsplit.errors.InputError: Grad-CAM and its kin need pytorch-grad-cam, which cannot be loaded (libGL"
+    )
+    assert "pip install" in said
 
 
 def test_grad_cam_of_a_layer_whose_output_is_changed_in_place() -> None:

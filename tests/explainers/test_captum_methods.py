@@ -85,11 +85,11 @@ def test_input_x_gradient_is_that(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
-@pytest.mark.parametrize("baseline", ["zero", "black", -2.0, [0.5, -1.0, 2.0]])
+@pytest.mark.parametrize("baseline", ["mean", "black", -2.0, [0.5, -1.0, 2.0]])
 def test_deeplift_is_complete(network: nn.Module, baseline: Any, scale: float) -> None:
     images = scale * seeded_images()
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
-    colour = {"zero": [0.0] * 3, "black": [-2.0] * 3, -2.0: [-2.0] * 3}.get(str(baseline), baseline)
+    colour = {"mean": [0.0] * 3, "black": [-2.0] * 3, -2.0: [-2.0] * 3}.get(str(baseline), baseline)
     colour = [-2.0] * 3 if baseline == -2.0 else colour
     reference = torch.tensor(colour, dtype=torch.float64)[:, None, None].expand_as(images)
     images[1, :, :40] = reference[1, :, :40]  # a region that is the baseline: nothing changes there

@@ -66,7 +66,7 @@ def test_workers_of_a_data_loader_explain(context: str) -> None:
     lrp = LRP(network)
     expected = lrp.attribute(x, 1)
     loader = torch.utils.data.DataLoader(
-        Explained(lrp, x), batch_size=1, num_workers=1, multiprocessing_context=context, timeout=120
+        Explained(lrp, x), batch_size=1, num_workers=1, multiprocessing_context=context, timeout=900
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads

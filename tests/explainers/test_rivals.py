@@ -29,7 +29,6 @@ from relsplit.explainers.class_competition import competition
 from relsplit.explainers.gradient_pyramid import contributions
 from relsplit.explainers.shared.common_places import KeptValues
 from relsplit.explainers.shared.on_the_image import on_the_image
-from relsplit.lrp.rules import RULES
 
 TARGET = torch.tensor([3, 0, 1])
 
@@ -186,7 +185,7 @@ def test_the_last_layer_negated_is_that_of_a_network_with_negated_weights(make: 
     def start(output: Tensor) -> Tensor:
         return torch.zeros_like(output).scatter(1, TARGET[:, None], p)
 
-    rules = {"classifier" if make is small_vgg else "fc": "z_plus", "*": RULES.get(rule)(0.0)}
+    rules = {"classifier" if make is small_vgg else "fc": "z_plus", "*": rule}
     own, contrary = (LRP(each, rule=rules).attribute(images, start) for each in (network, twin))
     found = ContrastiveLRP(network, "negated", rule=rule).attribute(images, TARGET)
     assert found.sum() > 0.01 * p.sum()

@@ -1,7 +1,10 @@
-"""What others do to a run's folder and its images while it goes on: each a change to the files as they are."""
+"""What others do to a run's folder, its images and its data-loading processes while it goes on."""
 
 import os
+import random
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +53,22 @@ def the_lines_are_another_runs() -> None:
         shutil.copy("../other.jsonl", CURVES)
 
 
+def the_loading_processes_are_killed() -> None:
+    """The system is short of memory and picks those that load data."""
+    for child in children():
+        os.kill(child, signal.SIGKILL)
+
+
+def the_loading_processes_are_killed_soon() -> None:
+    """The same, while the network is recorded, relevance walks back or masked images are scored."""
+    threading.Timer(random.SystemRandom().uniform(0, 0.3), the_loading_processes_are_killed).start()
+
+
+def children() -> list[int]:
+    """Processes that this one has started."""
+    return [int(child) for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     deed.__name__: deed
     for deed in (
@@ -57,3 +76,6 @@ DEEDS: dict[str, Callable[[], None]] = {
         the_lines_are_another_runs,
     )
 }  # fmt: skip
+TO_PROCESSES: dict[str, Callable[[], None]] = {
+    deed.__name__: deed for deed in (the_loading_processes_are_killed, the_loading_processes_are_killed_soon)
+}

@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from deeds import DEEDS
+from deeds import DEEDS, TO_PROCESSES
 from kill_points import (
+    LOADING,
     TASKS,
     Outcome,
     after_a_full_disk,
@@ -27,19 +28,23 @@ from kill_points import (
     prepared,
     stopped,
     undisturbed,
+    without_loaders,
 )
 from starts import Starts, starts_in
 
+OTHERS = ("deeds", "loaders", "limits", "disks")
 PAGE = 4096
+WHAT_IS_SAID = 512
+"""Bytes of the line that a run ends with: it goes to a file, which has to hold it."""
 
 
 def main() -> int:
     """Try all that was asked for; return how many points went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--of", nargs="+", choices=[*TASKS, "deeds", "limits", "disks"], help="default: all")
+    parser.add_argument("--of", nargs="+", choices=[*TASKS, *OTHERS], help="default: all")
     parser.add_argument("--step", type=int, default=1, help="every how manieth point")
     options = parser.parse_args()
-    chosen, step = options.of or [*TASKS, "deeds", "limits", "disks"], options.step
+    chosen, step = options.of or [*TASKS, *OTHERS], options.step
     lines, wrong = [], 0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         root = Path(folder)
@@ -61,19 +66,24 @@ def main() -> int:
 
 
 def outcomes(starts: Starts, root: Path, name: str, step: int) -> Iterable[Outcome]:
-    """Try every ``step``-th point of a task, of the disturbances, of the limits of a file or of a disk."""
+    """Try every ``step``-th point of a task, of the disturbances, of killed loaders, or of the room on a disk."""
     if name == "deeds":
         count, expected, renewed = prepared(starts, root)
         for deed in DEEDS:
             for number in range(1, count + 1, step):
                 yield disturbed(starts, root, number, deed, expected, renewed)
+    elif name == "loaders":
+        ended, expected = undisturbed(starts, root, LOADING)
+        for number in range(1, len(ended.operations) + 1, step):
+            for deed in TO_PROCESSES:
+                yield without_loaders(starts, root, number, deed, expected)
     elif name in ("limits", "disks"):
         for task in ("evaluate", "train", "explain"):
             _, expected = undisturbed(starts, root, TASKS[task])
             sizes = [path.stat().st_size for path in (root / "work").rglob("*") if path.is_file()]
             if name == "limits":
                 largest = max(sizes)
-                for limit in range(0, largest + 1, max(1, largest // 64) * step):
+                for limit in range(WHAT_IS_SAID, largest + 1, max(1, largest // 64) * step):
                     yield limited(starts, root, TASKS[task], limit, expected)
             else:
                 pages = 8 + sum(-(-size // PAGE) + 2 for size in sizes)

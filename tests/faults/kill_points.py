@@ -1,6 +1,7 @@
 """Every task in small, stopped at each of its file operations, and what it comes to when it is started again."""
 
 import csv
+import fcntl
 import io
 import json
 import shutil
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from deeds import CURVES, replace_images
 from hostile_inputs import demo_network, write_photographs
+from relsplit.bench.runs.folder import LOCK
 from small_runs import TINY_NETWORK
 from starts import Ended, Starts
 
@@ -45,8 +48,13 @@ TASKS: dict[str, tuple[str, ...]] = {
         "reproduce.controls=[]", "reproduce.processes=1",
     ),
 }  # fmt: skip
+LOADING = (
+    *SMALL, *DEMO, *SIX, "task.batch_size=1", "num_samples=12", "explainer=ours", "dataset.num_workers=1",
+    "output_dir=run",
+)  # fmt: skip
 TIMED = ("seconds", "seconds_per_sample", "command", "check", "samples_check", "hardware", "modified")
 PICTURES = (".png", ".pdf")
+TORN = "a torn picture"
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def stopped(
     operation = first.operations[-1] if first.operations else "none"
     if first.code != -9 or len(first.operations) != number:
         return Outcome(operation, moment, f"was not stopped: code {first.code}, {len(first.operations)} operations")
-    return Outcome(operation, moment, after_another_start(starts, folder, task, expected))
+    return Outcome(operation, moment, torn_pictures(folder) or after_another_start(starts, folder, task, expected))
 
 
 def after_another_start(starts: Starts, folder: Path, task: Sequence[str], expected: dict[str, Any]) -> str:
@@ -176,6 +184,21 @@ def _after_disturbance(
     return after_another_start(starts, folder, task, expected)
 
 
+def without_loaders(starts: Starts, root: Path, number: int, deed: str, expected: dict[str, Any]) -> Outcome:
+    """Kill the data-loading process of an evaluation at a file operation or soon after; start it again, and compare.
+
+    Either it had loaded everything, or the evaluation says in a line that it is gone.
+    """
+    folder = fresh(root)
+    first = starts.start(LOADING, folder, number, deed=deed)
+    operation = first.operations[number - 1] if len(first.operations) >= number else "none"
+    if first.code == 0:
+        return Outcome(operation, deed, difference(state(folder), expected))
+    if first.code != 1 or first.error.count("\n") != 1 or "a data-loading process was killed" not in first.error:
+        return Outcome(operation, deed, f"code {first.code}: {first.error.strip()[:300]}")
+    return Outcome(operation, deed, after_another_start(starts, folder, LOADING, expected))
+
+
 def limited(starts: Starts, root: Path, task: Sequence[str], largest: int, expected: dict[str, Any]) -> Outcome:
     """Carry a task out where no file may have more than so many bytes, start it again without that, and compare."""
     folder = fresh(root)
@@ -191,6 +214,8 @@ def after_a_full_disk(starts: Starts, folder: Path, task: Sequence[str], first: 
         return f"code {first.code}: {first.error.strip()[:300]}"
     if left := [name for name in state(folder) if ".tmp" in name]:
         return f"left over by the full disk: {', '.join(left)}"
+    if torn := torn_pictures(folder):
+        return torn
     return after_another_start(starts, folder, task, expected)
 
 
@@ -205,12 +230,25 @@ def difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Return the content of every file below a folder, without what no two runs have in common: times."""
+    """Return the content of every file below a folder, without what no two runs have in common: times.
+
+    A lock that nobody holds is none: of a training that is done nobody takes it again.
+    """
     return {
         path.relative_to(folder).as_posix(): "unfinished" if ".tmp" in path.name else _content(path)
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and (path.name != LOCK or is_held(path))
     }
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock."""
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _content(path: Path) -> Any:
@@ -233,10 +271,29 @@ def _parsed(path: Path) -> Any:
     if path.suffix == ".ckpt":
         return torch.load(path, weights_only=True)["state_dict"]
     if path.suffix in PICTURES:
-        return "a picture" if path.stat().st_size else "an empty picture"
+        return TORN if is_torn(path) else "a picture"
     if path.suffix == ".html":
         return len(path.read_text()) > 0
     return path.read_text()
+
+
+def is_torn(picture: Path) -> bool:
+    """Whether a PNG or PDF file is not there to its end."""
+    if picture.suffix == ".pdf":
+        return not picture.read_bytes().endswith(b"%%EOF\n")
+    try:
+        with Image.open(picture) as image:
+            image.load()
+    except OSError:
+        return True
+    return False
+
+
+def torn_pictures(folder: Path) -> str:
+    """Name the pictures below a folder that a reader would find torn, "" for none; unfinished ones have other names."""
+    files = [path for path in folder.rglob("*") if path.suffix in PICTURES and ".tmp" not in path.name]
+    torn = sorted(path.relative_to(folder).as_posix() for path in files if is_torn(path))
+    return f"{TORN}: {', '.join(torn)}" if torn else ""
 
 
 def _timeless(content: Any) -> Any:

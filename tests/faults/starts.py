@@ -62,7 +62,7 @@ class Starts:
             moment: "before" or "after" it.
             watched: folder whose operations count; by default ``folder``.
             largest_file: bytes that a file may have (RLIMIT_FSIZE), None for no limit.
-            deed: what happens, one of :data:`deeds.DEEDS`; None kills the process.
+            deed: what happens, one of :data:`deeds.DEEDS` or :data:`deeds.TO_PROCESSES`; None kills the process.
         """
         asked = {
             "arguments": list(arguments), "folder": str(folder), "number": number, "moment": moment,
@@ -100,7 +100,7 @@ class Starts:
         """End the process that forks."""
         assert self.server.stdin is not None
         self.server.stdin.close()
-        self.server.wait(30)
+        self.server.wait(900)  # a guard only
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def serve() -> None:
 
 
 def _be(asked: dict[str, Any]) -> None:
-    from deeds import DEEDS
+    from deeds import DEEDS, TO_PROCESSES
     from interposed import Interposed
 
     code = 1
@@ -144,8 +144,9 @@ def _be(asked: dict[str, Any]) -> None:
         if asked["largest_file"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest_file"],) * 2)
         sys.argv = ["run.py", *asked["arguments"]]
+        deeds = {**DEEDS, **TO_PROCESSES}
         files = (Path(asked["watched"]), Path(asked["operations"]))
-        Interposed(*files, asked["number"], asked["moment"], DEEDS.get(asked["deed"])).install()
+        Interposed(*files, asked["number"], asked["moment"], deeds.get(asked["deed"])).install()
         runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1

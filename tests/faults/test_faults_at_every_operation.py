@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from deeds import DEEDS
-from kill_points import TASKS, disturbed, fresh, limited, make_world, prepared, state, stopped, undisturbed
+from deeds import DEEDS, TO_PROCESSES
+from kill_points import (
+    LOADING,
+    TASKS,
+    disturbed,
+    fresh,
+    limited,
+    make_world,
+    prepared,
+    state,
+    stopped,
+    undisturbed,
+    without_loaders,
+)
 from starts import Starts, starts_in
 
 POINTS = 4
@@ -56,6 +68,13 @@ def test_a_disturbed_evaluation_notices_or_is_not_touched(starts: Starts, root: 
     count, expected, renewed = prepared(starts, root)
     points = [(12 + place if place % 2 else count - 4 * place, deed) for place, deed in enumerate(DEEDS)]
     outcomes = [disturbed(starts, root, *point, expected, renewed) for point in points]
+    assert [outcome for outcome in outcomes if outcome.found] == []
+
+
+def test_an_evaluation_whose_data_loading_process_is_killed_says_so_and_goes_on(starts: Starts, root: Path) -> None:
+    ended, expected = undisturbed(starts, root, LOADING)
+    numbers = spread(len(ended.operations))
+    outcomes = [without_loaders(starts, root, number, deed, expected) for number in numbers for deed in TO_PROCESSES]
     assert [outcome for outcome in outcomes if outcome.found] == []
 
 

@@ -18,25 +18,39 @@ def matrix(layer: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> Tensor:
     return (columns - origin).T
 
 
-def shares(contributions: Tensor, reached: Tensor, kind: str) -> Tensor:
-    """Share (outputs, inputs) of each output's relevance that each input receives; rows sum to 1.
+def _z_plus(c: Tensor, w: Tensor, even: Tensor) -> Tensor:
+    return _rows(c.clamp(min=0), even)
 
-    Where a rule has no contribution to follow, the inputs that the output sees receive equal shares; alpha-beta first
-    falls back to the contributions of the other sign.
-    """
-    positive, negative = contributions.clamp(min=0), contributions.clamp(max=0)
-    even = reached / reached.sum(1, keepdim=True)
-    if kind == "z_plus":
-        return _rows(positive, even)
-    if kind == "epsilon":
-        return _rows(contributions, even)
-    if kind == "alpha2_beta1":
-        ups, downs = _rows(positive, _rows(negative, even)), _rows(negative, _rows(positive, even))
-        return 2 * ups - downs
-    if kind == "gamma":
-        own = torch.where(contributions.sum(1, keepdim=True) >= 0, positive, negative)
-        return _rows(contributions + 0.25 * own, even)
-    raise AssertionError(kind)
+
+def _epsilon(c: Tensor, w: Tensor, even: Tensor) -> Tensor:
+    return _rows(c, even)
+
+
+def _alpha2_beta1(c: Tensor, w: Tensor, even: Tensor) -> Tensor:
+    positive, negative = c.clamp(min=0), c.clamp(max=0)
+    ups, downs = _rows(positive, _rows(negative, even)), _rows(negative, _rows(positive, even))
+    return 2 * ups - downs
+
+
+def _gamma(c: Tensor, w: Tensor, even: Tensor) -> Tensor:
+    own = torch.where(c.sum(1, keepdim=True) >= 0, c.clamp(min=0), c.clamp(max=0))
+    return _rows(c + 0.25 * own, even)
+
+
+SHARES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "z_plus": _z_plus,
+    "alpha1_beta0": _z_plus,
+    "epsilon": _epsilon,
+    "alpha2_beta1": _alpha2_beta1,
+    "gamma": _gamma,
+    "ratio": lambda c, w, even: _rows(c.abs(), even),
+    "flow": lambda c, w, even: _rows(w.abs(), even),
+    "ones": lambda c, w, even: _rows(w.clamp(min=0), even),
+    "flat": lambda c, w, even: even,
+}
+"""Of (contributions, weights, even shares), all (outputs, inputs): the share of each output's relevance that each input
+receives; rows sum to 1. Where a rule has no contribution to follow, the inputs that the output sees receive equal
+shares; alpha-beta first falls back to the contributions of the other sign."""
 
 
 def _rows(weights: Tensor, otherwise: Tensor) -> Tensor:
@@ -48,7 +62,7 @@ def propagate(layer: Callable[[Tensor], Tensor], h: Tensor, relevance: Tensor, k
     """Relevance of ``h`` (N, ...) from the relevance of ``layer(h)``."""
     w = matrix(layer, tuple(h.shape[1:])).detach()
     images = [
-        shares(w * image.flatten(), (w != 0).double(), kind).T @ r.flatten()
+        SHARES[kind](w * image.flatten(), w, _rows((w != 0).double(), w.new_zeros(()))).T @ r.flatten()
         for image, r in zip(h.double(), relevance.double(), strict=True)
     ]
     return torch.stack(images).reshape(h.shape)

@@ -284,3 +284,12 @@ def test_a_users_function_with_the_name_of_one_of_torchs_keeps_its_rule() -> Non
     relevance, sums = LRP(model, leaves={addcmul: "pass"}).attribute(images(1), return_sums=True)
     torch.testing.assert_close(sums["output"], model(images(1)).softmax(1).amax(1).detach())
     torch.testing.assert_close(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-5, atol=0)
+
+
+def test_says_its_options() -> None:
+    said = repr(LRP(small_resnet(), "symmetric", rule={"layer1": "epsilon", "*": "z_plus"}, stabilizer=1e-5))
+    assert said == (
+        "LRP(ResNet, split='symmetric', include_identity=True, rule={'layer1': 'epsilon', '*': 'z_plus'}, "
+        "input_rule='ones', max_pool='average', stabilizer=1e-05, start='probability', leaves=None, "
+        "attention='ratio', output=None, scores='auto')"
+    )

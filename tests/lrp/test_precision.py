@@ -44,12 +44,12 @@ def test_the_last_thread_restores() -> None:
     def other() -> None:
         with full_precision(GPU):
             entered.set()
-            leave.wait(10)
+            leave.wait(600)  # a guard only
 
     thread = threading.Thread(target=other)
     with full_precision(GPU):
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(600)
     assert setting() != before
     leave.set()
     thread.join()

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from dense_oracle import matrix, propagate
+from dense_oracle import SHARES, matrix, propagate
 from torch import Tensor, nn
 
-from relsplit.lrp import LRP, AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
-
-RULES = {"z_plus": ZPlus(), "epsilon": Epsilon(0.0), "alpha2_beta1": AlphaBeta(), "gamma": Gamma()}
+from relsplit.lrp import LRP, Flat, ZBox, ZPlus
+from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules.quotient import signed_denominator
 
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 4, 3, bias=False),
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
 
 
 @pytest.mark.parametrize("rectified", [True, False], ids=["non-negative input", "signed input"])
-@pytest.mark.parametrize("rule", ["z_plus", "epsilon", "alpha2_beta1", "gamma"])
+@pytest.mark.parametrize("rule", sorted(SHARES))
 @pytest.mark.parametrize("name", LAYERS)
 def test_rule_equals_dense_oracle(name: str, rule: str, rectified: bool) -> None:
     layer = seeded(LAYERS[name])
@@ -64,7 +64,8 @@ def test_rule_equals_dense_oracle(name: str, rule: str, rectified: bool) -> None
     model = Classifier(layer, channels, rectified)
     images = signed_images(channels)
     images = images.abs() + 0.05 if rectified else images
-    lrp = LRP(model, rule=RULES[rule], input_rule=RULES[rule], start="one")
+    by_name = RULES.get(rule)(epsilon=0.0) if rule == "epsilon" else rule
+    lrp = LRP(model, rule=by_name, input_rule=by_name, start="one")
     relevance = lrp.attribute(images, target=1)
     h = model.first(images)
     features = model.layer(h)
@@ -166,3 +167,12 @@ def test_mixture_and_rules_by_name() -> None:
     above = z / model[3](hidden)[:, :1] * p
     expected = propagate(lambda x: nn.functional.linear(x, model[1].weight), images.flatten(1), above, "z_plus")
     assert torch.allclose(by_name.flatten(1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_denominator_is_never_zero(dtype: torch.dtype) -> None:
+    z = torch.tensor([0.0, -0.0, 1.0, -1.0], dtype=dtype)
+    found = signed_denominator(z, 0.0)
+    assert found.dtype == dtype
+    assert found.tolist()[2:] == [1.0, -1.0]
+    assert (found[:2] > 0).all()

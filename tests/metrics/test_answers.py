@@ -14,7 +14,7 @@ from relsplit.errors import InputError
 from relsplit.metrics import GlobalAttributionEvaluation, InsertionDeletion
 from relsplit.metrics.gae.score import global_attribution_evaluation
 from relsplit.metrics.insertion_deletion.curves import score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.metrics.pixel_flipping import flipping_area
 from relsplit.metrics.road import imputed_survival
 from relsplit.metrics.sensitivity_n import subset_correlation

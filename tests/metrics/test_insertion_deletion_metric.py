@@ -9,7 +9,7 @@ from torch import distributed, nn
 
 from relsplit.errors import InputError
 from relsplit.metrics import InsertionDeletion, score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 
 
 def linear_model():
@@ -129,7 +129,7 @@ def test_compute_before_update_says_so():
         ({"step": 2.5}, "step must be a whole number of at least 1 or null, not 2.5"),
         ({"patch": 0}, "patch must be"),
         ({"ties": "random"}, "ties must be one of together, index"),
-        ({"baseline": "white"}, "baseline must be one of black, mean, blur"),
+        ({"baseline": "white"}, "baseline must be one of mean, black, blur"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"protocol": "levels", "ties": "index"}, "levels has no option ties"),
         ({"protocol": Strict(), "step": 3}, "options step belong to the protocol object"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from relsplit.baseline import BaselineImage
 from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Substrate
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
-from relsplit.metrics.insertion_deletion.replacement import baseline_image
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -15,7 +15,7 @@ def test_every_pixel_is_exactly_the_images_or_the_baselines(dtype, baseline):
     generator = torch.Generator().manual_seed(0)
     images = (torch.randn(3, 3, 5, 6, generator=generator) * 1000).to(dtype)
     maps = torch.randn(3, 5, 6, generator=generator)
-    hidden = baseline_image(images, baseline, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    hidden = BaselineImage(baseline, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)).of(images)
     requests = np.array(
         [(0, sample, deletion, k) for sample in range(3) for deletion in (0, 1) for k in (0, 1, 17, 30)]
     )
@@ -36,7 +36,7 @@ def test_building_in_half_precision_is_building_and_then_rounding(half, baseline
     images = torch.randn(3, 3, 5, 6, generator=generator) * 1000
     rank = rank_pixels(torch.randn(3, 5, 6, generator=generator)).rank
     substrates = [
-        Substrate(rank, 30, baseline_image(images, kind, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))) for kind in baselines
+        Substrate(rank, 30, BaselineImage(kind, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)).of(images)) for kind in baselines
     ]
     requests = np.array(
         [

@@ -9,8 +9,7 @@ from test_score_curves import Counting, random_batch, score, tiny_cnn
 
 from relsplit.errors import InputError
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
-from relsplit.metrics.insertion_deletion.protocols.published import Published
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
 from relsplit.metrics.insertion_deletion.refinement import FAILURE, RefinedCurve, error_bound
 
 POINTS = 101

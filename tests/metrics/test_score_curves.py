@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from insertion_deletion_loop import insertion_and_deletion
 from torch import nn
 
+from relsplit.baseline import BaselineImage
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
-from relsplit.metrics.insertion_deletion.protocols.published import Published
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
-from relsplit.metrics.insertion_deletion.replacement import baseline_image
+from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
 from relsplit.networks.batches import BatchSize
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
@@ -83,7 +82,7 @@ def test_equals_the_literal_loop(name, baseline, levels, patch, step, height, wi
     batch = images, maps, targets = random_batch(2, (height, width), levels, seed)
     protocol = ALL[name](step=step, baseline=baseline, patch=patch)
     found = score(model, batch, {name: protocol}, batch_size=batch_size)[name]
-    hidden = baseline_image(images, baseline, MEAN, STD).expand_as(images).numpy()
+    hidden = BaselineImage(baseline, MEAN, STD).of(images).expand_as(images).numpy()
     for i in range(2):
         insertion, deletion = insertion_and_deletion(
             model, images[i], maps[i], targets[i], name, step, hidden[i], patch

@@ -11,7 +11,7 @@ from relsplit.errors import InputError
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.curves import score_methods
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 
 
 def related_maps(maps, seed=0):

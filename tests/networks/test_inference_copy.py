@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx.graph_module import _loader
 
 from relsplit.metrics import score_curves
-from relsplit.metrics.insertion_deletion.protocols.strict import Strict
+from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.networks.inference_copy import inference_copy
 
 

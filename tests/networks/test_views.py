@@ -14,7 +14,7 @@ import torch.nn.utils.prune as prune
 from torch import Tensor, nn
 
 from relsplit.networks.tracing import traced
-from relsplit.networks.views import eval_view, is_as_written, running_view, shared_copy
+from relsplit.networks.views import is_as_written, running_view, shared_copy
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 IMAGES = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -129,7 +129,7 @@ MAKERS = (
 )
 
 
-@pytest.mark.parametrize("view", [eval_view, running_view, shared_copy])
+@pytest.mark.parametrize("view", [running_view, shared_copy])
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_view_answers_what_the_network_answers(make: Callable[[Any], nn.Module], view: Any) -> None:
     model = make(network()).eval()

@@ -49,7 +49,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (root / "read.html").write_text(page.replace("</body>", READER + "</body>"), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={root / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [BROWSER, *options, (root / "read.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [BROWSER, *options, (root / "read.html").as_uri()], capture_output=True, text=True, timeout=900, check=True
     )
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stdout[-2000:]

@@ -17,7 +17,7 @@ class AttentionRollout:
         model: a plain vision transformer.
 
     Raises:
-        UnsupportedModelError: the network can neither be traced nor exported.
+        UnsupportedModelError: the network is a TorchScript as a whole.
     """
 
     forward_equivalents = 1.0

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
+from relsplit.baseline import Baseline, BaselineImage
 from relsplit.errors import InputError
-from relsplit.explainers.shared.baseline import Baseline
 from relsplit.explainers.shared.rescale_rule import RescaleRule
 from relsplit.networks.answer import Scores
 from relsplit.networks.shared_network import SharedNetwork, differentiated
@@ -25,7 +25,7 @@ class DeepLift:
 
     Args:
         model: a network of linear layers, elementwise activations and max pooling over images, as modules or functions.
-        baseline: see :class:`relsplit.explainers.shared.baseline.Baseline` (captum's default: ``"zero"``).
+        baseline: see :data:`relsplit.baseline.Baseline` (captum's default: ``"mean"``).
         mean: see ``baseline``.
         std: see ``baseline``.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
@@ -40,13 +40,13 @@ class DeepLift:
     def __init__(
         self,
         model: nn.Module,
-        baseline: str | float | Sequence[float] = "zero",
+        baseline: Baseline = "mean",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         scores: Scores = "auto",
     ) -> None:
         self._shared = SharedNetwork(model, scores)
-        self._baseline = Baseline(baseline, mean, std)
+        self._baseline = BaselineImage(baseline, mean, std)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of what the network answers: the logit, or the probability.
@@ -58,7 +58,7 @@ class DeepLift:
         with torch.inference_mode(False), torch.enable_grad():
             call = self._shared.call(images)
             count = len(call.images)
-            both = torch.cat([call.images, self._baseline.like(call.images)]).requires_grad_()
+            both = torch.cat([call.images, self._baseline.of(call.images).expand_as(call.images)]).requires_grad_()
             with RescaleRule(both):
                 output = call.network(both.clone())
             answer = call.checked(output[:count] if isinstance(output, Tensor) else output)

@@ -4,8 +4,7 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.gradient_cam import GradientCAM
 from relsplit.explainers.shared.on_the_image import Smoothing
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.options import checked_options
 
 
@@ -48,7 +47,7 @@ class GradCAM:
             InputError: the layer returns no feature map of more than one cell, or see
                 :class:`relsplit.explainers.explainer.Explainer`.
         """
-        return self._cam.attribute(images, target, _by_mean_gradient)
+        return self._cam.maps(images, target, _by_mean_gradient)
 
 
 def _by_mean_gradient(activation: Tensor, gradient: Tensor) -> Tensor:

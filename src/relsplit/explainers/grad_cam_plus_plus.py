@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.gradient_cam import GradientCAM
 from relsplit.explainers.shared.on_the_image import Smoothing
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.options import checked_options
 
 _SMALL = 1e-6
@@ -47,7 +46,7 @@ class GradCAMPlusPlus:
         Raises:
             InputError: see :meth:`relsplit.explainers.GradCAM.attribute`.
         """
-        return self._cam.attribute(images, target, _by_equation_19)
+        return self._cam.maps(images, target, _by_equation_19)
 
 
 def _by_equation_19(activation: Tensor, gradient: Tensor) -> Tensor:

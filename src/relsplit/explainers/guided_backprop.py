@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
 

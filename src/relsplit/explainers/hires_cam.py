@@ -4,8 +4,7 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.gradient_cam import GradientCAM
 from relsplit.explainers.shared.on_the_image import Smoothing
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.options import checked_options
 
 
@@ -43,7 +42,7 @@ class HiResCAM:
         Raises:
             InputError: see :meth:`relsplit.explainers.GradCAM.attribute`.
         """
-        return self._cam.attribute(images, target, _by_own_gradient)
+        return self._cam.maps(images, target, _by_own_gradient)
 
 
 def _by_own_gradient(activation: Tensor, gradient: Tensor) -> Tensor:

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
 

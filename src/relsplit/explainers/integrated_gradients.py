@@ -7,9 +7,8 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.baseline import Baseline
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.baseline import Baseline, BaselineImage
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, Limits, checked_options
@@ -27,7 +26,7 @@ class IntegratedGradients:
         model: any differentiable network.
         steps: gradients per image (captum's default, published: 50).
         method: how the integral is approximated (captum's default, published: ``"gausslegendre"``).
-        baseline: see :class:`relsplit.explainers.shared.baseline.Baseline` (captum's default, published: ``"zero"``).
+        baseline: see :data:`relsplit.baseline.Baseline` (captum's default, published: ``"mean"``).
         mean: see ``baseline``.
         std: see ``baseline``.
         score: ``"logit"`` (published) or ``"probability"``.
@@ -44,7 +43,7 @@ class IntegratedGradients:
         model: nn.Module,
         steps: Annotated[int, Limits(minimum=1, maximum=100_000)] = 50,
         method: Method = "gausslegendre",
-        baseline: str | float | Sequence[float] = "zero",
+        baseline: Baseline = "mean",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         score: ClassScore = "logit",
@@ -52,7 +51,7 @@ class IntegratedGradients:
         scores: Scores = "auto",
     ) -> None:
         self._shared = SharedNetwork(model, scores)
-        self._baseline = Baseline(baseline, mean, std)
+        self._baseline = BaselineImage(baseline, mean, std)
         self._steps = steps
         self._method = method
         self._score: ClassScore = score
@@ -72,7 +71,7 @@ class IntegratedGradients:
             per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(call.scores(answer, self._score)).attribute(
                 images,
-                baselines=self._baseline.like(images),
+                baselines=self._baseline.of(images).expand_as(images),
                 target=answer.classes(target),
                 n_steps=self._steps,
                 method=self._method,

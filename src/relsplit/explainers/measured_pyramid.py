@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.baseline import Baseline
+from relsplit.baseline import Baseline, BaselineImage
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image, on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.start import Start
+from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Substrate
+from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.networks.answer import Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
@@ -35,7 +37,7 @@ class MeasuredPyramid:
         start: see :class:`relsplit.LRP`.
         smoothing: of the means over all resolutions, one candidate each.
         levels: steps of a curve; a candidate costs ``2 (levels - 1)`` forward passes.
-        baseline: what pixels are replaced with, see :class:`relsplit.explainers.shared.baseline.Baseline`.
+        baseline: what pixels are replaced with, see :data:`relsplit.baseline.Baseline`.
         mean: see ``baseline``.
         std: see ``baseline``.
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
@@ -44,7 +46,7 @@ class MeasuredPyramid:
 
     Raises:
         InputError: an option that does not exist.
-        UnsupportedModelError: the model can neither be traced nor exported.
+        UnsupportedModelError: the model is a TorchScript as a whole.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class MeasuredPyramid:
         start: Start = "probability",
         smoothing: Sequence[Smoothing] = (0.018, 0.045, 0.107),
         levels: Annotated[int, Limits(minimum=2, maximum=10_000)] = 12,
-        baseline: str | float | Sequence[float] = "zero",
+        baseline: Baseline = "mean",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         batch_size: Count | None = None,
@@ -65,7 +67,7 @@ class MeasuredPyramid:
         self._lrp = LRP(model, split, rule=rule, start=start, scores=self._shared.reader)
         self._smoothing = tuple(smoothing)
         self._levels = levels
-        self._baseline = Baseline(baseline, mean, std)
+        self._baseline = BaselineImage(baseline, mean, std)
         self._batch_size = batch_size
 
     @property
@@ -84,16 +86,16 @@ class MeasuredPyramid:
             images, answer = call.images, call.answer()
             network = inference_copy(call.network, answered=(images, answer.output))
             classes = answer.classes(target)
-            candidates = self._candidates(images, classes)
+            candidates = self._candidates(images, classes).unbind(1)
+            baselines = self._baseline.of(images)
             chosen = []
-            for image, empty, maps, label in zip(
-                images, self._baseline.like(images), candidates.unbind(1), classes.tolist(), strict=True
-            ):
+            for index, (maps, label) in enumerate(zip(candidates, classes.tolist(), strict=True)):
 
                 def probability(masked: Tensor, label: int = label) -> Tensor:
                     return answer.like(network(masked)).probabilities[:, label]
 
-                areas = self._areas(probability, image, empty, maps)
+                baseline = baselines[index % len(baselines)][None]
+                areas = self._areas(probability, images[index][None], baseline, maps)
                 chosen.append(maps[areas.argmax()])
             return torch.stack(chosen)
 
@@ -105,18 +107,18 @@ class MeasuredPyramid:
         whole = [mean_on_the_image(stages, size, smoothing) for smoothing in self._smoothing]
         return torch.stack([*coarse, *whole])
 
-    def _areas(self, probability: Callable[[Tensor], Tensor], image: Tensor, empty: Tensor, maps: Tensor) -> Tensor:
+    def _areas(self, probability: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor, maps: Tensor) -> Tensor:
         """Area between the insertion and the deletion curve of every map (candidates, H, W) of one image."""
-        rank = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).reshape(maps.shape)
-        counts = torch.arange(1, self._levels, device=image.device) * rank[0].numel() // self._levels
-        first = (rank[:, None] < counts.reshape(-1, 1, 1)).flatten(0, 1)[:, None]
-        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel())
-        found = []
-        for shown in (first, ~first):
-            for masks in shown.split(per_pass):
-                masked = torch.where(masks, image, empty).contiguous(memory_format=torch.channels_last)
-                found.append(probability(masked))
-        inserted, deleted = torch.cat(found).reshape(2, len(maps), self._levels - 1)
+        pixels, steps = maps[0].numel(), torch.arange(1, self._levels) * maps[0].numel() // self._levels
         # The ends of the curves, the image and the baseline, are the same for all candidates.
-        areas: Tensor = (inserted - deleted).sum(1)
+        requests = torch.cartesian_prod(torch.tensor([0]), torch.arange(len(maps)), torch.tensor([0, 1]), steps)
+        masked = MaskedImages(image, [Substrate(rank_pixels(maps).rank, pixels, baseline)], requests.numpy())
+        per_pass = images_per_pass(self._batch_size, image.device, pixels)
+        found = []
+        for start in range(0, len(masked), per_pass):
+            shown = masked.build(start, min(start + per_pass, len(masked)))
+            found.append(probability(shown.contiguous(memory_format=torch.channels_last)))
+        of_request = torch.from_numpy(masked.item_of_request).to(image.device)
+        curves = torch.cat(found)[of_request].reshape(len(maps), 2, -1)
+        areas: Tensor = (curves[:, 0] - curves[:, 1]).sum(1)
         return areas

@@ -36,7 +36,7 @@ class RelevancePyramid:
 
     Raises:
         InputError: an option that does not exist.
-        UnsupportedModelError: the model can neither be traced nor exported.
+        UnsupportedModelError: the model is a TorchScript as a whole.
     """
 
     forward_equivalents = 5.0

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import Count, Limits, Seed, checked_options
 

@@ -22,7 +22,7 @@ class TransformerAttribution:
         model: a plain vision transformer.
 
     Raises:
-        UnsupportedModelError: the network can neither be traced nor exported.
+        UnsupportedModelError: the network is a TorchScript as a whole.
     """
 
     forward_equivalents = 5.0

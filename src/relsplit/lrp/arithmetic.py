@@ -1,5 +1,7 @@
 """Arithmetic on relevance and support that operations share."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,11 +45,14 @@ def supported(reached: Tensor, mixes: bool = False) -> Tensor | None:
     return None if is_asked and bool(reached.all()) else reached.float()
 
 
-def supports(*each: Tensor | None) -> Tensor | None:
-    """Return where any of several values depends on the input, given where each does; None: everywhere."""
-    reached: Tensor | None = None
-    for support in each:
-        if support is None:
-            return None
-        reached = support > 0 if reached is None else reached | (support > 0)
-    return None if reached is None else supported(reached, mixes=True)
+def union(supports: Sequence[Tensor | None], shape: Sequence[int]) -> Tensor | None:
+    """Return where any of the values that meet in an operation depends on the input; None: everywhere.
+
+    Args:
+        supports: of one value or more, which may be broadcast.
+        shape: of what the operation makes.
+    """
+    known = [support.broadcast_to(shape) > 0 for support in supports if support is not None]
+    if len(known) < len(supports):
+        return None
+    return supported(torch.stack(known).any(0), mixes=len(known) > 1)

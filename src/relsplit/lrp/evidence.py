@@ -6,7 +6,7 @@ speak for two classes alike cancel out. From there relevance goes on as from any
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -14,16 +14,22 @@ from torch import Tensor
 
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
+from relsplit.lrp.attention import ATTENTIONS
+from relsplit.lrp.options import Options
 from relsplit.lrp.positions import on_grid
 from relsplit.lrp.recording.cuts import cuts
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Step
+from relsplit.lrp.rules.choice import Everywhere
+from relsplit.lrp.rules.epsilon import Epsilon
+from relsplit.lrp.splitting.proportional import Proportional
+from relsplit.lrp.walk import Watch, walk_back
 from relsplit.networks.answer import Answer
 
 Rivals = Literal["rivals", "strongest", "mean", "none"]
 Against = Rivals | int | Tensor
 """Which classes evidence speaks against."""
-Place = tuple[str, str, tuple[int, ...], int]
+Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,13 @@ class Evidence:
     """What an image's positions say.
 
     Attributes:
-        contributions: (N, ...) of the shape of the value at the place, float32 at least: the value times the gradient
-            of the explained difference of logits.
-        place: the operation there, its module, the shape of its value, and how many such come nearer to the output.
+        contributions: (N, ...) of the shape of the feature map or the tokens, to the difference that is explained.
+        place: the operation that made these, its module, and how many such come nearer to the output.
         probability: of the explained class, (N,).
     """
 
     contributions: Tensor
-    place: "Place"
+    place: Place
     probability: Tensor
 
     def start(self, size: torch.Size, signed: bool) -> tuple[Tensor, Tensor]:
@@ -66,11 +71,25 @@ class Evidence:
         return start, void.flatten()
 
 
+def check_against(against: Against) -> None:
+    """Check what evidence is to speak against, as far as it can be without a network.
+
+    Raises:
+        InputError: it is a word that says nothing.
+    """
+    if isinstance(against, str) and against not in get_args(Rivals):
+        words = ", ".join(map(repr, get_args(Rivals)))
+        raise InputError(f"against: {against!r} is unknown: use one of {words}, a class, or one for each image")
+
+
 def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Against, size: torch.Size) -> Evidence:
     """Find the last feature map that all relevance passes, and what its positions contribute.
 
+    Contributions are walked back with their signs: in a pooled linear head, and in any of linear layers and ReLUs, they
+    are the values times their gradients.
+
     Args:
-        recording: with gradients, of which the values were kept.
+        recording: by :func:`with_signs`; it is used up.
         answer: what the network answered in it.
         classes: explained, (N,).
         against: see :class:`relsplit.LRP`.
@@ -79,34 +98,61 @@ def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Aga
     Raises:
         InputError: no feature map is such a place, or see :func:`difference`.
     """
-    with torch.enable_grad():
-        score = difference(answer, classes, against).sum()
-    for step, place in _cuts(recording):
-        value = _value(recording, step, size)
-        if value is None:
-            continue
-        (gradient,) = torch.autograd.grad(score, [value], retain_graph=True, materialize_grads=True)
-        contributions = value.detach() * gradient
-        contributions = contributions.to(torch.promote_types(contributions.dtype, torch.float32))
+    step, contributions = recording.result, _of_output(recording.output, answer, classes, against)
+    for cut, place in _places(recording):
+        if cut is not step:
+            (contributions,) = walk_back(step, contributions, [cut], Watch())
+        step, found = cut, on_grid(contributions, size)
         # The last block of a transformer hands on the class token alone: its patches say nothing any more.
-        if value.dim() == 4 or bool(_grid(contributions, size).any()):
-            return Evidence(contributions, place, answer.probability(classes).detach())
+        if found is not None and (contributions.dim() == 4 or bool(found.any())):
+            return Evidence(contributions, place, answer.probability(classes))
     raise InputError(
         'start="evidence": the network has no feature map that all relevance passes before it reaches the pixels: use '
         'start="probability"'
     )
 
 
-def place_of(recording: Recording, found: Evidence) -> Step:
-    """Return the step of another recording of the network at which ``found`` was found.
+def with_signs(options: Options) -> Options:
+    """Return the options of a method by which contributions keep their signs, as gradients do."""
+    return replace(
+        options,
+        rules=Everywhere(Epsilon(0.0)),
+        splitting=Proportional(0.0),
+        include_identity=True,
+        max_pool="winner",
+        attention=ATTENTIONS.get("cp_lrp")(),
+    )
+
+
+def place_of(found: Evidence, recording: Recording) -> Step:
+    """Return the step of another recording at which ``found`` was found.
 
     Raises:
-        InputError: the network does something else there without gradients.
+        InputError: the network does something else from one call to the next.
     """
-    for step, place in _cuts(recording):
-        if place == found.place:
+    for step, place in _places(recording):
+        if place == found.place and step.shape == found.contributions.shape:
             return step
-    raise InputError('start="evidence": the network does something else where gradients are taken')
+    raise InputError("model: it does something else from one call to the next: no map could show both")
+
+
+def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
+    """Yield the steps before the images that all relevance passes, the one nearest to the output first."""
+    met: Counter[tuple[str, str]] = Counter()
+    for step in cuts(recording.result, recording.image):
+        if step is not recording.image:
+            what = step.operation, step.path
+            yield step, (*what, met[what])
+            met[what] += 1
+
+
+def _of_output(output: Tensor, answer: Answer, classes: Tensor, against: Against) -> Tensor:
+    """Return what each entry of the output contributes to the difference: itself times its gradient."""
+    with torch.enable_grad():
+        values = output.detach().requires_grad_()
+        score = difference(replace(answer, output=values), classes, against)
+        (gradient,) = torch.autograd.grad(score.sum(), values)
+    return (values.detach() * gradient).to(torch.promote_types(values.dtype, torch.float32))
 
 
 def difference(answer: Answer, classes: Tensor, against: Against) -> Tensor:
@@ -125,8 +171,6 @@ def difference(answer: Answer, classes: Tensor, against: Against) -> Tensor:
     logits = answer.logits
     own = logits.gather(1, classes[:, None])[:, 0]
     if isinstance(against, str):
-        if against not in get_args(Rivals):
-            raise InputError(f"against: {against!r} is none of {', '.join(get_args(Rivals))}, and no class")
         if against == "none" or answer.kind == "multi_label":  # classes that do not exclude each other
             return own
         if against == "mean":
@@ -150,22 +194,3 @@ def _grid(value: Tensor, size: torch.Size) -> Tensor:
     found = on_grid(value, size)
     assert found is not None  # places are chosen by it
     return found
-
-
-def _cuts(recording: Recording) -> Iterator[tuple[Step, Place]]:
-    """Yield the steps before the images that all relevance passes, the one nearest to the output first."""
-    met: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
-    for step in cuts(recording.result, recording.image):
-        if step is not recording.image:
-            what = step.operation, step.path, step.shape
-            yield step, (*what, met[what])
-            met[what] += 1
-
-
-def _value(recording: Recording, step: Step, size: torch.Size) -> Tensor | None:
-    """Return what a step made, if it lies on a grid, and its gradient can be had."""
-    value, version = (recording.recorder.values or {}).get(step.index, (None, 0))
-    if value is None or len(value) != len(recording.output) or on_grid(value, size) is None:
-        return None
-    # What was written over since has the gradient of something else.
-    return value if value.requires_grad and value._version == version else None

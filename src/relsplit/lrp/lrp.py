@@ -15,9 +15,9 @@ from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
-from relsplit.lrp.conservation import TOLERATED, Conservation, Ledger, Observer, Sums
-from relsplit.lrp.evidence import Against, evidence, place_of
+from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
+from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
 from relsplit.lrp.outputs import OutputChoice
@@ -131,7 +131,14 @@ class LRP:
             raise InputError(f"model: expected a torch.nn.Module, not {type(model).__name__}")
         if isinstance(model, torch.jit.ScriptModule):
             raise UnsupportedModelError("a TorchScript model keeps its code to itself: hand in the original nn.Module")
+        self._given = {
+            "split": split, "include_identity": include_identity, "rule": rule, "input_rule": input_rule,
+            "max_pool": max_pool, "stabilizer": stabilizer, "start": start,
+            "against": against, "signed": signed, "leaves": leaves, "attention": attention,
+            "output": output, "scores": scores,
+        }  # fmt: skip
         self.model = model
+        check_against(against)
         self.start = start
         self.against = against
         self.signed = signed
@@ -145,9 +152,16 @@ class LRP:
             attention=_attention(attention),
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
-        self._network = Network(model, self._options, KINDS, output, kept_whole if self._options.leaves else None)
+        units = kept_whole if self._options.leaves else None
+        self._network = Network(model, self._options, KINDS, output, units)
+        self._signed_network = Network(model, with_signs(self._options), KINDS, output, units)
         self._reader = reader_of(scores)
         self._warned = False
+
+    def __repr__(self) -> str:
+        """Return the class of the network and every option."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self._given.items())
+        return f"{type(self).__name__}({type(self.model).__name__}, {options})"
 
     @overload
     def attribute(self, images: Tensor, target: "Target | None" = ..., return_sums: Literal[False] = ...) -> Tensor: ...
@@ -273,18 +287,14 @@ class LRP:
         """
         return self._network.record(images)
 
-    def attend(self, images: Tensor, keep_values: bool = False) -> Recording:
+    def attend(self, images: Tensor) -> Recording:
         """Run the network once on ``images``, checked, with gradients; the recording has what its attentions computed.
-
-        Args:
-            images: (N, C, H, W), checked.
-            keep_values: see :meth:`relsplit.lrp.recording.network.Network.attend`.
 
         Raises:
             InputError: see :meth:`record`.
             UnsupportedModelError: see :meth:`record`.
         """
-        return self._network.attend(images, keep_values)
+        return self._network.attend(images)
 
     def _evidence(self, images: Tensor, target: "Target | None") -> tuple[Recording, Tensor, Tensor]:
         """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
@@ -293,24 +303,24 @@ class LRP:
                 'start="evidence" is of classes: say with output= which part of the output holds scores (N, classes), '
                 "and name a class as target"
             )
-        attended = self.attend(images, keep_values=True)
-        answer = self.answer(attended, len(images))
-        if not answer.finite:
-            checked_images(images)
-        answer.check_finite()
-        found = evidence(attended, answer, answer.classes(target), self.against, images.shape[2:])
-        output = attended.output.detach()
-        del attended, answer  # the values that were kept
-        recording = self.record(images)
-        if not is_same(recording.output, output):
-            raise InputError("model: it answers something else where gradients are taken: no map could show both")
-        start, is_flat = found.start(images.shape[2:], self.signed)
+        recording = self._signed_network.record(images)
+        with _plain():
+            answer = self.answer(recording, len(images))
+            if not answer.finite:
+                checked_images(images)
+            answer.check_finite()
+            output = recording.output
+            found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
+            recording = self.record(images)
+            if not is_same(recording.output, output):
+                raise InputError("model: it answers one image differently from one call to the next")
+            start, is_flat = found.start(images.shape[2:], self.signed)
         if bool(is_flat.any()):
             named = ", ".join(map(str, is_flat.nonzero().flatten().tolist()[:8]))
             warnings.warn(
                 f"LRP: no position speaks for the class in image {named} of the batch: flat map", stacklevel=5
             )
-        return replace(recording, result=place_of(recording, found)), start, is_flat
+        return replace(recording, result=place_of(found, recording)), start, is_flat
 
     def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the relevance that the map starts from, of the output's shape, and whether it started from nothing."""

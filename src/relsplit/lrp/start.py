@@ -1,14 +1,15 @@
 """The relevance that a map starts from: one class score per image, or what the user makes of the output."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.networks.answer import Score
 
-Start = Literal["probability", "logit", "one"]
+Start = Score
+"""The score of the explained class that its relevance begins with."""
 StartFunction = Callable[[Tensor], Tensor]
 """From the network's output to its relevance, of the same shape."""
 

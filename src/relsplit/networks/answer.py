@@ -20,11 +20,13 @@ Scores = Literal["auto", "logits", "probabilities"]
 """What a network's output holds; ``"auto"`` recognises it."""
 Score = Literal["probability", "logit", "one"]
 """What is read of a class: its probability, its logit, or 1 whatever the network says."""
+ClassScore = Literal["logit", "probability"]
+"""What is read of a class by what differentiates it: 1 has no gradient."""
 Kind = Literal["logits", "logit", "probabilities", "multi_label", "probability"]
 """Logits (N, classes); one logit (N, 1) or (N,); probabilities (N, classes) that sum to 1; "multi_label": probabilities
 (N, classes) of classes that do not exclude each other; one probability (N, 1) or (N,)."""
 
-_SAID: dict[Kind, str] = {
+_HOW_RECOGNISED: dict[Kind, str] = {
     "probabilities": "rows in [0, 1] that sum to 1",
     "multi_label": "a sigmoid for each class",
     "probability": "one sigmoid",
@@ -190,7 +192,7 @@ class AnswerReader:
 
     def __init__(self, scores: Scores = "auto", silent: bool = False) -> None:
         self.scores: Scores = scores
-        self._said = silent
+        self._warned = silent
 
     def read(
         self, output: object, count: int | None = None, ends_in_probabilities: "Callable[[], bool] | None" = None
@@ -233,10 +235,10 @@ class AnswerReader:
         return Answer(scores, kind, finite)
 
     def _say(self, kind: Kind) -> None:
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             warnings.warn(
-                f"the network's answer is used as probabilities, which it holds already ({_SAID[kind]}); "
+                f"the network's answer is used as probabilities, which it holds already ({_HOW_RECOGNISED[kind]}); "
                 'say scores="probabilities" if that is right and scores="logits" if not',
                 stacklevel=4,
             )

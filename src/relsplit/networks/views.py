@@ -31,18 +31,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def eval_view(model: nn.Module, keep_in_place: bool = False) -> nn.Module:
-    """Copy the module tree of ``model`` (not its tensors) with every module in evaluation mode.
-
-    Weights changed later are the weights the view sees. Wrappers that only delegate are taken off; their hooks stay.
-
-    Args:
-        model: any network.
-        keep_in_place: whether activations may be in place.
-    """
-    return _Viewer(keep_in_place, own_tensors=False).module(model)
-
-
 def running_view(model: nn.Module) -> nn.Module:
     """Return a view in evaluation mode that runs just as the network does.
 

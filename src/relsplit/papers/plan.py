@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from relsplit.bench.configuration.composition import compose_further
 from relsplit.bench.configuration.configuration import resolved, typed_texts
 from relsplit.bench.configuration.each_explainer import check_together
 from relsplit.bench.configuration.settings import check_groups, check_target, check_targets
@@ -79,7 +79,7 @@ def plan_experiment(name: str, output_dir: str | None, composed: Composed) -> Pl
         composed: rows of other experiments, which need not be composed again; those of this one are added.
     """
     typed = typed_overrides()
-    config = _compose([f"experiment={name}", *typed])
+    config = compose_further([f"experiment={name}", *typed])
     config.output_dir = output_dir
     return plan(config, name, typed, composed)
 
@@ -109,7 +109,7 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
     ]
     seeds = checkpoint_seeds(cfg, paper, typed)
     said = command_without_secrets([f"experiment={name}", *typed_overrides(("experiment",))])
-    command = shlex.join(["python", "run.py", *said])
+    command = shlex.join(["relsplit", *said])
     if reproduce.row_task != "evaluate":  # what is typed for task.* concerns evaluations
         typed = [text for text in typed if not text.startswith("task.")]
         seeds = [cfg.seed]
@@ -130,7 +130,7 @@ def plan(cfg: DictConfig, name: str, typed: Sequence[str], composed: Composed | 
         sweep = ["-m"] if len(seeds) > 1 else []
         each = [f"seed={','.join(map(str, seeds))}"] if seeds != [cfg.seed] else []
         said = command_without_secrets([f"experiment={name}", *overrides, *each])
-        alone = shlex.join(["python", "run.py", *sweep, *said])
+        alone = shlex.join(["relsplit", *sweep, *said])
         rows.append(_row(entry, composed[key], alone))
     check_labels(product, [row.label for row in rows])
     return Plan(cfg, paper, command, tuple(rows))
@@ -223,7 +223,7 @@ def _row(entry: dict[str, Any], configs: tuple[DictConfig, ...], command: str) -
 
 def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tuple[DictConfig, ...]:
     """Ordinary configurations, as if the row had been started alone, one per seed; they share a dashboard group."""
-    composed = _compose(overrides)
+    composed = compose_further(overrides)
     with open_dict(composed):
         del composed["reproduce"]
         if composed.logger and "group" not in composed.logger:
@@ -240,8 +240,3 @@ def _row_configs(overrides: list[str], seeds: Sequence[int], group: str) -> tupl
             check_targets(config)
         configs.append(config)
     return tuple(configs)
-
-
-def _compose(overrides: list[str]) -> DictConfig:
-    config: DictConfig = compose(HydraConfig.get().job.config_name, overrides)
-    return config

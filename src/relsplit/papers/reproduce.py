@@ -2,7 +2,7 @@
 
 An experiment (``conf/experiment/PAPER/NAME.yaml``) lists rows, each a label and the overrides that make it. A row's
 configuration is the experiment's own with those overrides and an ordinary measuring task in place of this one, so a row
-is exactly the run that ``python run.py experiment=PAPER/NAME task=evaluate <overrides>`` would be. Evaluations lie in
+is exactly the run that ``relsplit experiment=PAPER/NAME task=evaluate <overrides>`` would be. Evaluations lie in
 folders named by a hash of their configuration: a row that another table has measured is found done, and an interrupted
 experiment goes on where it stopped. Several processes may measure them at once (``reproduce.processes``). A multirun
 sweep would give the same folders, but could not write the table after its last job.

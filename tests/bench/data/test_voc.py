@@ -4,9 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from torchmetrics.functional.classification import binary_average_precision
 from voc_layout import annotation, make_voc
 
+from pausing import pausing, wait_until_paused
 from relsplit.bench.data.catalogue import Sample
 from relsplit.bench.data.dataset import ClassIndicators, EvaluationDataset
 from relsplit.bench.data.transforms import EvaluationTransform
@@ -202,15 +201,12 @@ def test_fine_tuning_killed_and_resumed(tmp_path: Path) -> None:
 
     folder = tmp_path / "run"
     victim = subprocess.Popen(
-        [sys.executable, str(PROJECT / "run.py"), *overrides(tmp_path, folder)],
+        pausing("metrics.csv", 2, overrides(tmp_path, folder)),
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         cwd=tmp_path,
         start_new_session=True,
     )
-    table = folder / "metrics.csv"
-    while not (table.is_file() and len(table.read_text().splitlines()) >= 3):
-        assert victim.poll() is None, "finished before it could be killed"
-        time.sleep(0.005)
+    wait_until_paused(victim)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
     resumed = train(config(folder))

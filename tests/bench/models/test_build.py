@@ -106,7 +106,7 @@ def test_any_importable_network() -> None:
         ({"_target_": "torchvision.models.resnet18", "weights": "V9"}, "torchvision has IMAGENET1K_V1"),
         (
             {"_target_": MEAN, "outputs": 5, "checkpoint": "/no/file.pt"},
-            "python run.py task=train dataset=tiny model=test",
+            "relsplit task=train dataset=tiny model=test",
         ),
     ],
 )
@@ -192,7 +192,7 @@ def test_every_model_of_the_configuration(path: Path) -> None:
 
 
 def test_the_command_that_makes_a_checkpoint() -> None:
-    assert training_command(config()) == "python run.py task=train dataset=tiny model=test seed=7"
+    assert training_command(config()) == "relsplit task=train dataset=tiny model=test seed=7"
 
 
 def test_images_of_a_size_that_the_network_does_not_take_are_named() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pausing import GUARD
 from relsplit.bench.runs.folder import CONFIG, claim_folder, read_config
 from relsplit.errors import InputError
 
@@ -16,7 +17,7 @@ PROCESSES, FOLDERS = 3, 60
 
 def claims(root: Path, together: Barrier) -> None:
     for number in range(FOLDERS):
-        together.wait(60)
+        together.wait(GUARD)
         claim_folder(root / str(number), CONFIGURATION)
 
 

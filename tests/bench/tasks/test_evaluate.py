@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pausing import pausing, wait_until_paused
 from relsplit.bench.evaluate.task import measure as evaluate
 from relsplit.bench.evaluate.task import run
 from relsplit.bench.explain.prepare import prepare
@@ -238,11 +238,9 @@ def test_a_text_file_that_poses_as_an_image_leaves_nothing_behind(photographs: P
 
 def test_killed_at_any_moment_it_completes_the_same_set(photographs: Path) -> None:
     command = command_line(photographs, "explainer=edges", "num_samples=12", "task.batch_size=1")
-    samples = photographs / "run" / "samples.csv"
-    process = subprocess.Popen(command, cwd=photographs, env=ONE_THREAD, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (samples.exists() and samples.read_text().count("\n") > 3):
-        time.sleep(0.02)
+    paused = pausing("curves.jsonl", 4, command[2:])
+    process = subprocess.Popen(paused, cwd=photographs, env=ONE_THREAD, stdout=subprocess.DEVNULL)
+    wait_until_paused(process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (photographs / "run" / "summary.json").exists()
@@ -273,7 +271,7 @@ def test_two_processes_give_what_one_gives(photographs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("launcher", "option", "protocols"),
-    [("joblib", "n_jobs=2", ("published",)), ("submitit_local", "timeout_min=5", ("published", "strict"))],
+    [("joblib", "n_jobs=2", ("published",)), ("submitit_local", "timeout_min=60", ("published", "strict"))],
 )
 def test_a_sweep_through_a_launcher_leaves_every_point(
     photographs: Path, launcher: str, option: str, protocols: tuple[str, ...]

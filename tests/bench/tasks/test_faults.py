@@ -5,20 +5,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pausing import GUARD, pausing, wait_until, wait_until_paused
 from relsplit.bench.models.checkpoint import read_checkpoint
 from relsplit.bench.runs.store import read_samples
-from small_runs import ROOT, TINY_NETWORK, command_line
+from small_runs import ROOT, TINY_NETWORK, command_line, overrides
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 EVALUATION = ("explainer=edges", "metric=[sparsity]", "num_samples=12", "task.batch_size=1", "task.pictures=1")
-ENDLESS = ("trainer.max_epochs=200", "trainer.patience=null")
+ENDLESS = ("trainer.max_epochs=1000000", "trainer.patience=null")
 
 
 def mount(folder: Path, *options: str) -> bool:
@@ -56,12 +56,17 @@ def started(command: list[str], folder: Path, ignoring: bool = False) -> "subpro
     )  # fmt: skip
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+def paused_after(rows: int, photographs: Path, *more: str, ignoring: bool = False) -> "subprocess.Popen[str]":
+    """Start an evaluation that has stopped itself when so many rows are on the disk."""
+    command = pausing("curves.jsonl", rows, overrides(photographs, *EVALUATION, *more))
+    process = started(command, photographs, ignoring)
+    wait_until_paused(process)
+    return process
+
+
+def has_mapped(process: "subprocess.Popen[str]", library: str) -> bool:
+    """Whether a process has begun to import what needs a library."""
+    return library in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def lines(path: Path) -> int:
@@ -107,9 +112,7 @@ def test_a_disk_that_turns_read_only_is_one_line_and_the_evaluation_goes_on(
 ) -> None:
     disk = small_disk("16m")
     command = command_line(photographs, *EVALUATION, f"output_dir={disk / 'run'}")
-    process = started(command, photographs)
-    wait_for(lambda: lines(disk / "run/curves.jsonl") >= 2, process)
-    process.send_signal(signal.SIGSTOP)
+    process = paused_after(2, photographs, f"output_dir={disk / 'run'}")
     # A kernel makes a broken disk read-only under open files; mount refuses that, so another one is laid over it.
     other = photographs / "other"
     other.mkdir()
@@ -118,7 +121,7 @@ def test_a_disk_that_turns_read_only_is_one_line_and_the_evaluation_goes_on(
     assert mount(other, "-o", "remount,ro", "tmpfs")
     assert mount(disk, "--bind", str(other))
     process.send_signal(signal.SIGCONT)
-    error = process.communicate(timeout=120)[1]
+    error = process.communicate(timeout=GUARD)[1]
     assert process.returncode == 1, error
     assert_one_line(error, "incomplete: Read-only file system")
     refused = finished(command, photographs)
@@ -154,7 +157,7 @@ def test_a_full_disk_leaves_the_checkpoints_of_a_training_whole(
     disk = small_disk("180m")
     folder = disk / "run"
     process = started(training(photographs, folder, "trainer.batch_size=5", *ENDLESS), photographs)
-    wait_for(lambda: (folder / "last.ckpt").exists(), process)
+    wait_until(lambda: (folder / "last.ckpt").exists(), process)
     (disk / "ballast").write_bytes(b"")
     with (disk / "ballast").open("wb") as file:
         try:
@@ -162,7 +165,7 @@ def test_a_full_disk_leaves_the_checkpoints_of_a_training_whole(
                 file.write(bytes(1 << 20))
         except OSError:
             pass
-    error = process.communicate(timeout=240)[1]
+    error = process.communicate(timeout=GUARD)[1]
     assert process.returncode == 1, error
     assert_one_line(error, "incomplete: ", "start the same command to go on")
     assert not leftovers(disk)
@@ -171,43 +174,42 @@ def test_a_full_disk_leaves_the_checkpoints_of_a_training_whole(
 
 
 @pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "int")])
-@pytest.mark.parametrize("after", [0, 1.5, "rows"])
+@pytest.mark.parametrize("moment", ["imports settings", "imports torch", "rows"])
 def test_a_signal_at_any_moment_is_one_line(
-    photographs: Path, number: signal.Signals, code: int, said: str, after: float | str
+    photographs: Path, number: signal.Signals, code: int, said: str, moment: str
 ) -> None:
-    process = started(command_line(photographs, *EVALUATION), photographs)
-    if after == "rows":
-        wait_for(lambda: lines(photographs / "run/curves.jsonl") >= 2, process)
+    if moment == "rows":
+        process = paused_after(2, photographs)
     else:
-        time.sleep(0.5 + float(after))  # in the midst of the imports, and after them
+        process = started(command_line(photographs, *EVALUATION), photographs)
+        library = "_yaml" if moment == "imports settings" else "libtorch_cpu"
+        wait_until(lambda: has_mapped(process, library), process)
     process.send_signal(number)
-    error = process.communicate(timeout=120)[1]
+    process.send_signal(signal.SIGCONT)
+    error = process.communicate(timeout=GUARD)[1]
     assert process.returncode == code, error
     assert_one_line(error, said, "start the same command again to go on")
     assert not leftovers(photographs)
-    if after != "rows":
-        assert not (photographs / "run").exists()
+    assert (photographs / "run").exists() == (lines(photographs / "run/curves.jsonl") > 0)
 
 
 def test_what_ignores_ctrl_c_is_not_interrupted(photographs: Path) -> None:
-    process = started(command_line(photographs, *EVALUATION), photographs, ignoring=True)
-    wait_for(lambda: lines(photographs / "run/curves.jsonl") >= 2, process)
+    process = paused_after(2, photographs, ignoring=True)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=120)[1] == ""
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=GUARD)[1] == ""
     assert process.returncode == 0
     assert len(read_samples(photographs / "run")) == 12
 
 
 def test_of_two_starts_at_once_one_works_and_the_other_says_who(photographs: Path) -> None:
     command = command_line(photographs, *EVALUATION)
-    first = started(command, photographs)
-    wait_for(lambda: lines(photographs / "run/curves.jsonl") >= 1, first)
-    first.send_signal(signal.SIGSTOP)
+    first = paused_after(1, photographs)
     second = finished(command, photographs)
     first.send_signal(signal.SIGCONT)
     assert second.returncode == 2, second.stderr
     assert_one_line(second.stderr, f"is in use by process {first.pid} on", "wait until that run has ended")
-    assert first.communicate(timeout=120)[1] == ""
+    assert first.communicate(timeout=GUARD)[1] == ""
     assert first.returncode == 0
     assert len(read_samples(photographs / "run")) == 12
     assert not (photographs / "run/.lock").exists()
@@ -228,7 +230,7 @@ def test_little_shared_memory_is_enough(photographs: Path, kind: str) -> None:
         add_training_images(photographs)
         command = training(photographs, photographs / "run", "trainer.batch_size=5", *large, "trainer.max_epochs=1")
     done = subprocess.run(
-        [*alone, *command], cwd=photographs, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=240
+        [*alone, *command], cwd=photographs, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=GUARD
     )
     assert done.returncode == 0, done.stderr
     assert (photographs / "run/summary.json").exists()
@@ -256,22 +258,15 @@ def test_too_few_open_files_are_one_line(photographs: Path) -> None:
 
 
 def test_a_data_loading_process_that_is_killed_is_one_line(photographs: Path) -> None:
-    command = command_line(photographs, *EVALUATION, "num_samples=12", "dataset.num_workers=1", "explainer=ours")
-    process = started(command, photographs)
-
-    def children() -> list[int]:
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return [int(child) for child in listed]
-
-    wait_for(lambda: lines(photographs / "run/curves.jsonl") >= 1, process)
-    for child in children():
-        os.kill(child, signal.SIGKILL)
-    error = process.communicate(timeout=240)[1]
-    if process.returncode == 0:  # it had loaded everything
-        return
+    more = ("dataset.num_workers=1", "explainer=ours")
+    process = paused_after(1, photographs, *more)  # two of the other eleven batches are loaded ahead
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    process.send_signal(signal.SIGCONT)
+    error = process.communicate(timeout=GUARD)[1]
     assert process.returncode == 1, error
     assert_one_line(error, "incomplete: a data-loading process was killed", "dataset.num_workers=0")
-    assert finished(command, photographs).returncode == 0
+    assert finished(command_line(photographs, *EVALUATION, *more), photographs).returncode == 0
 
 
 def test_more_devices_than_batches_are_left(photographs: Path) -> None:

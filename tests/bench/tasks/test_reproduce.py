@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from PIL import Image
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
+from pausing import GUARD, wait_until, wait_until_all_ended
 from relsplit.bench.configuration.composition import files_read_once
 from relsplit.bench.configuration.configuration import resolved
 from relsplit.bench.runs.identity import config_hash
@@ -112,7 +112,7 @@ def test_cub_is_measured_on_five_checkpoints_and_drawn_from_one() -> None:
     table = compose("config", [f"experiment={PAPER}/table2", "dataset=cub"])
     for row in plan(table, f"{PAPER}/table2", ["dataset=cub"]).rows:
         assert [config.seed for config in row.configs] == [40, 41, 42, 43, 44]
-        assert row.command.startswith(f"python run.py -m experiment={PAPER}/table2 ")
+        assert row.command.startswith(f"relsplit -m experiment={PAPER}/table2 ")
         assert row.command.endswith(" seed=40,41,42,43,44")
         assert row.configs[0].model.checkpoint == "outputs/train/cub/resnet50_cub/seed40/best.ckpt"
     figure = compose("config", [f"experiment={PAPER}/figureB", "dataset=cub"])
@@ -161,7 +161,7 @@ def test_a_row_is_the_run_that_its_command_would_start() -> None:
     config = compose("config", [f"experiment={PAPER}/table2"])
     row = plan(config, f"{PAPER}/table2", ["num_samples=7"]).rows[1]
     typed = f"experiment={PAPER}/table2 task=evaluate num_samples=7 explainer=ours_released split=symmetric"
-    assert row.command == f"python run.py {typed}"
+    assert row.command == f"relsplit {typed}"
     alone = compose("config", row.command.split()[2:])
     assert alone.task["_target_"] == "relsplit.bench.evaluate.task.run"
     assert config_hash(resolved(alone)) == config_hash(resolved(row.configs[0]))
@@ -334,6 +334,16 @@ def test_a_product_that_cannot_be_written_is_said_before_rows_are_measured(
     assert not (tmp_path / "outputs" / "evaluate").exists()
 
 
+def running(folder: Path) -> list[str]:
+    """Other processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cwd").resolve() == folder and entry.name != str(os.getpid()):
+                found.append(entry.name)
+    return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_processes_end_with_the_one_that_started_them(photographs: Path, tmp_path: Path) -> None:
     options = ["experiment=otsuki2024/table1", "num_samples=6", "metric=[]", "task.batch_size=1", "logger=none"]
@@ -342,25 +352,11 @@ def test_processes_end_with_the_one_that_started_them(photographs: Path, tmp_pat
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
-    def running() -> list[str]:
-        """Processes that work in the folder."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if (entry / "cwd").resolve() == tmp_path and entry.name != str(os.getpid()):
-                    found.append(entry.name)
-        return found
-
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((tmp_path / "outputs").rglob("curves*.jsonl")):
-        time.sleep(0.02)
-    assert len(running()) >= 3
+    measured = tmp_path / "outputs"
+    wait_until(lambda: bool(list(measured.rglob("curves*.jsonl"))) and len(running(tmp_path)) >= 3, process)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and running():
-        time.sleep(0.1)
-    assert not running()
+    wait_until_all_ended(lambda: running(tmp_path))
 
 
 def test_all_goes_on_where_it_was_interrupted(
@@ -385,15 +381,12 @@ def test_all_goes_on_where_it_was_interrupted(
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, preexec_fn=interruptible,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(rows()) < 8:
-        time.sleep(0.02)
+    wait_until(lambda: len(rows()) >= 8, process)
     process.send_signal(signal.SIGINT)
-    assert "interrupted: start the same command again" in process.communicate(timeout=60)[1]
+    assert "interrupted: start the same command again" in process.communicate(timeout=GUARD)[1]
     assert process.returncode == 130
+    assert not running(tmp_path)  # its processes are gone, too
     before = rows()
-    time.sleep(2)
-    assert rows() == before  # its processes are gone, too
     assert 8 <= len(before) < 8 * 6
     assert not list((results / "reproduce").rglob("product.json"))
 
@@ -429,7 +422,7 @@ def test_the_command_of_a_product_makes_it_again(run: Run, tmp_path: Path) -> No
     options = [ROWS, "reproduce.product.threshold=0.9", "num_samples=2", "task.pictures=0", "metric=[]"]
     assert run("experiment=otsuki2024/tableD", *options, f"output_dir={tmp_path / 'out'}") == 0
     command = shlex.split(json.loads((tmp_path / "out" / "tableD" / "product.json").read_text())["command"])
-    assert command[:3] == ["python", "run.py", "experiment=otsuki2024/tableD"]
+    assert command[:2] == ["relsplit", "experiment=otsuki2024/tableD"]
     assert {*options, f"output_dir={tmp_path / 'out'}"} <= set(command)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from pausing import pausing, wait_until_paused
 from relsplit.bench.data.configured import labelled_as_learned
 from relsplit.bench.explain.explained_network import explained_network
 from relsplit.bench.models.checkpoint import read_checkpoint
@@ -110,15 +110,13 @@ def test_killed_and_resumed_gives_the_very_weights_of_an_uninterrupted_training(
     # With a worker process, which fetches ahead, where the uninterrupted training had none.
     more = ["dataset.num_workers=1"]
     victim = subprocess.Popen(
-        command(photographs, folder, *more),
+        pausing("metrics.csv", 2, overrides(photographs, folder, *more)),
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         cwd=tmp_path,
         start_new_session=True,
     )
     history = folder / "metrics.csv"
-    while not (history.is_file() and len(history.read_text().splitlines()) >= 3):
-        assert victim.poll() is None, "finished before it could be killed"
-        time.sleep(0.005)
+    wait_until_paused(victim)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
     assert not (folder / "summary.json").exists()
@@ -322,14 +320,12 @@ def test_an_attention_branch_is_trained_beside_its_network_and_resumed(photograp
 
     folder = tmp_path / "killed"
     victim = subprocess.Popen(
-        [sys.executable, str(PROJECT / "run.py"), *branched(photographs, folder)],
+        pausing("metrics.csv", 2, branched(photographs, folder)),
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         cwd=tmp_path,
         start_new_session=True,
     )
-    while not ((folder / "metrics.csv").is_file() and len((folder / "metrics.csv").read_text().splitlines()) >= 3):
-        assert victim.poll() is None, "finished before it could be killed"
-        time.sleep(0.005)
+    wait_until_paused(victim)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
     trained("killed")

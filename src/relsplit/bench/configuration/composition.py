@@ -1,15 +1,32 @@
-"""Many configurations composed by one process, each of whose files is read once."""
+"""Further configurations, beside the one that the command line gives: composed like it, and each file read once."""
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hydra import compose
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+
+
+def compose_further(overrides: Sequence[str]) -> DictConfig:
+    """Compose a configuration from the folders that the command line's was composed from.
+
+    Args:
+        overrides: of this configuration; nothing but ``hydra.searchpath`` is taken over from the command line.
+
+    Raises:
+        HydraException: it cannot be composed.
+    """
+    searched = [text for text in HydraConfig.get().overrides.hydra if text.startswith("hydra.searchpath=")]
+    config: DictConfig = compose(HydraConfig.get().job.config_name, [*searched, *overrides])
+    return config
 
 
 class KeptFiles(ConfigRepository):

@@ -39,7 +39,7 @@ def typed_command() -> str | None:
     """Return the command that started this run, of a sweep this point's alone; None for a call from Python."""
     if not HydraConfig.initialized():
         return None
-    return shlex.join(["python", "run.py", *command_without_secrets(typed_texts())])
+    return shlex.join(["relsplit", *command_without_secrets(typed_texts())])
 
 
 def is_typed(group: str) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from relsplit.bench.configuration.composition import compose_further
 from relsplit.bench.configuration.configuration import resolved
 from relsplit.errors import InputError
 
@@ -42,7 +42,7 @@ def each_explainer(cfg: DictConfig) -> list[DictConfig]:
     configs = []
     for name in names:
         try:
-            config = compose(HydraConfig.get().job.config_name, [*typed, "task.explainers=null", f"explainer={name}"])
+            config = compose_further([*typed, "task.explainers=null", f"explainer={name}"])
         except HydraException as error:
             raise InputError(f"explainer={name} of task.explainers: {error}") from error
         if config.output_dir is not None:

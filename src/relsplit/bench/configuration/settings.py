@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relsplit.bench.configuration.configuration import resolved
-from relsplit.bench.configuration.extras import extra_of
+from relsplit.bench.configuration.extras import extra_of, how_to_install
 from relsplit.bench.train.training_folder import is_to_be_trained
 from relsplit.errors import InputError
 from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, check_options, shown, words
@@ -369,9 +369,11 @@ def _importable(target: object, where: str) -> Callable[..., Any]:
     try:
         found = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{where}={target}: {error.__cause__}") from error
         missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
         extra = extra_of(missing.name) if isinstance(missing, ModuleNotFoundError) else None
-        hint = f"; it comes with `pip install -e '.[{extra}]'`" if extra else ""
+        hint = f"; it comes with {how_to_install(extra)}" if extra else ""
         raise InputError(f"{where}={target}: cannot be imported ({' '.join(str(error).split())}){hint}") from error
     if not callable(found):
         raise InputError(f"{where}={target} is a {type(found).__name__}, no class or function")

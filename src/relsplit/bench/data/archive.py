@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from rich.markup import escape
 from rich.progress import track
 
 from relsplit.bench.machine.logs import NO_ROOM, cannot_be_written
@@ -38,7 +39,8 @@ def extract(archive: Path, folder: Path, content: str) -> Path:
     try:
         with discarded(folder / f".{content}") as partial:
             with tarfile.open(archive) as tar:
-                for member in track(_checked(archive, tar), description=f"Unpacking {archive.name}", total=None):
+                said = f"Unpacking {escape(archive.name)}"
+                for member in track(_checked(archive, tar), description=said, total=None):
                     _extract_member(tar, member, partial)
             if not (partial / content).is_dir():
                 raise InputError(f"{archive} has no folder {content}/: it is another archive")

@@ -83,7 +83,7 @@ def number_of_outputs(cfg: DictConfig) -> int:
 
 def training_command(cfg: DictConfig) -> str:
     """The command line that trains the configured model on the configured dataset."""
-    return f"python run.py task=train dataset={cfg.dataset.name} model={cfg.model.name} seed={cfg.seed}"
+    return f"relsplit task=train dataset={cfg.dataset.name} model={cfg.model.name} seed={cfg.seed}"
 
 
 def _construct(cfg: DictConfig, num_classes: int) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from relsplit.files import replacing
+from relsplit.files import write_bytes
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -19,8 +19,6 @@ class WholeCheckpoints(TorchCheckpointIO):
         Raises:
             OSError: it cannot be written; the file that was there is as it was.
         """
-        target = Path(path)
         content = io.BytesIO()
         torch.save(checkpoint, content)  # straight to a full disk it would raise a RuntimeError of C++
-        with replacing(target) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_bytes(Path(path), content.getbuffer())

@@ -1,5 +1,6 @@
 """The pictures of a run: every shown sample with its map over it and its insertion and deletion curves."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from PIL import Image
 
 from relsplit.bench.runs.maps import Maps
 from relsplit.bench.runs.records import SampleCurves
+from relsplit.files import write_bytes
 from relsplit.pictures.overlay import overlay
+from relsplit.pictures.plain_text import plain
 
 PICTURES, OVERLAYS, GRID = "pictures", "overlays", "samples.png"
 
@@ -34,9 +37,13 @@ def write_pictures(folder: Path, maps: Maps, curves: Sequence[SampleCurves] = ()
         made.mkdir(exist_ok=True)
     for sample_id, image, attribution in zip(maps.sample_id, maps.image, maps.map, strict=True):
         blended = np.round(255 * overlay(image, attribution)).astype(np.uint8)
-        Image.fromarray(blended).save(overlays / f"{sample_id}.png")
+        picture = io.BytesIO()
+        Image.fromarray(blended).save(picture, "PNG")
+        write_bytes(overlays / f"{sample_id}.png", picture.getbuffer())
     path = folder / PICTURES / GRID
-    sample_grid(maps, curves, title).savefig(path, dpi=110)
+    grid = io.BytesIO()
+    sample_grid(maps, curves, title).savefig(grid, format="png", dpi=110)
+    write_bytes(path, grid.getbuffer())
     return path
 
 
@@ -51,12 +58,12 @@ def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figur
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
     # At the height that matplotlib would choose, if it first measured ticks that are not drawn.
     label: dict[str, Any] = {"fontsize": 7, "y": 1}
-    figure.suptitle(title, fontsize=10, y=1 - 0.1 / height, va="top")
+    figure.suptitle(plain(title), fontsize=10, y=1 - 0.1 / height, va="top")
     for index, row in enumerate(axes):
         image, attribution = maps.image[index], maps.map[index]
         row[0].imshow(image, interpolation="nearest")
         name = textwrap.fill(str(maps.class_name[index]).replace("_", " "), 30)
-        row[0].set_title(f"{name}\nexplained with p = {maps.probability[index]:.3f}", **label)
+        row[0].set_title(f"{plain(name)}\nexplained with p = {maps.probability[index]:.3f}", **label)
         row[1].imshow(overlay(image, attribution), interpolation="nearest")
         row[1].set_title("map over image", **label)
         row[2].imshow(attribution, cmap="viridis", interpolation="nearest")

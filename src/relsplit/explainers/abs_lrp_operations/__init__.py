@@ -4,7 +4,7 @@ The released code has a rule for every function that a network calls; so operati
 ("flatten", "dropout", "batch_norm"), before PyTorch takes them apart.
 """
 
-from relsplit.lrp.recording.recorder import Handle, Kinds
+from relsplit.lrp.recording.kinds import Handle, Kinds
 from relsplit.registry import Registry
 
 ABS_OPERATIONS: Registry[Handle] = Registry("absLRP operation", __name__)

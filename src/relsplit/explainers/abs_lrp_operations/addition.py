@@ -6,9 +6,9 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import Contributions, of_sum
-from relsplit.explainers.abs_lrp_operations.sharing import shared
+from relsplit.explainers.abs_lrp_operations.sharing import share
 from relsplit.lrp.recording.again import Again
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @ABS_OPERATIONS.register("add")
@@ -26,4 +26,4 @@ def addition(call: Call) -> Any:
         summands = [value * factor for value, factor in zip(values, factors, strict=True)]
         return of_sum(summands, again(values))
 
-    return shared(call, [summand for summand, _ in scaled], contributions)
+    return share(call, [summand for summand, _ in scaled], contributions)

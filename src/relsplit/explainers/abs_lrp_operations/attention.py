@@ -6,10 +6,10 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import of_product, of_softmax
-from relsplit.explainers.abs_lrp_operations.sharing import shared
+from relsplit.explainers.abs_lrp_operations.sharing import share
 from relsplit.lrp.operations.compound import attention
 from relsplit.lrp.operations.gate import quotient
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @ABS_OPERATIONS.register("scaled_dot_product_attention")
@@ -24,7 +24,7 @@ def open_attention(call: Call) -> Any:
 def product(call: Call) -> Any:
     """Both factors contribute."""
     func = call.func
-    return shared(call, call.args, lambda first, second: of_product(first, second, func))
+    return share(call, call.args, lambda first, second: of_product(first, second, func))
 
 
 @ABS_OPERATIONS.register("mul", "div")
@@ -39,4 +39,4 @@ def scaled(call: Call) -> Any:
 def softmax(call: Call) -> Any:
     """The exponential alone contributes."""
     dim = call.given()["dim"]
-    return shared(call, [call.args[0]], lambda scores: of_softmax(scores, dim))
+    return share(call, [call.args[0]], lambda scores: of_softmax(scores, dim))

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import Contributions, of_function
-from relsplit.explainers.abs_lrp_operations.sharing import shared
+from relsplit.explainers.abs_lrp_operations.sharing import share
 from relsplit.lrp.operations.max_pool import ADAPTIVE, WINDOWED
 from relsplit.lrp.operations.mean import MEANS
 from relsplit.lrp.recording.again import Again
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 _CURVED = ("gelu", "silu", "mish", "hardswish", "sigmoid", "tanh", "elu", "celu", "selu", "softplus")
 _MAXIMA = (*WINDOWED, "adaptive_max_pool1d", *ADAPTIVE, "amax")
@@ -35,4 +35,4 @@ def function(call: Call) -> Any:
         undivided = may_be_undivided and not facts.residuals
         return Contributions(torch.ones_like(found.output), found.parts) if undivided else found
 
-    return shared(call, [call.sources[0][0]], contributions)
+    return share(call, [call.sources[0][0]], contributions)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.explainers.abs_lrp_operations.contributions import Contributions, of_function, of_layer_norm, of_sum
-from relsplit.explainers.abs_lrp_operations.sharing import shared
-from relsplit.lrp.recording.recorder import Call
+from relsplit.explainers.abs_lrp_operations.sharing import share
+from relsplit.lrp.recording.call import Call
 
 
 @ABS_OPERATIONS.register("linear", "convolution")
@@ -20,7 +20,7 @@ def layer(call: Call) -> Any:
         magnitude = None if signed is None else signed.abs()
         return of_function(x, lambda v: func(v, signed, *rest), lambda v: func(v, magnitude, *rest))
 
-    return shared(call, [h], contributions)
+    return share(call, [h], contributions)
 
 
 @ABS_OPERATIONS.register("batch_norm")
@@ -55,4 +55,4 @@ def layer_norm(call: Call) -> Any:
     """LayerNorm, with mean and deviation as constants."""
     given = call.given()
     settings = [given[name] for name in ("normalized_shape", "weight", "bias", "eps")]
-    return shared(call, [given["input"]], lambda x: of_layer_norm(x, *settings))
+    return share(call, [given["input"]], lambda x: of_layer_norm(x, *settings))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relsplit.explainers.abs_lrp_operations import ABS_OPERATIONS
 from relsplit.lrp.operations import OPERATIONS, index_map, pass_through
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 _PASSED = ("relu", "relu6", "leaky_relu", "clamp", "clamp_min", "clone", "contiguous", "_to_copy")
 _MASKED = ("slice", "select", "index")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relsplit.errors import UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations.contributions import TINY, Contributions
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sharing:
         return values.repeat_interleave(len(like) // self.images).view(-1, *[1] * (like.dim() - 1))
 
 
-def shared(call: Call, inputs: Sequence[Tensor], contributions: Callable[..., Contributions]) -> Any:
+def share(call: Call, inputs: Sequence[Tensor], contributions: Callable[..., Contributions]) -> Any:
     """Run an operation whose inputs share the relevance of what it makes by what they contribute.
 
     Args:

@@ -78,7 +78,7 @@ class WeightRelevance:
         self._found: list[Tensor] = []
 
     def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
-        """See :class:`relsplit.lrp.conservation.Observer`."""
+        """See :class:`relsplit.lrp.ledger.Observer`."""
         if step.is_attention_weights:
             self._found.append(_by_image(relevance, self._count))
 

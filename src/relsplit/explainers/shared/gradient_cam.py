@@ -4,14 +4,21 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import Tensor, nn
 
+from relsplit.errors import InputError
 from relsplit.explainers.shared.on_the_image import activation_on_the_image
-from relsplit.explainers.shared.score import ClassScore
-from relsplit.networks.answer import Scores
+from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork, differentiated
+
+try:
+    from pytorch_grad_cam.utils.image import scale_cam_image
+except ImportError as error:
+    raise InputError(
+        f"Grad-CAM and its kin need pytorch-grad-cam, which cannot be loaded ({error}): pip install 'grad-cam>=1.5.7'; "
+        "if it is OpenCV's libGL that is missing, pip install --force-reinstall --no-deps opencv-python-headless"
+    ) from error
 
 Combine = Callable[[Tensor, Tensor], Tensor]
 """From a layer's activation and the gradient of the score there, (N, C, h, w) each, to one map (N, h, w)."""
@@ -42,7 +49,7 @@ class GradientCAM:
         if target_layer != "auto":
             find_layer(model, target_layer)
 
-    def attribute(self, images: Tensor, target: Tensor | int | None, combine: Combine) -> Tensor:
+    def maps(self, images: Tensor, target: Tensor | int | None, combine: Combine) -> Tensor:
         """Return the positive part of what ``combine`` makes of the layer, (N, H, W) in [0, 1].
 
         Raises:

@@ -1,4 +1,4 @@
-"""How relevance passes attention ``softmax(Q K^T) V``, a file each, given by name or as object.
+"""How relevance passes attention ``softmax(Q K^T) V``, given by name or as object.
 
 A file registers a function without arguments that returns an :class:`relsplit.lrp.attention.treatment.Attention` with
 ``@ATTENTIONS.register(name)``; all files of this folder are found by themselves, and a file outside it counts when it

@@ -52,9 +52,10 @@ def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -
 
 def spread_evenly(result: Tensor, homeless: Tensor, support: Tensor | None) -> Tensor:
     """Add the relevance of units that see nothing of the image evenly over the whole input."""
-    total = homeless.flatten(1).sum(1)
+    images = len(homeless) if homeless.dim() else 1
+    total = homeless.reshape(images, -1).sum(1)
     if total.device.type == "cpu" and not total.any():
         return result
     mask = torch.ones_like(result) if support is None else support
-    share = total / mask.flatten(1).sum(1).clamp(min=1)
+    share = total / mask.reshape(images, -1).sum(1).clamp(min=1)
     return result + mask * share.reshape(-1, *[1] * (result.dim() - 1))

@@ -6,7 +6,7 @@ PyTorch's ``aten`` operations, without the underscore of those in place; others 
 this folder are found by themselves.
 """
 
-from relsplit.lrp.recording.recorder import Handle, Kinds
+from relsplit.lrp.recording.kinds import Handle, Kinds
 from relsplit.registry import Registry
 
 OPERATIONS: Registry[Handle] = Registry("operation", __name__)

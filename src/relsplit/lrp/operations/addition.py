@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relsplit.lrp.arithmetic import minus, supports, times
+from relsplit.lrp.arithmetic import minus, times, union
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import pass_through
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
 
@@ -58,7 +58,7 @@ def split_sum(
     facts: dict[str, Any] = {
         "nonnegative": of_skip.nonnegative and of_branch.nonnegative and signs[0] > 0 and signs[1] > 0,
         "is_attention": of_skip.is_attention and of_branch.is_attention,
-        "support": supports(of_skip.support, of_branch.support),
+        "support": union((of_skip.support, of_branch.support), output.shape),
     }
     if isinstance(share, float) and share == 0:
         call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], **facts)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.recording.recorder import Attended, Call, Facts
+from relsplit.lrp.recording.call import Call
+from relsplit.lrp.recording.recorder import Attended, Facts
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.walk import walk_back
 

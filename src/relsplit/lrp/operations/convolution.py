@@ -5,7 +5,7 @@ from typing import Any
 from relsplit.lrp.layers.convolution import Convolution
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.linear import PlacedRule, record_linear
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @OPERATIONS.register(

@@ -11,7 +11,8 @@ from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.matrix_product import MatrixProduct
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.linear import PlacedRule, record_linear
-from relsplit.lrp.recording.recorder import Attended, Call
+from relsplit.lrp.recording.call import Call
+from relsplit.lrp.recording.recorder import Attended
 from relsplit.lrp.recording.step import Step
 
 

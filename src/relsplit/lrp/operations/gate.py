@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from relsplit.lrp.arithmetic import supported
+from relsplit.lrp.arithmetic import union
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import record_unchanged
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
 
@@ -39,7 +38,7 @@ def gate(call: Call) -> Any:
         nonnegative=not alone and all(step.nonnegative for _, step in found),
         is_gate=alone and found[0][1].is_gate,
         is_attention=alone and found[0][1].is_attention,
-        support=_support([step for _, step in signals], output.shape),
+        support=union([step.support for _, step in signals], output.shape),
     )
     return output
 
@@ -54,11 +53,6 @@ def _signals(factors: list[tuple[Tensor, Step]]) -> list[tuple[Tensor, Step]]:
     if first.numel() == second.numel():
         return factors
     return factors[:1] if first.numel() > second.numel() else factors[1:]
-
-
-def _support(signals: list[Step], shape: torch.Size) -> Tensor | None:
-    known = [step.support.broadcast_to(shape) > 0 for step in signals if step.support is not None]
-    return supported(torch.stack(known).any(0)) if len(known) == len(signals) else None
 
 
 @OPERATIONS.register("div")

@@ -10,7 +10,7 @@ from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.recording.again import Again
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import RESHAPES, Step
 
 

@@ -8,10 +8,11 @@ from torch import Tensor
 from relsplit.lrp.arithmetic import supported, where_supported
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.options import Options
-from relsplit.lrp.recording.recorder import Call, Recorder
+from relsplit.lrp.recording.call import Call
+from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.rules.choice import checked_rule
-from relsplit.lrp.rules.rule import Place, Rule
+from relsplit.lrp.rules.rule import LayerKind, Place, Rule
 
 
 class PlacedRule:
@@ -20,16 +21,16 @@ class PlacedRule:
     Args:
         recorder: that records the network.
         source: the layer's input.
-        kind: "convolution", "dense" or "mean".
+        kind: of the layer.
         rule: that it has wherever it stands; None: the options say.
     """
 
-    def __init__(self, recorder: Recorder, source: Step, kind: str, rule: Rule | None = None) -> None:
+    def __init__(self, recorder: Recorder, source: Step, kind: LayerKind, rule: Rule | None = None) -> None:
         self._facts = recorder.facts
         self._options: Options = recorder.options
         self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
         self._rule = rule
-        self.kind = kind
+        self.kind: LayerKind = kind
         self._path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
@@ -63,7 +64,7 @@ def record_linear(
         source: the step that made ``h``.
         layer: makes it as the rule sees it, with the weights that it had.
         placed: the rule.
-        facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`; ``covers`` is False where entries lie outside of
+        facts: see :meth:`relsplit.lrp.recording.call.Call.record`; ``covers`` is False where entries lie outside of
             all windows, which no rule can conserve.
     """
     covers = facts.pop("covers", True)

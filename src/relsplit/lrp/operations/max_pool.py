@@ -11,7 +11,7 @@ from relsplit.lrp.layers.linear_map import LinearMap
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.convolution import each_dimension
 from relsplit.lrp.operations.mean import linear_map
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
 ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")

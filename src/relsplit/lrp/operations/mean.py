@@ -8,7 +8,7 @@ from torch import Tensor
 from relsplit.lrp.layers.linear_map import LinearMap
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.linear import PlacedRule, record_linear
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 MEANS = (
     "mean", "sum", "nansum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",

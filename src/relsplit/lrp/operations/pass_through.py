@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
 _ACTIVATIONS = (
@@ -61,7 +61,7 @@ def record_unchanged(call: Call, output: Tensor, source: Step, shape: torch.Size
         output: of the operation.
         source: where relevance goes.
         shape: of the source.
-        facts: see :meth:`relsplit.lrp.recording.recorder.Call.record`.
+        facts: see :meth:`relsplit.lrp.recording.call.Call.record`.
     """
     support = None if source.support is None else source.support.broadcast_to(output.shape)
     call.record(output, [source], lambda relevance: [relevance.sum_to_size(shape)], support=support, **facts)

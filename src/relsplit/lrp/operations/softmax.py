@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 
 
 @OPERATIONS.register("_softmax", "_safe_softmax", "softmax")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relsplit.lrp.recording.recorder import Call
+from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Saved, Step
 
 

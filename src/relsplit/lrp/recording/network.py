@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.outputs import OutputChoice, chosen_output
-from relsplit.lrp.recording.recorder import Attended, Kinds, Recorder
+from relsplit.lrp.recording.kinds import Kinds
+from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
 from relsplit.networks.views import shared_copy
 
@@ -79,15 +80,14 @@ class Network:
         self._units = units
         self._channels_last = True
 
-    def attend(self, images: Tensor, keep_values: bool = False) -> Recording:
+    def attend(self, images: Tensor) -> Recording:
         """Run the network once with gradients; the recording has what its attentions computed.
 
         Args:
             images: (N, C, H, W), checked.
-            keep_values: whether the recorder keeps what the steps made, as far as it can lie on a grid.
 
         Returns:
-            What it did; its output, attentions and values are part of one autograd graph.
+            What it did; its output and attentions are part of one autograd graph.
 
         Raises:
             InputError: see :meth:`record`.
@@ -95,7 +95,7 @@ class Network:
         """
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                return self._run(images.detach().clone().requires_grad_(), attentions=[], values=keep_values)
+                return self._run(images.detach().clone().requires_grad_(), attentions=[])
         except _RefusedError as refused:
             raise self._reason(refused.error, images) from refused.error
 
@@ -129,13 +129,13 @@ class Network:
     def _record(self, images: Tensor) -> Recording:
         grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(images, attentions=None, values=False)
+            recording = self._run(images, attentions=None)
         return replace(recording, output=recording.output.detach())
 
-    def _run(self, images: Tensor, attentions: list[Attended] | None, values: bool) -> Recording:
+    def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
         network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
         recorder = Recorder(self._options, self._kinds, network)
-        recorder.attentions, recorder.values = attentions, {} if values else None
+        recorder.attentions = attentions
         image = recorder.follow(images)
         units = nullcontext() if self._units is None else self._units(network, recorder)
         with _refusals(), recorder, units:

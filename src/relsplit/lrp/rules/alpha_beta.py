@@ -14,6 +14,7 @@ from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
 from relsplit.options import Limits, checked_options
 
 
+@RULES.register("alpha2_beta1")
 @checked_options
 class AlphaBeta:
     """``alpha`` times the positive contributions' shares minus ``beta`` times the negative ones', alpha - beta = 1.
@@ -67,9 +68,3 @@ class AlphaBeta:
             if rest is not None:
                 result += layer.spread(rest, support, h)
         return result
-
-
-@RULES.register("alpha2_beta1")
-def named_alpha2_beta1(stabilizer: float) -> AlphaBeta:
-    """Build the rule by its name."""
-    return AlphaBeta(stabilizer=stabilizer)

@@ -1,12 +1,13 @@
 """Understand LRP's options ``rule`` and ``input_rule``: a name, an object, or a mapping from layer names."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import cast
 
 from relsplit.errors import InputError
-from relsplit.lrp.rules import RULES
+from relsplit.lrp.rules import RULES, STABILIZERS
 from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
 from relsplit.lrp.rules.z_plus import ZPlus
 
@@ -79,7 +80,7 @@ def rule_choice(
         InputError: an unknown name, or an object that is no rule.
     """
     if isinstance(rule, str):
-        named = RULES.get(rule, hint=", a rule object, or a mapping from layer names to these")(stabilizer)
+        named = _made(RULES.get(rule, hint=", a rule object, or a mapping from layer names to these"), stabilizer)
         return named if isinstance(named, RuleChoice) else Everywhere(named)
     if isinstance(rule, Mapping):
         return ByName({pattern: rule_choice(each, stabilizer) for pattern, each in rule.items()})
@@ -97,13 +98,22 @@ def first_layer_rule(rule: "str | Rule", stabilizer: float) -> Rule:
     if rule == "activation":
         return ZPlus(stabilizer)
     if isinstance(rule, str):
-        build = RULES.find(rule)
-        found = None if build is None else build(stabilizer)
+        make = RULES.find(rule)
+        found = None if make is None else _made(make, stabilizer)
         if isinstance(found, Rule):
             return found
-        known = ", ".join(name for name in RULES.names() if isinstance(RULES.get(name)(stabilizer), Rule))
+        known = ", ".join(name for name in RULES.names() if isinstance(_made(RULES.get(name), stabilizer), Rule))
         raise InputError(f"input_rule must be activation (z_plus with the pixels), {known}, or a rule, not {rule!r}")
     return checked_rule("input_rule", rule)
+
+
+def _made(make: Callable[..., Rule | RuleChoice], stabilizer: float) -> Rule | RuleChoice:
+    """Make what has a name, with LRP's stabiliser unless that is 0: a rule's own default is then right."""
+    options = inspect.signature(make).parameters
+    for name in STABILIZERS:
+        if name in options and (stabilizer or options[name].default is inspect.Parameter.empty):
+            return make(**{name: stabilizer})
+    return make()
 
 
 def checked_rule(option: str, rule: object) -> Rule:

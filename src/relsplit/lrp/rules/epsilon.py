@@ -9,6 +9,7 @@ from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
 from relsplit.options import checked_options
 
 
+@RULES.register("epsilon")
 @checked_options
 class Epsilon:
     """``R_i = h_i sum_j W_ji R_j / (z_j + epsilon sign(z_j))`` with ``z = W h + b``.
@@ -29,9 +30,3 @@ class Epsilon:
         if layer.bias is not None:
             z = z + layer.bias
         return layer.transpose(relevance / signed_denominator(z, self.epsilon), FULL, h) * h
-
-
-@RULES.register("epsilon")
-def named_epsilon(stabilizer: float) -> Epsilon:
-    """Build the rule by its name; a stabiliser that is not 0 is its epsilon."""
-    return Epsilon(stabilizer) if stabilizer else Epsilon()

@@ -6,6 +6,7 @@ from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.rules import RULES
 
 
+@RULES.register("flat")
 class Flat:
     """Every unit distributes its relevance evenly over its receptive field."""
 
@@ -16,9 +17,3 @@ class Flat:
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
         return layer.spread(relevance, support, h).clone()
-
-
-@RULES.register("flat")
-def named_flat(stabilizer: float) -> Flat:
-    """Build the rule by its name; it divides by counts alone, which need no stabiliser."""
-    return Flat()

@@ -8,6 +8,7 @@ from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.ratio import shared_out
 
 
+@RULES.register("flow")
 class Flow:
     """``R_i = sum_j |W_ji| R_j / sum_k |W_jk|``: of attention weights, ``A^T R``.
 
@@ -21,9 +22,3 @@ class Flow:
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
         return shared_out(layer, torch.ones_like(h) if support is None else support, relevance, support)
-
-
-@RULES.register("flow")
-def named_flow(stabilizer: float) -> Flow:
-    """Build the rule by its name; sums of weights need no stabiliser."""
-    return Flow()

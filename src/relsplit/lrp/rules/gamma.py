@@ -13,6 +13,7 @@ from relsplit.lrp.rules.quotient import Stabilizer, signed_quotient
 from relsplit.options import Limits, checked_options
 
 
+@RULES.register("gamma")
 @checked_options
 class Gamma:
     """Relevance follows all contributions ``c = W h``, those of the unit's own sign counting 1 + gamma times.
@@ -56,9 +57,3 @@ class Gamma:
                 self.gamma * below * (layer.transpose(s_plus, NEGATIVE, h) + layer.transpose(s_minus, POSITIVE, h))
             )
         return result if lost is None else result + layer.spread(lost, support, h)
-
-
-@RULES.register("gamma")
-def named_gamma(stabilizer: float) -> Gamma:
-    """Build the rule by its name."""
-    return Gamma(stabilizer=stabilizer)

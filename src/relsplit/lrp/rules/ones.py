@@ -10,6 +10,7 @@ from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
 from relsplit.options import checked_options
 
 
+@RULES.register("ones")
 @checked_options
 class Ones:
     """z+ with the input replaced by ones (released code, first convolution): position decides, not the pixel's value.
@@ -31,9 +32,3 @@ class Ones:
         if support is not None:
             result.mul_(support)
         return result if lost is None else result.add_(layer.spread(lost, support, h))
-
-
-@RULES.register("ones")
-def named_ones(stabilizer: float) -> Ones:
-    """Build the rule by its name."""
-    return Ones(stabilizer)

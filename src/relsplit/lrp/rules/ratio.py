@@ -9,6 +9,7 @@ from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.quotient import positive_quotient
 
 
+@RULES.register("ratio")
 class RatioRule:
     """``R_i = |h_i| sum_j |W_ji| R_j / sum_k |W_jk h_k|``: a contribution's share is its magnitude.
 
@@ -29,9 +30,3 @@ def shared_out(layer: LinearLayer, values: Tensor, relevance: Tensor, support: T
     s, lost = positive_quotient(relevance, layer.apply(values, ABSOLUTE), 0.0)
     result = layer.transpose(s, ABSOLUTE, values).mul_(values)
     return result if lost is None else result.add_(layer.spread(lost, support, values))
-
-
-@RULES.register("ratio")
-def named_ratio(stabilizer: float) -> RatioRule:
-    """Build the rule by its name; magnitudes need no stabiliser."""
-    return RatioRule()

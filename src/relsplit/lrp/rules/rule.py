@@ -1,11 +1,14 @@
 """What a propagation rule is, and what chooses one for every layer."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer
+
+LayerKind = Literal["convolution", "dense", "mean"]
+"""Convolutions; fully connected layers; pooling and other layers without weights."""
 
 
 @runtime_checkable
@@ -41,13 +44,13 @@ class Place:
         path: of its module.
         residuals_before: how many residual additions the graph has before it.
         depth: share of the network's convolutions and fully connected layers that come before it, in [0, 1).
-        kind: "convolution", "dense" (fully connected) or "mean" (pooling and other layers without weights).
+        kind: see :data:`LayerKind`.
     """
 
     path: str
     residuals_before: int
     depth: float
-    kind: str
+    kind: LayerKind
 
 
 @runtime_checkable

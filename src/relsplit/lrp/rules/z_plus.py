@@ -11,6 +11,7 @@ from relsplit.lrp.rules.quotient import Stabilizer, positive_quotient
 from relsplit.options import checked_options
 
 
+@RULES.register("z_plus", "alpha1_beta0")
 @checked_options
 class ZPlus:
     """``R_i = h_i sum_j W+_ji R_j / z_j`` with ``z = W+ h``: relevance follows positive contributions only.
@@ -43,10 +44,3 @@ class ZPlus:
             s, lost = positive_quotient(relevance, z, self.stabilizer)
             result = signed.shares(s)
         return result if lost is None else result.add_(layer.spread(lost, support, h))
-
-
-@RULES.register("z_plus")
-@RULES.register("alpha1_beta0")
-def named_z_plus(stabilizer: float) -> ZPlus:
-    """Build the rule by its name."""
-    return ZPlus(stabilizer)

@@ -19,11 +19,6 @@ from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 from relsplit.options import Count, Seed, checked_options
 
-ATTRIBUTIONS = 2 * (STATES - 1) + 2
-"""Attributions of a mosaic: of the positive, of its masked states, and of the mosaic."""
-SHARED_FORWARDS = 2 * 2 * STATES + IMAGES + 1
-"""Forward passes of a mosaic that do not depend on the method (a backward pass counts as one)."""
-
 
 @dataclass(frozen=True)
 class GAEScores:
@@ -198,8 +193,8 @@ class _Judge:
             return masked_states(self.network, image, target, self.protocol, answer)
 
         # What the network answers tells apart what its weights do not: attributes, hooks, exchanged modules.
-        said = (answer.kind, *answer.output[index].flatten().tolist())
-        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, said)
+        answered = (answer.kind, *answer.output[index].flatten().tolist())
+        return shared_states(compute, self.cache_dir, self.digest, image, target, self.name, answered)
 
     def _local(self, image: Tensor, target: int, states: MaskedStates) -> tuple[float, float]:
         masked = torch.cat([image[None], states.images(image, "morf"), states.images(image, "lerf")])

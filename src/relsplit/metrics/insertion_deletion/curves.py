@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from relsplit.baseline import Baseline, BaselineImage
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.errors import InputError
 from relsplit.metrics.image_generator import image_generator
@@ -17,7 +18,6 @@ from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Subs
 from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, Protocol, is_always_whole
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
-from relsplit.metrics.insertion_deletion.replacement import baseline_image
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
@@ -180,10 +180,13 @@ def score_methods(
         raise InputError("no protocol to score by: name at least one, such as published")
     sizes = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
 
-    settings = list(dict.fromkeys((p.baseline, p.patch) for p in protocols.values()))
+    settings: list[tuple[Baseline, int]] = []
+    for protocol in protocols.values():
+        if (protocol.baseline, protocol.patch) not in settings:
+            settings.append((protocol.baseline, protocol.patch))
     rankings = {patch: rank_pixels(rows, patch) for _, patch in settings}
     substrates = [
-        Substrate(rankings[patch].rank, rankings[patch].values.shape[1], baseline_image(images, baseline, mean, std))
+        Substrate(rankings[patch].rank, rankings[patch].values.shape[1], BaselineImage(baseline, mean, std).of(images))
         for baseline, patch in settings
     ]
     values = {patch: ranking.values.cpu() for patch, ranking in rankings.items()}

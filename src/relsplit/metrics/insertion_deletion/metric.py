@@ -8,11 +8,11 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
+from relsplit.baseline import Baseline
 from relsplit.errors import InputError
 from relsplit.metrics.insertion_deletion.curves import IMAGENET_MEAN, IMAGENET_STD, score_curves
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol, Ties
-from relsplit.metrics.insertion_deletion.replacement import Baseline
 from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.networks.batches import BatchSize
 from relsplit.options import Count, Positive, checked_options

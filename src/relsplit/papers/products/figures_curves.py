@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.papers.products.measured import Measured, common_protocols
+from relsplit.pictures.plain_text import plain
 
 
 def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
@@ -25,7 +26,7 @@ def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
                 mean = curves.mean(axis=0)
                 error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else np.zeros_like(mean)
                 style = "--" if row.control else "-"
-                axis.plot(POSITIONS, mean, style, color=colours[index], linewidth=1.2, label=row.label)
+                axis.plot(POSITIONS, mean, style, color=colours[index], linewidth=1.2, label=plain(row.label))
                 axis.fill_between(POSITIONS, mean - error, mean + error, color=colours[index], alpha=0.2, linewidth=0)
         for axis, name in zip(axes[down], ("Insertion", "Deletion"), strict=True):
             axis.set_title(f"{name}, {protocol}", fontsize=9)

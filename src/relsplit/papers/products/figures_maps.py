@@ -13,6 +13,7 @@ from relsplit.options import Constraint, Limits, checked_options
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Brief, Product
 from relsplit.pictures.overlay import overlay
+from relsplit.pictures.plain_text import plain
 
 _TILE = 1.3  # inches
 
@@ -45,7 +46,7 @@ def map_grid(
     figure = Figure(figsize=(_TILE * across, _TILE * down))
     axes = figure.subplots(down, across, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     axes = axes.T if transposed else axes
-    titles = [textwrap.fill(title, 14) for title in ("Original", *(label for label, _ in columns))]
+    titles = [plain(textwrap.fill(title, 14)) for title in ("Original", *(label for label, _ in columns))]
     for row in range(shape[0]):
         tiles = [first.image[row] / 255] + [
             overlay(maps.image[row], maps.map[row], cmap, alpha, outlier_percent) for _, maps in columns
@@ -56,7 +57,7 @@ def map_grid(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
     for row, name in enumerate(first.class_name):
-        shown = textwrap.fill(str(name).replace("_", " "), 14)
+        shown = plain(textwrap.fill(str(name).replace("_", " "), 14))
         if transposed:
             axes[row, 0].set_title(shown, fontsize=8)
         else:

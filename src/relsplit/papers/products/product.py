@@ -1,7 +1,9 @@
 """A finished table or figure: what it shows, which files it has, and which runs it was made from."""
 
+import io
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +14,15 @@ from matplotlib.figure import Figure
 
 from relsplit.bench.runs.maps import Maps
 from relsplit.errors import InputError
-from relsplit.files import write_text
+from relsplit.files import write_bytes, write_text
 from relsplit.options import Constraint
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.published import Paper
 from relsplit.papers.reports.text_table import TextTable, to_latex, to_markdown
 
 PRODUCT = "product.json"
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]\d+(\.\d+)?(e[+-]?\d+)?")
 _DESCRIPTION = {
     "name": str,
     "title": str,
@@ -89,9 +93,12 @@ ProductMaker = Callable[[Sequence[Measured], Brief], Product]
 """Makes a table or figure of an experiment's rows."""
 
 
-def _no_formula(value: Any) -> Any:
-    """Text that a spreadsheet would carry out (``=cmd()``) behind the apostrophe that keeps it from that."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _in_csv(value: Any) -> Any:
+    """Text in one line; what a spreadsheet would carry out (``=cmd()``, not ``-0.5``) gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.split())
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def write_product(folder: Path, product: Product, description: dict[str, Any], rows: Sequence[Measured]) -> None:
@@ -104,7 +111,7 @@ def write_product(folder: Path, product: Product, description: dict[str, Any], r
         rows: what the product was made of.
     """
     if product.frame is not None:
-        frame = product.frame.map(_no_formula).rename(columns=_no_formula)
+        frame = product.frame.map(_in_csv).rename(columns=_in_csv)
         write_text(folder / "table.csv", frame.to_csv(index=False, lineterminator="\n"))
     if product.tables:
         write_text(folder / "table.md", "\n".join(to_markdown(table) for table in product.tables))
@@ -149,5 +156,8 @@ def read_product(folder: Path) -> dict[str, Any]:
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as vector PDF and as PNG; the same figure gives the same bytes."""
-    figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
-    figure.savefig(folder / f"{name}.png", bbox_inches="tight", dpi=150)
+    kinds: dict[str, dict[str, Any]] = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 150}}
+    for ending, options in kinds.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, bbox_inches="tight", **options)
+        write_bytes(folder / f"{name}.{ending}", content.getbuffer())

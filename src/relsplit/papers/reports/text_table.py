@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 HUGE = 1e4
 """From here on a number is written in powers of ten."""
@@ -68,13 +69,14 @@ def number(value: float | None, error: float | None = None, bold: bool = False, 
 
 def to_rich(table: TextTable) -> Table:
     """Return the table for a terminal."""
-    shown = Table(title=table.title, box=box.HORIZONTALS, title_justify="left", title_style="bold", pad_edge=False)
+    title = Text(table.title, "bold")  # a Text, as everything here: brackets in a label are no markup
+    shown = Table(title=title, box=box.HORIZONTALS, title_justify="left", pad_edge=False)
     first = table.groups[0][0]
     for name, cell in zip(table.header, first, strict=True):
-        shown.add_column(name, justify="right" if cell.number else "left", no_wrap=True)
+        shown.add_column(Text(name), justify="right" if cell.number else "left", no_wrap=True)
     for group in table.groups:
         for row in group:
-            shown.add_row(*(f"[bold]{_plain(cell)}[/bold]" if cell.bold else _plain(cell) for cell in row))
+            shown.add_row(*(Text(_plain(cell), "bold" if cell.bold else "") for cell in row))
         shown.add_section()
     return shown
 
@@ -95,15 +97,15 @@ def to_markdown(table: TextTable) -> str:
     """Return the table in GitHub's Markdown; a rule becomes an empty row."""
     first = table.groups[0][0]
     lines = [
-        _markdown_row(table.header),
+        _markdown_row([_markdown_text(name) for name in table.header]),
         _markdown_row(["---:" if cell.number else ":---" for cell in first]),
     ]
     for index, group in enumerate(table.groups):
         if index:
             lines.append(_markdown_row([""] * len(table.header)))
-        lines += [_markdown_row([f"**{_plain(c)}**" if c.bold else _plain(c) for c in row]) for row in group]
-    notes = "".join(f"\n{html.escape(note, quote=False)}\n" for note in table.notes)
-    return f"**{html.escape(table.title, quote=False)}**\n\n" + "\n".join(lines) + "\n" + notes
+        lines += [_markdown_row([_markdown_cell(cell) for cell in row]) for row in group]
+    notes = "".join(f"\n{_markdown_text(note)}\n" for note in table.notes)
+    return f"**{_markdown_text(table.title)}**\n\n" + "\n".join(lines) + "\n" + notes
 
 
 def to_latex(table: TextTable) -> str:
@@ -127,12 +129,17 @@ def _plain(cell: Cell) -> str:
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(_markdown_text(text) for text in texts) + " |"
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown_text(_plain(cell))
+    return f"**{text}**" if cell.bold else text
 
 
 def _markdown_text(text: str) -> str:
-    """A label as it is: no cell of its own, and no markup of HTML, which Markdown lets through."""
-    return html.escape(text, quote=False).replace("|", "\\|")
+    """A label as it is, in one line: no markup, neither Markdown's nor HTML's, which Markdown lets through."""
+    return _MARKUP.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def _latex_row(row: Sequence[Cell]) -> str:
@@ -151,6 +158,7 @@ def _latex_cell(cell: Cell) -> str:
 _NOT_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
 _NUMBER = re.compile(r"[+-]?\d")
 _POWER = re.compile(r"e([+-]\d+)$")
+_MARKUP = re.compile(r"[\\`*\[]")
 _LATEX = {
     "\\": "\\textbackslash{}",
     "&": "\\&",
@@ -162,6 +170,9 @@ _LATEX = {
     "}": "\\}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
+    "[": "{[}",  # behind the end of a row it would begin an option of it, as * would
+    "]": "{]}",
+    "*": "{*}",
     "±": "$\\pm$",
     "–": "--",
     "—": "---",
@@ -183,4 +194,4 @@ _LATEX = {
 
 
 def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relsplit.baseline import Baseline
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
-from relsplit.metrics.insertion_deletion.protocols.nominal_points import nominal_counts
+from relsplit.metrics.insertion_deletion.protocols.nominal import nominal_counts
 from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints
 from relsplit.metrics.insertion_deletion.ranking import end_of_level, level_ends
-from relsplit.metrics.insertion_deletion.replacement import Baseline
 from relsplit.options import Count, checked_options
 
 

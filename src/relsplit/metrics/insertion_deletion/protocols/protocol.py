@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from relsplit.metrics.insertion_deletion.replacement import Baseline
+from relsplit.baseline import Baseline
 
 Ties = Literal["together", "index"]
 """What becomes of pixels of equal attribution: they move together, or in the order of their index."""
@@ -32,7 +32,7 @@ class Protocol(typing.Protocol):
 
     @property
     def baseline(self) -> Baseline:
-        """What pixels are replaced with, see :func:`relsplit.metrics.insertion_deletion.replacement.baseline_image`."""
+        """What pixels are replaced with, see :data:`relsplit.baseline.Baseline`."""
 
     @property
     def patch(self) -> int:

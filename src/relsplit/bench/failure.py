@@ -1,0 +1,96 @@
+"""What ended a run, as an exit code and one line.
+
+This file imports Python alone at its top: what ended the run may be that something is not installed.
+"""
+
+import errno
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from relsplit.bench.configuration.extras import extra_of, how_to_install
+from relsplit.errors import IncompleteRun, InputError
+
+INCOMPLETE, WRONG_INPUT, UNEXPECTED = 1, 2, 3
+WRITING_FAILED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV,
+}  # fmt: skip
+LIMITS = {
+    errno.EMFILE: "raise it with `ulimit -n 1024`, or say dataset.num_workers=0",
+    errno.ENFILE: "end other programs, or say dataset.num_workers=0",
+    errno.EAGAIN: "end other processes, or say dataset.num_workers=0",
+    errno.ENOMEM: "end other programs, or choose smaller batches (task.batch_size, trainer.batch_size)",
+}
+"""Errors of a machine that has no more of something, and what to do."""
+
+
+def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
+    """Return the kind of error in a word, its exit code, and its text.
+
+    Args:
+        error: what ended the run.
+        typed: the command line.
+    """
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra and Lightning wrap what ended them
+        if isinstance(cause, InputError):
+            return "error", WRONG_INPUT, str(cause)
+        if isinstance(cause, IncompleteRun):
+            return "incomplete", INCOMPLETE, str(cause)
+        if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
+            file = f" ({cause.filename})" if cause.filename else ""
+            return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
+        if isinstance(cause, OSError) and cause.errno in LIMITS:
+            limit = f"{cause.strerror}: {LIMITS[cause.errno]}, and start the same command again"
+            return "incomplete", INCOMPLETE, limit
+        if isinstance(cause, RuntimeError) and str(cause).startswith(("DataLoader worker", "DataLoader timed out")):
+            lost = "a data-loading process was killed (memory?), or has waited for a file for too long"
+            return "incomplete", INCOMPLETE, f"{lost}: start the same command with dataset.num_workers=0, which goes on"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name)):
+        return "error", WRONG_INPUT, f"{error}: it comes with {how_to_install(extra)}"
+    if _is_of_hydra(error):
+        return "error", WRONG_INPUT, _of_the_configuration(error, typed)
+    if isinstance(error, RuntimeError) and _raised_in(error, "submitit"):
+        return "error", WRONG_INPUT, f"hydra/launcher: {error} On one machine say hydra/launcher=joblib, or none"
+    text = f"{type(error).__name__}: {str(error)[:300]}; the traceback is in {_kept(error, typed)}"
+    return "unexpected", UNEXPECTED, text
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    checks_what_was_typed = ("hydra", "omegaconf", "antlr4")
+    return isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error, *checks_what_was_typed)
+
+
+def _of_the_configuration(error: Exception, typed: Sequence[str]) -> str:
+    from relsplit.bench.configuration.misspelt import explained
+
+    text = explained(str(error).split("Config search path")[0], typed)
+    hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
+    keys = [argument.partition("=")[0].lstrip("+~") for argument in typed]
+    if not any(key and key in text for key in keys):  # Hydra does not always say which
+        hint += f" (typed: {' '.join(typed)})"
+    return text.strip() + hint
+
+
+def _raised_in(error: Exception, *packages: str) -> bool:
+    """Say whether an error comes out of one of these packages."""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    return bool(frame) and bool(set(packages) & set(Path(frame[0].filename).parts))
+
+
+def _kept(error: Exception, typed: Sequence[str]) -> str:
+    """Write the traceback to a file; return its path."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="relsplit-", suffix=".txt", delete=False) as file:
+            file.write(f"{' '.join(typed)}\n{text}")
+            return file.name
+    except OSError:
+        print(text, file=sys.stderr)
+        return "the lines above"

@@ -1,0 +1,269 @@
+"""Class evidence conserves, tells classes apart, and lets what speaks for two classes alike cancel out."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torchvision.models
+from small_networks import randomise, small_resnet
+from torch import Tensor, nn
+
+from relsplit import LRP
+from relsplit.bench.models.attention_branch import AttentionBranchNetwork
+from relsplit.errors import InputError
+from relsplit.explainers import ClassEvidence, GradCAM
+
+SIDE = 64
+
+
+def seeded(make: Any) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()
+
+
+def images(count: int = 2, side: int = SIDE) -> Tensor:
+    return seeded(lambda: torch.rand(count, 3, side, side))
+
+
+def transformer(make: Any, **options: Any) -> nn.Module:
+    network = make(num_classes=7, **options)
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and module.out_features == 7:
+            nn.init.normal_(module.weight)  # of torchvision's it is zero
+    return network.eval()
+
+
+NETWORKS = {
+    "resnet18": lambda: randomise(torchvision.models.resnet18(num_classes=7)).float(),
+    "mobilenet_v2": lambda: randomise(torchvision.models.mobilenet_v2(num_classes=7)).float(),
+    "efficientnet_b0": lambda: randomise(torchvision.models.efficientnet_b0(num_classes=7)).float(),
+    "vgg11": lambda: torchvision.models.vgg11(num_classes=7, init_weights=False).eval(),
+    "densenet121": lambda: randomise(torchvision.models.densenet121(num_classes=7)).float(),
+    "vit": lambda: transformer(
+        torchvision.models.VisionTransformer,
+        image_size=SIDE, patch_size=16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32,
+    ),
+    "swin_t": lambda: transformer(torchvision.models.swin_t),
+    "abn": lambda: randomise(AttentionBranchNetwork(torchvision.models.resnet18(num_classes=7))).float(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("at", ["all", "pixels", "features"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_map_sums_to_the_probability(name: str, at: Any) -> None:
+    network = seeded(NETWORKS[name])
+    output = network(images())
+    probabilities = (output if isinstance(output, Tensor) else output[0]).softmax(1).detach()
+    flat = []
+    for label in range(7):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            maps = ClassEvidence(network, at=at).attribute(images(), label)
+        assert maps.shape == (2, SIDE, SIDE)
+        torch.testing.assert_close(maps.sum((1, 2)), probabilities[:, label], rtol=1e-5, atol=1e-30)
+        flat += (maps.flatten(1).std(1) == 0).tolist()
+        assert bool(said) == any(flat[-2:])
+    assert not all(flat)
+
+
+class TwoFeatures(nn.Module):
+    """Red speaks for both classes alike, green for class 0, blue for class 1; every pixel is a position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.ReLU())
+        self.features[0].weight.data = torch.eye(3)[:, :, None, None].clone()
+        self.classify = nn.Linear(3, 2, bias=False)
+        self.classify.weight.data = torch.tensor([[4.0, 3.0, 0.0], [4.0, 0.0, 3.0]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.features(x).mean((2, 3)))
+
+
+def mosaic() -> Tensor:
+    """Red on the left, green in the middle, blue on the right; in the last columns green and blue cancel out."""
+    x = torch.zeros(1, 3, 8, 8)
+    x[:, 0, :, :2] = x[:, 1, :, 2:4] = x[:, 2, :, 4:6] = 1
+    x[:, 1:, :, 6:] = 1
+    return x
+
+
+@pytest.mark.parametrize("against", ["rivals", "strongest", "mean", 1])
+def test_what_speaks_for_both_classes_gets_nothing(against: Any) -> None:
+    network = TwoFeatures()
+    (found,) = ClassEvidence(network, against=against, at="pixels").attribute(mosaic(), 0)
+    assert found[:, :2].abs().max() == 0  # red
+    assert found[:, 4:].abs().max() == 0  # blue, and where green and blue cancel
+    assert (found[:, 2:4] > 0).all()
+    (plain,) = LRP(network).attribute(mosaic(), 0).sum(1)
+    assert plain[:, :2].sum() > 0.1 * plain.sum()
+    assert plain[:, 6:].sum() > 0.1 * plain.sum()
+
+
+def test_without_a_contrast_what_both_have_counts() -> None:
+    (found,) = ClassEvidence(TwoFeatures(), against="none", at="pixels").attribute(mosaic(), 0)
+    assert (found[:, :4] > 0).all()
+    assert (found[:, 6:] > 0).all()
+    assert found[:, 4:6].abs().max() == 0
+
+
+def test_signed_evidence_is_of_both_signs_and_its_absolute_values_sum_to_the_probability() -> None:
+    network = TwoFeatures()
+    probability = network(mosaic()).softmax(1)[0]
+    (found,) = ClassEvidence(network, signed=True, at="pixels").attribute(mosaic(), 0)
+    assert (found[:, 2:4] > 0).all()
+    assert (found[:, 4:6] < 0).all()
+    assert found[:, :2].abs().max() == found[:, 6:].abs().max() == 0
+    torch.testing.assert_close(found.abs().sum(), probability[0].detach())
+    # Seen from the rival it is the same with the other sign.
+    (other,) = ClassEvidence(network, signed=True, at="pixels").attribute(mosaic(), 1)
+    torch.testing.assert_close(other / probability[1], -found / probability[0])
+
+
+def test_each_class_of_a_mosaic_has_its_cell() -> None:
+    network = TwoFeatures()
+    for label, columns in ((0, slice(2, 4)), (1, slice(4, 6))):
+        (found,) = ClassEvidence(network, at="pixels").attribute(mosaic(), label)
+        torch.testing.assert_close(found[:, columns].sum(), found.sum())
+
+
+def test_a_flip_of_the_image_flips_the_map() -> None:
+    # All strides are 1, so that cells lie alike from both sides.
+    network = seeded(
+        lambda: randomise(
+            nn.Sequential(
+                nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(8, 8, 1), nn.ReLU(),
+                nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+            )
+        )
+    )  # fmt: skip
+    explain, x = ClassEvidence(network), images().double()
+    torch.testing.assert_close(explain.attribute(x.flip(3), 2), explain.attribute(x, 2).flip(2))
+
+
+@pytest.mark.parametrize("against", ["rivals", "strongest", "mean", 4])
+def test_a_constant_added_to_all_logits_changes_nothing(against: Any) -> None:
+    network, x = small_resnet(), images().double()
+    before = ClassEvidence(network, against=against).attribute(x, 1)
+    network.fc.bias.data += 3  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(ClassEvidence(network, against=against).attribute(x, 1), before)
+    network.fc.weight.data += torch.linspace(-1, 1, 16)  # type: ignore[union-attr, operator]  # of every class alike
+    found = ClassEvidence(network, against=against, at="features", smoothing=0).attribute(x, 1)
+    expected = ClassEvidence(small_resnet(), against=against, at="features", smoothing=0).attribute(x, 1)
+    shift = network(x).softmax(1)[:, 1] / small_resnet()(x).softmax(1)[:, 1]
+    torch.testing.assert_close(found, expected * shift[:, None, None].detach())
+
+
+def test_a_network_that_is_sure_has_evidence_as_well() -> None:
+    network, x = small_resnet().float(), images(1)
+    label = int(network(x).argmax(1))
+    expected = ClassEvidence(network).attribute(x)
+    assert expected.std() > 0
+    with torch.no_grad():
+        network.fc.bias[label] += 200  # type: ignore[union-attr, index, operator]  # log p is 0, and so is its gradient
+    found = ClassEvidence(network).attribute(x)
+    assert network(x).softmax(1)[0, label] == 1
+    torch.testing.assert_close(found, expected / expected.sum())
+
+
+def test_without_contrast_the_last_feature_map_is_that_of_grad_cam() -> None:
+    network, x = seeded(NETWORKS["resnet18"]), images(4, 224)
+    maps = LRP(network, start="evidence", against="none").attribute(x, 2, at="layer4").sum(1)
+    cams = GradCAM(network).attribute(x, 2)[:, 16::32, 16::32]  # the cells' middles
+    for found, cam in zip(maps, cams, strict=True):
+        assert torch.corrcoef(torch.stack([found.flatten(), cam.flatten()]))[0, 1] > 0.9995
+
+
+def test_a_position_where_nothing_speaks_for_the_class_is_not_made_up() -> None:
+    network = TwoFeatures()
+    x = mosaic()
+    x[:, 1] = 0  # no green
+    with pytest.warns(UserWarning, match="no position speaks for the class in image 1 of the batch"):
+        found = ClassEvidence(network).attribute(torch.cat([mosaic(), x]), 0)
+    assert found[0].std() > 0
+    assert found[1].std() == 0
+    torch.testing.assert_close(found.sum((1, 2)), network(torch.cat([mosaic(), x])).softmax(1)[:, 0].detach())
+    with pytest.warns(UserWarning, match="flat map"):
+        relevance, sums = LRP(network, start="evidence").attribute(x, 0, return_sums=True)
+    assert relevance.std() == 0
+    torch.testing.assert_close(relevance.sum(), sums["output"][0])
+
+
+def test_the_last_feature_map_may_lie_below_a_dense_head() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 16, 8), nn.ReLU(),
+            nn.Linear(8, 4),
+        ).double()  # fmt: skip
+
+    network, x = seeded(make), images(3, 8).double()
+    features = network[:3](x).detach().requires_grad_()  # type: ignore[index]
+    logits = network[3:](features)  # type: ignore[index]
+    (gradient,) = torch.autograd.grad(logits.log_softmax(1)[:, 2].sum(), features)
+    net = (features * gradient).sum(1).clamp(min=0).detach()
+    expected = net / net.sum((1, 2), keepdim=True) * logits.softmax(1)[:, 2, None, None]
+    found = LRP(network, start="evidence").attribute(x, 2, at="2").sum(1)
+    torch.testing.assert_close(found, expected.detach())
+
+
+@pytest.mark.parametrize(("outputs", "make"), [("one logit", lambda: nn.Linear(8, 1)), ("labels", None)])
+def test_one_logit_and_several_labels(outputs: str, make: Any) -> None:
+    head = [make()] if make is not None else [nn.Linear(8, 4), nn.Sigmoid()]
+    network = seeded(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    network = nn.Sequential(*network, *head).eval()
+    x = images()
+    scores = "probabilities" if outputs == "labels" else "auto"
+    maps = [ClassEvidence(network, scores=scores, at="features").attribute(x, label) for label in (0, 1)]
+    output = network(x).detach()
+    expected = (
+        [output[:, 0], output[:, 1]] if outputs == "labels" else [(-output[:, 0]).sigmoid(), output[:, 0].sigmoid()]
+    )
+    for found, probability in zip(maps, expected, strict=True):
+        torch.testing.assert_close(found.sum((1, 2)), probability, rtol=1e-5, atol=0)
+
+
+def test_a_batch_is_explained_image_by_image() -> None:
+    network, x = small_resnet(), images(5).double()
+    explain = ClassEvidence(network)
+    targets = torch.tensor([0, 1, 2, 3, 4])
+    together = explain.attribute(x, targets)
+    for index in range(5):
+        alone = explain.attribute(x[index : index + 1], targets[index : index + 1])
+        torch.testing.assert_close(alone[0], together[index])
+
+
+def test_one_call_says_why_one_class_and_not_another() -> None:
+    network, x = small_resnet(), images().double()
+    several = ClassEvidence(network, against=torch.tensor([2, 4])).attribute(x, 1)
+    for index, rival in enumerate((2, 4)):
+        torch.testing.assert_close(ClassEvidence(network, against=rival).attribute(x, 1)[index], several[index])
+
+
+class Flattened(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3 * 8 * 8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x.flatten(1)).relu()
+
+
+@pytest.mark.parametrize(
+    ("said", "call"),
+    [
+        ("no feature map that all relevance passes", lambda: ClassEvidence(Flattened()).attribute(images(1, 8), 1)),
+        ("is the explained one", lambda: ClassEvidence(small_resnet(), against=1).attribute(images().double(), 1)),
+        (r"must lie in \[0, 4\]", lambda: ClassEvidence(small_resnet(), against=7).attribute(images().double(), 1)),
+        (r"must lie in \[0, 4\]", lambda: ClassEvidence(small_resnet()).attribute(images().double(), 9)),
+        ("against", lambda: ClassEvidence(small_resnet(), against="wolf")),
+        ("against", lambda: LRP(small_resnet(), start="evidence", against="wolf")),  # type: ignore[arg-type]
+        ("evidence", lambda: LRP(small_resnet(), start="evident")),  # type: ignore[arg-type]
+        ("is of classes", lambda: LRP(small_resnet(), start="evidence").attribute(images().double(), lambda y: y)),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_cannot_be_explained(said: str, call: Any) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        call()
+    assert "\n" not in str(error.value)

@@ -1,0 +1,102 @@
+"""The rings: the library knows neither the bench nor the papers, the bench not the papers."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+RINGS = ("library", "bench", "papers")
+"""From the inside out."""
+NAMED = {"import_module", "get_method", "get_class", "get_object", "lazy_exports", "find_spec"}
+"""Functions that import what a text names."""
+
+
+def ring(module: str) -> str:
+    """The ring of a module of this package: of its second name, but for the commands, which may know all."""
+    second = module.split(".")[1:2]
+    return second[0] if second and second[0] in RINGS else "library"
+
+
+def module_of(file: Path, source: Path) -> str:
+    parts = file.relative_to(source).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(file: Path, source: Path) -> Iterator[str]:
+    """All that a file imports, at its top or inside functions, by statement or by name."""
+    module = module_of(file, source)
+    package = module.split(".") if file.stem == "__init__" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = ".".join(
+                [*(package[: len(package) - node.level + 1] if node.level else []), *filter(None, [node.module])]
+            )
+            yield from (f"{home}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and (isinstance(node.func, ast.Attribute | ast.Name)):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if name in NAMED:
+                yield from filter(None, map(beginning, node.args[:1]))
+
+
+def beginning(node: ast.expr) -> str | None:
+    """A text, or what a text begins with whose rest is computed; None for anything else."""
+    first = node.values[0] if isinstance(node, ast.JoinedStr) and node.values else node
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def arrows_outwards(source: Path) -> list[str]:
+    """Imports that lead from a ring to one outside of it: ``file -> module``."""
+    found = []
+    for file in sorted([*source.rglob("*.py"), *source.rglob("*.pyi")]):
+        module = module_of(file, source)
+        if module == "relsplit.__main__":  # starts the bench
+            continue
+        for other in imported(file, source):
+            if other.split(".")[0] == "relsplit" and RINGS.index(ring(other)) > RINGS.index(ring(module)):
+                found.append(f"{file.relative_to(source).as_posix()} -> {other}")
+    return found
+
+
+def test_no_import_leads_outwards() -> None:
+    assert arrows_outwards(SOURCE) == []
+
+
+def test_every_ring_is_read() -> None:
+    read = [module_of(file, SOURCE) for file in SOURCE.rglob("*.py")]
+    assert {ring(module) for module in read} == set(RINGS)
+    inwards = [other for file in (SOURCE / "relsplit/papers").rglob("*.py") for other in imported(file, SOURCE)]
+    assert {ring(other) for other in inwards if other.startswith("relsplit.")} == set(RINGS)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arrow"),
+    [
+        ("lrp/a.py", "from relsplit.bench.runs import store", "relsplit.bench.runs.store"),
+        ("lrp/a.py", "from relsplit import bench", "relsplit.bench"),
+        ("a.py", "import relsplit.papers.plan", "relsplit.papers.plan"),
+        ("bench/a.py", "def f():\n    from relsplit.papers import plan", "relsplit.papers.plan"),
+        ("bench/runs/a.py", "from ...papers.plan import Row", "relsplit.papers.plan.Row"),
+        ("bench/__init__.py", "from ..papers import plan", "relsplit.papers.plan"),
+        ("metrics/__init__.pyi", "from relsplit.bench.data import dataset as d", "relsplit.bench.data.dataset"),
+        ("a.py", "import importlib\nimportlib.import_module('relsplit.bench')", "relsplit.bench"),
+        ("bench/a.py", "get_method(f'relsplit.papers.{name}.run')", "relsplit.papers."),
+        ("explainers/a.py", "if TYPE_CHECKING:\n    from relsplit.bench.runs import maps", "relsplit.bench.runs.maps"),
+    ],
+)  # fmt: skip
+def test_a_planted_arrow_is_found(tmp_path: Path, file: str, text: str, arrow: str) -> None:
+    planted = tmp_path / "relsplit" / file
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text(text)
+    assert arrows_outwards(tmp_path) == [f"relsplit/{file} -> {arrow}"]
+
+
+def test_arrows_inwards_are_none(tmp_path: Path) -> None:
+    for folder in RINGS[1:]:
+        (tmp_path / "relsplit" / folder).mkdir(parents=True)
+    (tmp_path / "relsplit/papers/a.py").write_text("from relsplit.bench.runs import store\nfrom relsplit import LRP")
+    (tmp_path / "relsplit/bench/a.py").write_text("import relsplit.lrp\nimport torch\nfrom . import runs")
+    assert arrows_outwards(tmp_path) == []
