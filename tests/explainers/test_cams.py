@@ -15,11 +15,14 @@ import torch.nn.functional as F
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from small_networks import seeded_images, small_resnet, small_vgg
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from relsplit.errors import InputError
+from relsplit.explainers import GradCAMPlusPlus, HiResCAM, LayerCAM
 from relsplit.explainers.grad_cam import GradCAM
 from relsplit.explainers.rise import RISE
 from relsplit.explainers.score_cam import ScoreCAM, different_masks
+from relsplit.explainers.shared.on_the_image import on_the_image
 
 TARGET = torch.tensor([4, 0, 2])
 
@@ -37,6 +40,101 @@ def test_grad_cam_is_pytorch_grad_cam(layer: str) -> None:
     torch.testing.assert_close(found, by_hand(pytorch_grad_cam.GradCAM, network, layer, images), atol=1e-6, rtol=1e-6)
 
 
+def random_resnet18() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return resnet18(num_classes=5).double().eval()
+
+
+KIN = {
+    "GradCAM": (GradCAM, pytorch_grad_cam.GradCAM),
+    "GradCAMPlusPlus": (GradCAMPlusPlus, pytorch_grad_cam.GradCAMPlusPlus),
+    "HiResCAM": (HiResCAM, pytorch_grad_cam.HiResCAM),
+    "LayerCAM": (LayerCAM, pytorch_grad_cam.LayerCAM),
+}
+
+
+@pytest.mark.parametrize("score", ["logit", "probability"])
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [(small_resnet, "layer3.0"), (small_vgg, "features.4"), (random_resnet18, "layer4.1"), (random_resnet18, "layer2")],
+)
+@pytest.mark.parametrize("name", KIN)
+def test_the_kin_of_grad_cam_are_those_of_pytorch_grad_cam(name: str, make: Any, layer: str, score: str) -> None:
+    own, peer = KIN[name]
+    network, images = make(), seeded_images(size=96)
+    found = own(network, target_layer=layer, score=score).attribute(images, TARGET)
+    explained = {"logit": ClassifierOutputTarget, "probability": ClassifierOutputSoftmaxTarget}[score]
+    expected = by_hand(peer, network, layer, images, explained)
+    assert expected.amax() > 0.5  # a class that nothing speaks for has an empty one
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+def activation_and_gradient(network: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    kept: list[Tensor] = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda _m, _i, output: kept.append(output))
+    score = network(images).gather(1, TARGET[:, None]).sum()
+    handle.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    return kept[0].detach(), gradient
+
+
+COMBINED = {
+    GradCAM: lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1),
+    HiResCAM: lambda a, g: (g * a).sum(1),
+    LayerCAM: lambda a, g: (g.relu() * a).sum(1),
+}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("method", COMBINED, ids=lambda method: method.__name__)
+def test_smoothed_as_a_pyramid_is(method: Any, smoothing: float) -> None:
+    network, images = random_resnet18(), seeded_images(size=96)
+    cam = COMBINED[method](*activation_and_gradient(network, "layer4", images)).relu()
+    expected = on_the_image(cam, (96, 96), smoothing)
+    found = method(network, smoothing=smoothing).attribute(images, TARGET)
+    torch.testing.assert_close(found, expected / expected.amax((1, 2), keepdim=True))
+    with pytest.raises(InputError, match="smoothing must be"):
+        method(network, smoothing=2.0)
+
+
+def test_grad_cam_of_nothing_stays_nothing_when_it_is_smoothed() -> None:
+    network = small_vgg()
+    with torch.no_grad():
+        network.classifier.weight[1] = -1  # of activations that are never negative
+    found = GradCAM(network, smoothing=0.05).attribute(seeded_images(), 1)
+    assert found.count_nonzero() == 0
+
+
+@pytest.mark.parametrize("variant", ["probability", "channel_softmax"])
+def test_score_cam_smoothed_as_a_pyramid_is(variant: Any) -> None:
+    """Every channel counts as in the map that is not smoothed: that one is the upsampled sum of the same cells."""
+    network, images = small_resnet(), seeded_images(size=160)
+    score_cam = ScoreCAM(network, variant=variant, smoothing=0.0)
+    activation, _ = activation_and_gradient(network, "layer4", images)
+    cells = torch.zeros_like(activation[:, 0])
+    for index, image in enumerate(images):
+        for channel in activation[index]:
+            mask = F.interpolate(
+                channel[None, None], size=(160, 160), mode="bilinear", align_corners=variant == "channel_softmax"
+            )
+            low, high = mask.min(), mask.max()
+            unit = (mask - low) / (high - low).clamp(min=1e-300)
+            logits = network(image[None] * unit)[0].detach()
+            cells[index] += (
+                channel
+                * {
+                    "probability": logits.softmax(0)[TARGET[index]] * (high > low),
+                    "channel_softmax": logits[TARGET[index]].exp(),
+                }[variant]
+            )
+    expected = on_the_image(cells.relu(), (160, 160), 0.0)
+    expected /= expected.amax((1, 2), keepdim=True)
+    torch.testing.assert_close(score_cam.attribute(images, TARGET), expected)
+    wide = ScoreCAM(network, variant=variant, smoothing=0.2).attribute(images, TARGET)
+    assert (wide.mean((1, 2)) > 1.2 * expected.mean((1, 2))).all()
+
+
 def test_where_opencv_cannot_be_loaded_only_grad_cam_is_missing(tmp_path: Path) -> None:
     """As in a container without libGL, where another package has brought the OpenCV that needs it."""
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
@@ -49,7 +147,9 @@ def test_where_opencv_cannot_be_loaded_only_grad_cam_is_missing(tmp_path: Path) 
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("relsplit.errors.InputError: Grad-CAM needs pytorch-grad-cam, which cannot be loaded (libGL")
+    assert said.startswith(
+        "relsplit.errors.InputError: Grad-CAM and its kin need pytorch-grad-cam, which cannot be loaded (libGL"
+    )
     assert "pip install" in said
 
 

@@ -22,6 +22,8 @@ from relsplit.errors import InputError
 
 HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
 METHODS = distinct_methods()
+AGAINST_OTHERS = ("abs_lrp", "class_competition", "contrastive_lrp", "softmax_gradient_lrp")
+"""Set one class against the others."""
 
 
 def state(network: nn.Module) -> dict[str, Any]:
@@ -308,7 +310,7 @@ def test_one_logit_speaks_for_two_classes(name: str) -> None:
         network.fc.bias.sub_(network(images)[:, 0].sort().values[:2].mean())  # both classes are predicted
         predicted = (network(images)[:, 0] > 0).long()
     explainer = build(name, network)
-    if name == "abs_lrp":  # it sets one class against the others
+    if name in AGAINST_OTHERS:
         with pytest.raises(InputError, match="one number for two"):
             explainer.attribute(images, 1)
         return

@@ -12,7 +12,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from relsplit import LRP
 from relsplit.errors import InputError
-from relsplit.explainers import MeasuredPyramid, RelevancePyramid
+from relsplit.explainers import GradientPyramid, MeasuredPyramid, RelevancePyramid
 from relsplit.explainers.shared.on_the_image import on_the_image
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -25,7 +25,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("cells", [(1, 1), (2, 3), (7, 7), (16, 5), (31, 64)])
+@pytest.mark.parametrize("cells", [(1, 1), (2, 3), (7, 7), (16, 5), (31, 64), (50, 130)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.01, 0.2])
 def test_cells_give_all_they_have_to_pixels_around_them(cells: tuple[int, int], smoothing: float) -> None:
     relevance = torch.randn(3, *cells, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -44,8 +44,10 @@ def test_inside_the_image_it_is_bilinear_interpolation() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", [RelevancePyramid, MeasuredPyramid])
-def test_relevance_is_conserved(name: str, method: type[RelevancePyramid | MeasuredPyramid]) -> None:
+@pytest.mark.parametrize("method", [RelevancePyramid, MeasuredPyramid, GradientPyramid])
+def test_maps_sum_to_the_probability(
+    name: str, method: type[RelevancePyramid | MeasuredPyramid | GradientPyramid]
+) -> None:
     torch.manual_seed(0)
     model = NETWORKS[name]().eval()
     for module in model.modules():

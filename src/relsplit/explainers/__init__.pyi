@@ -2,14 +2,20 @@ from relsplit.explainers.abn import ABN as ABN
 from relsplit.explainers.abs_lrp import AbsLRP as AbsLRP
 from relsplit.explainers.attention_rollout import AttentionRollout as AttentionRollout
 from relsplit.explainers.center import Center as Center
+from relsplit.explainers.class_competition import ClassCompetition as ClassCompetition
 from relsplit.explainers.class_evidence import ClassEvidence as ClassEvidence
+from relsplit.explainers.contrastive_lrp import ContrastiveLRP as ContrastiveLRP
 from relsplit.explainers.deeplift import DeepLift as DeepLift
 from relsplit.explainers.edges import Edges as Edges
 from relsplit.explainers.explainer import Explainer as Explainer
 from relsplit.explainers.grad_cam import GradCAM as GradCAM
+from relsplit.explainers.grad_cam_plus_plus import GradCAMPlusPlus as GradCAMPlusPlus
+from relsplit.explainers.gradient_pyramid import GradientPyramid as GradientPyramid
 from relsplit.explainers.guided_backprop import GuidedBackprop as GuidedBackprop
+from relsplit.explainers.hires_cam import HiResCAM as HiResCAM
 from relsplit.explainers.input_x_gradient import InputXGradient as InputXGradient
 from relsplit.explainers.integrated_gradients import IntegratedGradients as IntegratedGradients
+from relsplit.explainers.layer_cam import LayerCAM as LayerCAM
 from relsplit.explainers.lrp_epsilon import LRPEpsilon as LRPEpsilon
 from relsplit.explainers.measured_pyramid import MeasuredPyramid as MeasuredPyramid
 from relsplit.explainers.one_pixel import OnePixel as OnePixel
@@ -18,4 +24,5 @@ from relsplit.explainers.relevance_pyramid import RelevancePyramid as RelevanceP
 from relsplit.explainers.rise import RISE as RISE
 from relsplit.explainers.score_cam import ScoreCAM as ScoreCAM
 from relsplit.explainers.smooth_grad import SmoothGrad as SmoothGrad
+from relsplit.explainers.softmax_gradient_lrp import SoftmaxGradientLRP as SoftmaxGradientLRP
 from relsplit.explainers.transformer_attribution import TransformerAttribution as TransformerAttribution

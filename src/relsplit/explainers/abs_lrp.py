@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
-from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.errors import UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations import KINDS
 from relsplit.explainers.abs_lrp_operations.sharing import Sharing
+from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.lrp.operations.compound import attention_weights
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.recorder import Recorder
@@ -88,11 +89,7 @@ class AbsLRP:
             recording = Network(self._model, sharing, KINDS, units=_units).record(images)
             answer = self._reader.read(recording.output, len(images), recording.ends_in_probabilities)
             answer.check_finite()
-            if answer.is_single:
-                raise InputError(
-                    "abs_lrp: it sets one class against all others, and the model answers with one number for two: "
-                    "choose another explainer"
-                )
+            check_has_rivals(answer, "abs_lrp")
             classes = answer.num_classes
             hot = F.one_hot(answer.classes(target), classes).to(recording.output)
             if not self._contrastive:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.explainers.relevance_pyramid import Smoothing
-from relsplit.explainers.shared.on_the_image import mean_on_the_image, on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image, on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting

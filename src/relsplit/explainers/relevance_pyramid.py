@@ -1,11 +1,12 @@
 """Relevance of every resolution of a network, put together on the image."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.explainers.shared.on_the_image import Smoothing as Smoothing
 from relsplit.explainers.shared.on_the_image import mean_on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
@@ -13,10 +14,7 @@ from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, is_feature_map
 from relsplit.lrp.start import Start
 from relsplit.networks.answer import Scores
-from relsplit.options import Limits, checked_options
-
-Smoothing = Annotated[float, Limits(minimum=0, maximum=1)]
-"""Standard deviation of a Gaussian, as a share of the image's longer side."""
+from relsplit.options import checked_options
 
 
 @checked_options

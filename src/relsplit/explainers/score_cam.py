@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relsplit.explainers.shared.on_the_image import Smoothing, activation_on_the_image
 from relsplit.networks.answer import Answer, Score, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
@@ -50,6 +51,7 @@ class ScoreCAM:
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
         precision: of the network that reads the masked images; fp16 is for GPUs.
+        smoothing: of the map on the image, see :class:`relsplit.explainers.grad_cam.GradCAM`; None: as published.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
@@ -63,6 +65,7 @@ class ScoreCAM:
         variant: Literal["probability", "channel_softmax"] = "probability",
         batch_size: Count | None = None,
         precision: Precision = "fp32",
+        smoothing: Smoothing | None = None,
         scores: Scores = "auto",
     ) -> None:
         self._shared = SharedNetwork(model, scores)
@@ -70,6 +73,7 @@ class ScoreCAM:
         self._target_layer = target_layer
         self._batch_size = batch_size
         self._precision: Precision = precision
+        self._smoothing = smoothing
         last = list(model.modules())[-1]
         self._channels = channel_count(model, last if target_layer == "auto" else find_layer(model, target_layer))
 
@@ -91,9 +95,13 @@ class ScoreCAM:
             masks = different_masks(activation)
             classes = answer.classes(target)
             scores = self._masked_scores(network, answer, images, masks, classes)[masks.pattern_of]
-            if self._variant == "probability":
-                return _released_map(activation, scores.masked_fill(masks.constant, 0), images.shape[-2:])
-            return _grad_cam_library_map(activation, scores.softmax(dim=1), images.shape[-2:])
+            released, size = self._variant == "probability", images.shape[-2:]
+            weights = scores.masked_fill(masks.constant, 0) if released else scores.softmax(dim=1)
+            total = (weights[:, :, None, None] * activation).sum(dim=1)
+            if self._smoothing is not None:
+                total = total.to(torch.promote_types(total.dtype, torch.float32))
+                return activation_on_the_image(total, (size[0], size[1]), self._smoothing).to(images.dtype)
+            return _released_map(total, size) if released else _grad_cam_library_map(total, size)
 
     def _masked_scores(
         self, network: nn.Module, answer: Answer, images: Tensor, masks: Masks, classes: Tensor
@@ -135,14 +143,13 @@ def different_masks(activation: Tensor) -> Masks:
     return Masks(torch.cat(patterns), torch.cat(images), torch.stack(pattern_of), constant)
 
 
-def _released_map(activation: Tensor, weights: Tensor, size: torch.Size) -> Tensor:
-    total = (weights[:, :, None, None] * activation).sum(dim=1)
+def _released_map(total: Tensor, size: torch.Size) -> Tensor:
     # The sum of upsampled channels is the upsampled sum.
     return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].relu())
 
 
-def _grad_cam_library_map(activation: Tensor, weights: Tensor, size: torch.Size) -> Tensor:
-    total = _unit_range((weights[:, :, None, None] * activation).sum(dim=1).relu())
+def _grad_cam_library_map(total: Tensor, size: torch.Size) -> Tensor:
+    total = _unit_range(total.relu())
     return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
 
 

@@ -187,11 +187,12 @@ class AnswerReader:
 
     Args:
         scores: what the network's output holds.
+        silent: whether another reader of the same network says it.
     """
 
-    def __init__(self, scores: Scores = "auto") -> None:
+    def __init__(self, scores: Scores = "auto", silent: bool = False) -> None:
         self.scores: Scores = scores
-        self._warned = False
+        self._warned = silent
 
     def read(
         self, output: object, count: int | None = None, ends_in_probabilities: "Callable[[], bool] | None" = None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images
 from relsplit.errors import InputError
-from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same
+from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same, reader_of
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.views import shared_copy
 
@@ -21,12 +21,12 @@ class SharedNetwork:
 
     Args:
         model: the user's network, (N, C, H, W) to scores of classes (see :mod:`relsplit.networks.answer`).
-        scores: what its output holds.
+        scores: what its output holds, or what reads it.
     """
 
-    def __init__(self, model: nn.Module, scores: Scores = "auto") -> None:
+    def __init__(self, model: nn.Module, scores: Scores | AnswerReader = "auto") -> None:
         self._model = model
-        self.reader = AnswerReader(scores)
+        self.reader = reader_of(scores)
 
     def call(self, images: Tensor) -> "Call":
         """Return the network as it is now, and a detached copy of ``images``, for one call.

@@ -59,6 +59,15 @@ def test_a_setting_that_is_off_leaves_a_run_its_name(photographs: Path) -> None:
     assert Identity({**off.document, "task": task}).hash == off.hash != on.hash
 
 
+@pytest.mark.parametrize("name", ["grad_cam", "score_cam"])
+def test_a_map_that_is_not_smoothed_leaves_a_run_its_name(photographs: Path, name: str) -> None:
+    off = identified(resolved(configured(photographs, f"explainer={name}")))
+    before = {**off, "explainer": {key: value for key, value in off["explainer"].items() if key != "smoothing"}}
+    on = identified(resolved(configured(photographs, f"explainer={name}", "explainer.smoothing=0.07")))
+    assert before["explainer"] != off["explainer"]
+    assert config_hash(before) == config_hash(off) != config_hash(on)
+
+
 def test_numbers_belong_to_a_version(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = configured(photographs)
     before = settings.identity().hash

@@ -32,7 +32,7 @@ EXECUTION_KEYS = (
 between two starts of the same run. (``reproduce`` lays out a table of which the run may be a row; ``split`` counts
 where an explainer takes it.)"""
 
-UNSET_KEYS = ("task.curve_tolerance", "task.target")
+UNSET_KEYS = ("task.curve_tolerance", "task.target", "explainer.smoothing")
 """Keys that are not counted where they are null: a run is then what it was before there was such a key."""
 
 FILE_KEYS = ("checkpoint", "weights", "manifest")

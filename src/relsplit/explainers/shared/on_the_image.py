@@ -1,9 +1,15 @@
 """Relevance of coarse grids, handed to the pixels without losing any."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
+
+from relsplit.options import Limits
+
+Smoothing = Annotated[float, Limits(minimum=0, maximum=1)]
+"""Standard deviation of a Gaussian, as a share of the image's longer side."""
 
 
 def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> Tensor:
@@ -14,7 +20,7 @@ def on_the_image(relevance: Tensor, size: tuple[int, int], smoothing: float) -> 
 
     Args:
         relevance: (N, h, w).
-        size: (H, W) of the image, at least (h, w).
+        size: (H, W) of the image.
         smoothing: standard deviation of the Gaussian as a share of the image's longer side; 0: none.
 
     Returns:
@@ -32,12 +38,34 @@ def mean_on_the_image(stages: Sequence[Tensor], size: tuple[int, int], smoothing
     return torch.stack([on_the_image(stage, size, smoothing) for stage in stages]).mean(0)
 
 
+def smoothed(maps: Tensor, images: Tensor, smoothing: float | None) -> Tensor:
+    """Return maps (N, h, w) as :func:`on_the_image` hands them to ``images`` (N, C, H, W); None leaves them alone."""
+    return maps if smoothing is None else on_the_image(maps, (images.shape[-2], images.shape[-1]), smoothing)
+
+
+def activation_on_the_image(activation: Tensor, size: tuple[int, int], smoothing: float) -> Tensor:
+    """Hand class activation maps to the pixels as relevance is, and scale each so that its greatest value is 1.
+
+    Args:
+        activation: (N, h, w), of which the positive part counts.
+        size: (H, W) of the image.
+        smoothing: see :func:`on_the_image`.
+
+    Returns:
+        (N, H, W) in [0, 1]; 0 everywhere where nothing is positive.
+    """
+    maps = on_the_image(activation.clamp(min=0), size, smoothing)
+    highest = maps.amax((1, 2), keepdim=True)
+    return maps / highest.masked_fill(highest == 0, 1)
+
+
 def _weights(cells: int, pixels: int, sigma: float) -> Tensor:
     """(pixels, cells), float64, every column of sum 1: what a cell gives to each pixel along one side."""
     place = torch.arange(pixels, dtype=torch.float64)
     cell = pixels / cells
     centers = (torch.arange(cells, dtype=torch.float64) + 0.5) * cell - 0.5
-    weights = (1 - (place[:, None] - centers).abs() / cell).clamp(min=0)
+    # A cell smaller than a pixel reaches the pixels beside it all the same.
+    weights = (1 - (place[:, None] - centers).abs() / max(cell, 1.0)).clamp(min=0)
     if sigma > 0:
         weights = _reflected_gaussian(place, sigma) @ weights
     return weights / weights.sum(0)

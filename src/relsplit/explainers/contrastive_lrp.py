@@ -1,0 +1,149 @@
+"""Contrastive LRP (Gu, Yang and Tresp, ACCV 2018)."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from relsplit.errors import InputError
+from relsplit.explainers.shared.on_the_image import Smoothing, smoothed
+from relsplit.explainers.shared.rivals import check_has_rivals
+from relsplit.lrp import LRP
+from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.weights import WeightPart
+from relsplit.lrp.rules.choice import rule_choice
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.z_plus import ZPlus
+from relsplit.lrp.splitting.splitting import Splitting
+from relsplit.networks.answer import Scores
+from relsplit.networks.shared_network import SharedNetwork
+from relsplit.options import checked_options
+
+
+@checked_options
+class ContrastiveLRP:
+    """The positive part of a class's relevance less that of its contrary, a virtual "dual" class.
+
+    Both start from the probability of the class, so that only where they lie differs. (The paper starts both from the
+    logit: that scales the map.)
+
+    Args:
+        model: any network that LRP explains.
+        dual: the contrary of the class: ``"others"`` (CLRP1), all other classes, which share the start evenly; or
+            ``"negated"`` (CLRP2), the class itself with the weights of the network's last layer negated. That
+            layer has the z+ rule then, as in the paper: epsilon and gamma do not tell weights from their negatives.
+        rule: see :class:`relsplit.LRP`.
+        split: see :class:`relsplit.LRP`.
+        smoothing: of the map on the image, as a relevance pyramid's; None: every pixel its own.
+        scores: see :class:`relsplit.LRP`.
+
+    Raises:
+        InputError: an option that does not exist.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dual: Literal["others", "negated"] = "others",
+        rule: str | Rule | RuleChoice | dict[str, Any] = "z_plus",
+        split: str | Splitting = "ratio",
+        smoothing: Smoothing | None = None,
+        scores: Scores = "auto",
+    ) -> None:
+        self._shared = SharedNetwork(model, scores)
+        self._lrp = LRP(model, split, rule=rule)
+        self._model = model
+        self._dual = dual
+        self._rule: Any = rule
+        self._split: Any = split
+        self._smoothing = smoothing
+
+    @property
+    def forward_equivalents(self) -> float:
+        """A forward pass for the probabilities, and LRP once (the others' relevance goes with the class's) or twice."""
+        return 4.0 if self._dual == "others" else 7.0
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, H, W), non-negative; the channels of a pixel are summed after what is negative was cut off.
+
+        Raises:
+            InputError: see :class:`relsplit.explainers.explainer.Explainer`; or the model answers with one number for
+                two classes.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            answer = self._shared.call(images).answer()
+            check_has_rivals(answer, "contrastive_lrp")
+            classes = answer.classes(target)[:, None]
+            own = answer.probabilities.gather(1, classes)
+            start = torch.zeros_like(answer.probabilities).scatter_(1, classes, own)
+            if self._dual == "others":
+                # Rules are linear in relevance: one walk back carries the difference.
+                others = (own / max(answer.num_classes - 1, 1)).expand_as(start).scatter(1, classes, 0)
+                relevance = self._lrp.attribute(images, lambda _: start - others)
+            else:
+                relevance = self._through(ZPlus(), images, start) - self._through(_Negated(ZPlus()), images, start)
+            return smoothed(relevance.clamp(min=0).sum(1), images, self._smoothing)
+
+    def _through(self, head: Rule, images: Tensor, start: Tensor) -> Tensor:
+        rules = _WithHead(rule_choice(self._rule, 0.0), head)
+        relevance = LRP(self._model, self._split, rule=rules).attribute(images, lambda _: start)
+        if rules.place is None:
+            raise InputError(
+                "contrastive_lrp: the network has no layer with weights after its first, so none can be negated: use "
+                "dual=others"
+            )
+        return relevance
+
+
+class _WithHead:
+    """The rules of another choice, and one for the network's last layer; for one walk back.
+
+    Attributes:
+        place: of that layer, the first one with weights that relevance meets; None: none was met yet.
+    """
+
+    def __init__(self, choice: RuleChoice, head: Rule) -> None:
+        self.place: Place | None = None
+        self._choice = choice
+        self._head = head
+
+    def rule_at(self, place: Place) -> Rule:
+        """Return the rule of the layer at ``place``."""
+        if self.place is None and place.kind != "mean":
+            self.place = place
+        return self._head if place == self.place else self._choice.rule_at(place)
+
+
+class _Negated:
+    """A rule that sees its layer with negated weights."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.conserves = rule.conserves
+        self._rule = rule
+
+    def propagate(
+        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
+    ) -> Tensor:
+        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
+        return self._rule.propagate(_NegatedLayer(layer), h, relevance, nonnegative=nonnegative, support=support)
+
+
+class _NegatedLayer:
+    """A layer ``-W h - b``, see :class:`relsplit.lrp.layers.linear_layer.LinearLayer`."""
+
+    def __init__(self, layer: LinearLayer) -> None:
+        self.bias = None if layer.bias is None else -layer.bias
+        self.side_by_side = layer.side_by_side
+        self.spread = layer.spread
+        self.reach = layer.reach
+        self._layer = layer
+
+    def apply(self, h: Tensor, part: WeightPart) -> Tensor:
+        return self._layer.apply(h, _of_negated(part))
+
+    def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
+        return self._layer.transpose(s, _of_negated(part), h)
+
+
+def _of_negated(part: WeightPart) -> WeightPart:
+    return WeightPart(f"{part.name} of the negated", lambda weight: part.of(-weight))

@@ -1,0 +1,132 @@
+"""What speaks for a class at every resolution of a network, by gradients alone."""
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from relsplit.explainers.shared.common_places import KeptValues, passed_by_all
+from relsplit.explainers.shared.on_the_image import Smoothing, on_the_image
+from relsplit.lrp.evidence import difference
+from relsplit.lrp.positions import on_grid
+from relsplit.networks.answer import Scores
+from relsplit.networks.shared_network import SharedNetwork, check_differentiable, differentiated
+from relsplit.options import checked_options
+
+Values = Mapping[Node | None, Tensor]
+
+
+@checked_options
+class GradientPyramid:
+    """HiResCAM of the log-probability at every resolution, netted by position, smoothed and averaged: no LRP.
+
+    At the last place of every resolution that all gradients pass (where ``LRP.attribute(at="all")`` reads
+    relevance, and the last patch tokens that the answer depends on), with the value A there, the map is
+    ``max(0, sum_k A_k dlog p_c / dA_k)``, scaled to the probability p_c of the class. (The gradient is that of the
+    log-odds, which has its direction and does not vanish where p_c is 1.) The mean over the resolutions sums to p_c. A
+    resolution without a position that speaks for the class is left out; where none has one, the map is flat, and it is
+    said. Class evidence has to be compared with it: the netting is the same, and nothing is propagated by rules.
+
+    Args:
+        model: any differentiable network.
+        smoothing: of every resolution's map; 0 for none.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+
+    Raises:
+        InputError: an option that does not exist.
+    """
+
+    forward_equivalents = 2.0
+    """Forward and backward."""
+
+    def __init__(self, model: nn.Module, smoothing: Smoothing = 0.07, scores: Scores = "auto") -> None:
+        self._shared = SharedNetwork(model, scores)
+        self._smoothing = smoothing
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, H, W), each of the sum of the class's probability.
+
+        Raises:
+            InputError: see :class:`relsplit.explainers.explainer.Explainer`.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            call = self._shared.call(images)
+            variable = call.images.requires_grad_()
+            given = variable.clone()  # the first step may be in place
+            with KeptValues() as kept:
+                output = call.network(given)
+            answer = call.checked(output)
+            check_differentiable(answer.output)
+            classes = answer.classes(target)
+            probability = answer.probability(classes).detach()[:, None, None]
+            score = difference(answer, classes, "rivals").sum()
+            found = contributions(answer.output, score, kept.by_node(), variable)
+        size = (images.shape[2], images.shape[3])
+        maps, speaking = probability.new_zeros((len(images), *size)), torch.zeros_like(probability)
+        for each in found:
+            net = each.sum(1).clamp(min=0)
+            total = net.sum((1, 2), keepdim=True)
+            maps += on_the_image(net / total.masked_fill(total == 0, 1), size, self._smoothing)
+            speaking += total > 0
+        is_flat = speaking == 0
+        if bool(is_flat.any()):
+            named = ", ".join(map(str, is_flat.flatten().nonzero().flatten().tolist()[:8]))
+            warnings.warn(
+                f"gradient_pyramid: no position speaks for the class in image {named} of the batch: flat map",
+                stacklevel=2,
+            )
+        even = torch.full_like(maps, 1 / maps[0].numel())
+        return probability * torch.where(is_flat, even, maps / speaking.masked_fill(is_flat, 1))
+
+
+def contributions(output: Tensor, score: Tensor, values: Values, images: Tensor) -> list[Tensor]:
+    """Return value times gradient at the last place of every resolution that all gradients pass, and at the image.
+
+    Args:
+        output: of the network.
+        score: what is differentiated, of all images together.
+        values: of the network by the nodes that made them, among which places are chosen.
+        images: (N, C, H, W), which require gradients; nothing else does.
+
+    Returns:
+        (N, C, h, w) each, float32 at least, the one nearest to the output first.
+    """
+    places = [*_places(output, values, images), images]
+    *gradients, of_images = differentiated(score, places)
+    found: dict[torch.Size, Tensor] = {}
+    for value, gradient in zip(places, gradients, strict=False):
+        product = _product(value, gradient, images)
+        # The last block of a transformer hands on the class token alone: its patches say nothing any more.
+        if value.dim() == 3 and not bool(product.any()):
+            continue
+        resolution = product.shape[2:]
+        # What is larger nearer to the output was padded or repeated: it shows nothing that this does not show.
+        for enlarged in [each for each in found if each.numel() > resolution.numel()]:
+            del found[enlarged]
+        found.setdefault(resolution, product)
+    return [*found.values(), _product(images, of_images, images)]
+
+
+def _places(output: Tensor, values: Values, images: Tensor) -> list[Tensor]:
+    """Return the values that all gradients pass and that lie on a grid, of feature maps the last of a resolution."""
+    size, places = images.shape[2:], []
+    maps: set[torch.Size] = set()
+    for node in passed_by_all(output):
+        value = values.get(node)
+        if value is None or value.dim() not in (3, 4) or len(value) != len(images):
+            continue
+        grid = on_grid(value, size)
+        if grid is None or (value.dim() == 4 and grid.shape[2:] in maps):
+            continue
+        places.append(value)
+        if value.dim() == 4:
+            maps.add(grid.shape[2:])
+    return places
+
+
+def _product(value: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
+    product = on_grid(value.detach() * gradient, images.shape[2:])
+    assert product is not None  # places were chosen by it, and images lie on a grid of their own
+    return product.to(torch.promote_types(product.dtype, torch.float32))
