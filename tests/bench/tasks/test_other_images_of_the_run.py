@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from omegaconf import DictConfig
 from PIL import Image
 
 from colour_detector import colour_images
+from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.evaluate.task import measure as evaluate
 from relsplit.bench.runs.store import read_samples
 from relsplit.bench.runs.summary import read_summary
@@ -35,7 +35,7 @@ def colours(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *more: str) -> DictConfig:
+def run(folder: Path, *more: str) -> Settings:
     return configured(folder, *OPTIONS, *more)
 
 
