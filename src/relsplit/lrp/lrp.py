@@ -30,7 +30,7 @@ from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
-from relsplit.lrp.start import Start, StartFunction, check_finite, computed_start
+from relsplit.lrp.start import StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
 from relsplit.networks.views import shared_copy, unwrapped
@@ -119,7 +119,7 @@ class LRP:
         input_rule: "str | Rule" = "ones",
         max_pool: MaxPool = "average",
         stabilizer: Stabilizer = 0.0,
-        start: "Literal['evidence'] | Start | StartFunction" = "probability",
+        start: "Literal['probability', 'logit', 'one', 'evidence'] | StartFunction" = "probability",
         against: "Against" = "rivals",
         signed: bool = False,
         leaves: "Mapping[Any, str | LeafRule] | None" = None,

@@ -54,7 +54,7 @@ def test_no_sample_is_lost_whatever_files_and_classes_are_called(tmp_path: Path,
     evaluate(configured(tmp_path, *more))
     assert (folder / "samples.csv").read_bytes() == before
     again = configured(tmp_path, *more, f"output_dir={tmp_path / 'again'}")
-    again.dataset.manifest = str(folder / "manifest.csv")
+    again = with_value(again, "dataset.manifest", str(folder / "manifest.csv"))
     assert set(read_samples(evaluate(again))["sample_id"]) == set(rows["sample_id"])
     overlays = [path for path in (folder / "pictures").rglob("*.png") if path.name != "samples.png"]
     assert len(overlays) == 4
