@@ -1,6 +1,5 @@
 """Class competition: what a class has more of than its rivals, for any explainer (after Walter et al., ICML 2026)."""
 
-import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from relsplit.explainers.relevance_pyramid import RelevancePyramid
 from relsplit.explainers.shared.on_the_image import Smoothing, smoothed
 from relsplit.explainers.shared.rivals import check_has_rivals
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Limits, checked_options
@@ -112,14 +112,9 @@ def competition(maps: Tensor, by: Literal["difference", "softmax"]) -> Tensor:
         left = torch.where(won > 1 / len(maps), shares[0] * won, 0)
     remaining = left.sum((1, 2), keepdim=True)
     is_void = remaining == 0
-    lost = (is_void & (total[0] > 0)).flatten().nonzero().flatten().tolist()
-    if lost:
-        named = ", ".join(map(str, lost[:8]))
-        warnings.warn(
-            f"class_competition: no position speaks more for the class than for its rivals in image {named} of the "
-            "batch: flat map",
-            stacklevel=3,
-        )
+    lost = (is_void & (total[0] > 0)).flatten()
+    why = "no position speaks more for the class than for its rivals"
+    warn_of_flat_maps("class_competition", lost, why, stacklevel=3)
     even = torch.full_like(left, 1 / left[0].numel())
     share = torch.where(is_void, even, left / remaining.masked_fill(is_void, 1))
     return share * total[0] + maps[0].clamp(max=0)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
-from relsplit.explainers.relevance_pyramid import Smoothing
-from relsplit.explainers.shared.on_the_image import mean_on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.evidence import Against
 from relsplit.lrp.positions import on_grid
@@ -20,7 +19,7 @@ from relsplit.options import checked_options
 
 @checked_options
 class ClassEvidence:
-    """Relevance of every resolution, begun on what the last feature map says for the class (docs/faithful_maps.md).
+    """Relevance of every resolution, begun on what the last feature map says for the class (docs/explainers.md).
 
     At every position of that map the contributions to the class, less those to its rivals, are summed over the
     channels, and what is left above zero is handed down (:mod:`relsplit.lrp.evidence`). Every resolution sums to the

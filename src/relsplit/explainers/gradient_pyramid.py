@@ -1,14 +1,14 @@
 """What speaks for a class at every resolution of a network, by gradients alone."""
 
-import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from relsplit.explainers.shared.common_places import KeptValues, passed_by_all
+from relsplit.explainers.shared.common_places import KeptValues, passed_by_all_gradients
 from relsplit.explainers.shared.on_the_image import Smoothing, on_the_image
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.evidence import difference
 from relsplit.lrp.positions import on_grid
 from relsplit.networks.answer import Scores
@@ -71,12 +71,7 @@ class GradientPyramid:
             maps += on_the_image(net / total.masked_fill(total == 0, 1), size, self._smoothing)
             speaking += total > 0
         is_flat = speaking == 0
-        if bool(is_flat.any()):
-            named = ", ".join(map(str, is_flat.flatten().nonzero().flatten().tolist()[:8]))
-            warnings.warn(
-                f"gradient_pyramid: no position speaks for the class in image {named} of the batch: flat map",
-                stacklevel=2,
-            )
+        warn_of_flat_maps("gradient_pyramid", is_flat.flatten(), "no position speaks for the class", stacklevel=2)
         even = torch.full_like(maps, 1 / maps[0].numel())
         return probability * torch.where(is_flat, even, maps / speaking.masked_fill(is_flat, 1))
 
@@ -113,7 +108,7 @@ def _places(output: Tensor, values: Values, images: Tensor) -> list[Tensor]:
     """Return the values that all gradients pass and that lie on a grid, of feature maps the last of a resolution."""
     size, places = images.shape[2:], []
     maps: set[torch.Size] = set()
-    for node in passed_by_all(output):
+    for node in passed_by_all_gradients(output):
         value = values.get(node)
         if value is None or value.dim() not in (3, 4) or len(value) != len(images):
             continue

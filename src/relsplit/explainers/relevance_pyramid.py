@@ -6,8 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.on_the_image import Smoothing as Smoothing
-from relsplit.explainers.shared.on_the_image import mean_on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting

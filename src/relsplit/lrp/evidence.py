@@ -139,7 +139,7 @@ def place_of(found: Evidence, recording: Recording) -> Step:
 def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
     """Yield the steps before the images that all relevance passes, the one nearest to the output first."""
     met: Counter[tuple[str, str]] = Counter()
-    for step in cuts(recording.result, recording.image):
+    for step in cuts(recording.result):
         if step is not recording.image:
             what = step.operation, step.path
             yield step, (*what, met[what])
@@ -175,19 +175,13 @@ def difference(answer: Answer, classes: Tensor, against: Against) -> Tensor:
             return own
         if against == "mean":
             return own - logits.mean(1)
-        if logits.shape[1] < 2:
-            raise InputError(f"against={against}: the network has one class only: use against=none")
-        others = logits.masked_fill(_is_of(classes, logits), -torch.inf)
+        others = logits.scatter(1, classes[:, None], -torch.inf)
         return own - (others.amax(1) if against == "strongest" else others.logsumexp(1))
     rivals = checked_target(against, len(logits), answer.num_classes, logits.device)
     same = (rivals == classes).nonzero().flatten()
     if len(same):
         raise InputError(f"against: class {int(rivals[same[0]])} is the explained one: name another")
     return own - logits.gather(1, rivals[:, None])[:, 0]
-
-
-def _is_of(classes: Tensor, logits: Tensor) -> Tensor:
-    return torch.arange(logits.shape[1], device=logits.device) == classes[:, None]
 
 
 def _grid(value: Tensor, size: torch.Size) -> Tensor:

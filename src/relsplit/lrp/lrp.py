@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
@@ -315,11 +316,7 @@ class LRP:
             if not is_same(recording.output, output):
                 raise InputError("model: it answers one image differently from one call to the next")
             start, is_flat = found.start(images.shape[2:], self.signed)
-        if bool(is_flat.any()):
-            named = ", ".join(map(str, is_flat.nonzero().flatten().tolist()[:8]))
-            warnings.warn(
-                f"LRP: no position speaks for the class in image {named} of the batch: flat map", stacklevel=5
-            )
+        warn_of_flat_maps("LRP", is_flat, "no position speaks for the class", stacklevel=5)
         return replace(recording, result=place_of(found, recording)), start, is_flat
 
     def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,12 +1,13 @@
 """The values of a network that every path of gradients from its answer to the image passes."""
 
-import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
+
+from relsplit.lrp.recording.cuts import passed_by_all
 
 
 class KeptValues(TorchFunctionMode):
@@ -39,23 +40,18 @@ class KeptValues(TorchFunctionMode):
         return {value.grad_fn: value for value in self._found}
 
 
-def passed_by_all(output: Tensor) -> list[Node]:
+def passed_by_all_gradients(output: Tensor) -> Iterator[Node]:
     """Return the nodes of the autograd graph that all gradients of ``output`` pass, the nearest to it first.
 
-    Nothing but the image may require gradients. The list ends with the node that accumulates the image's.
+    Nothing but the image may require gradients. The last one accumulates the image's.
     """
     start = output.grad_fn
     assert start is not None  # the answer was checked to have gradients
-    found, waiting, met = [], [(_order(start), id(start), start)], {start}
-    while waiting:
-        node = heapq.heappop(waiting)[2]
-        if not waiting:
-            found.append(node)
-        for source, _ in node.next_functions:
-            if source is not None and source not in met:
-                met.add(source)
-                heapq.heappush(waiting, (_order(source), id(source), source))
-    return found
+    return passed_by_all(start, _sources, _order)
+
+
+def _sources(node: Node) -> list[Node]:
+    return [source for source, _ in node.next_functions if source is not None]
 
 
 def _order(node: Node) -> float:

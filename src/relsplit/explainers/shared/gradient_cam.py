@@ -1,16 +1,17 @@
 """Class activation maps of one layer by the gradient there, scaled as pytorch-grad-cam scales them."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.on_the_image import activation_on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, activation_on_the_image
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
 from relsplit.networks.shared_network import SharedNetwork, differentiated
+from relsplit.options import checked_options
 
 try:
     from pytorch_grad_cam.utils.image import scale_cam_image
@@ -20,27 +21,36 @@ except ImportError as error:
         "if it is OpenCV's libGL that is missing, pip install --force-reinstall --no-deps opencv-python-headless"
     ) from error
 
-Combine = Callable[[Tensor, Tensor], Tensor]
-"""From a layer's activation and the gradient of the score there, (N, C, h, w) each, to one map (N, h, w)."""
 
-
-class GradientCAM:
+class GradientCAM(ABC):
     """What Grad-CAM and its kin share: all but how activation and gradient become one map.
 
     Args:
-        model: see :class:`relsplit.explainers.GradCAM`, as the other options.
-        target_layer: of which the activation is.
-        score: what is differentiated.
-        smoothing: None for pytorch-grad-cam's scaling; else see
-            :func:`relsplit.explainers.shared.on_the_image.activation_on_the_image`.
-        scores: what the network's output holds.
+        model: network with a ``target_layer`` that returns a feature map: (N, C, h, w), (N, h, w, C), or the tokens of
+            a grid, whose class token is left out.
+        target_layer: name such as ``layer4[-1]`` (the paper's, for ResNets) or ``features.18``; ``auto`` takes the last
+            module that returns a feature map, which for torchvision ResNets is the same, and for vision transformers
+            the last one whose patches the answer depends on.
+        score: what is differentiated, ``"logit"`` (pytorch-grad-cam's default, published) or ``"probability"``.
+        smoothing: brings the map to the image as a relevance pyramid's are, blurred by a Gaussian whose standard
+            deviation is this share of the image's longer side; None: as published.
+        scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
 
     Raises:
-        InputError: the network has no such layer.
+        InputError: the network has no such layer, or an unknown score.
     """
 
+    forward_equivalents = 1.0
+    """One forward pass; the backward pass ends at the target layer, near the output."""
+
+    @checked_options
     def __init__(
-        self, model: nn.Module, target_layer: str, score: ClassScore, smoothing: float | None, scores: Scores
+        self,
+        model: nn.Module,
+        target_layer: str = "auto",
+        score: ClassScore = "logit",
+        smoothing: Smoothing | None = None,
+        scores: Scores = "auto",
     ) -> None:
         self._shared = SharedNetwork(model, scores)
         self._score: ClassScore = score
@@ -49,8 +59,13 @@ class GradientCAM:
         if target_layer != "auto":
             find_layer(model, target_layer)
 
-    def maps(self, images: Tensor, target: Tensor | int | None, combine: Combine) -> Tensor:
-        """Return the positive part of what ``combine`` makes of the layer, (N, H, W) in [0, 1].
+    @staticmethod
+    @abstractmethod
+    def combine(activation: Tensor, gradient: Tensor) -> Tensor:
+        """Return one map (N, h, w) of a layer's activation and the gradient of the score there, (N, C, h, w) each."""
+
+    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+        """Maps (N, H, W) in [0, 1], already at image size, made as pytorch-grad-cam makes them (float32 inside).
 
         Raises:
             InputError: the layer returns no feature map of more than one cell, or see
@@ -64,7 +79,7 @@ class GradientCAM:
             answer = call.checked(output)
             score = answer.score(answer.classes(target), self._score)
             (gradient,) = differentiated(score.sum(), [activation])
-        cam = combine(activation.detach(), gradient).to(torch.promote_types(images.dtype, torch.float32))
+        cam = self.combine(activation.detach(), gradient).to(torch.promote_types(images.dtype, torch.float32))
         if self._smoothing is not None:
             return activation_on_the_image(cam, (images.shape[-2], images.shape[-1]), self._smoothing).to(images.dtype)
         # Twice, as in the library: before and after its mean over layers, of which there is one.

@@ -1,26 +1,35 @@
-"""The steps of a recording that all relevance passes."""
+"""The steps of a graph that every way from its output to its input passes."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from relsplit.lrp.recording.step import Step
 
+Node = TypeVar("Node")
 
-def cuts(output: Step, end: Step) -> Iterator[Step]:
-    """Yield the steps that all relevance passes on its way from ``output`` to ``end``, in the order in which it comes.
+
+def passed_by_all(
+    output: Node, sources: Callable[[Node], Iterable[Node]], order: Callable[[Node], float]
+) -> Iterator[Node]:
+    """Yield the nodes that all ways back from ``output`` pass, the nearest to it first.
 
     Args:
-        output: where relevance starts.
-        end: the network's input.
+        output: where they start.
+        sources: of a node.
+        order: a number for each node, less than that of any of its sources.
     """
-    waiting, met = [(-output.index, id(output), output)], {output}
+    waiting, met = [(order(output), id(output), output)], {output}
     while waiting:
-        step = heapq.heappop(waiting)[2]
+        node = heapq.heappop(waiting)[2]
         if not waiting:
-            yield step
-        if step is end:
-            return
-        for source in step.sources:
+            yield node
+        for source in sources(node):
             if source not in met:
                 met.add(source)
-                heapq.heappush(waiting, (-source.index, id(source), source))
+                heapq.heappush(waiting, (order(source), id(source), source))
+
+
+def cuts(output: Step) -> Iterator[Step]:
+    """Yield the steps of a recording that all relevance passes on its way from ``output`` to the network's input."""
+    return passed_by_all(output, lambda step: step.sources, lambda step: -step.index)
