@@ -40,6 +40,7 @@ def checked_target(
     num_classes: int | None = None,
     device: torch.device | None = None,
     look_at_classes: bool = True,
+    option: str = "target",
 ) -> Tensor:
     """Return the class of each of ``count`` images, (N,) int64 on ``device``.
 
@@ -49,28 +50,30 @@ def checked_target(
         num_classes: classes of the network, None where they are not known yet.
         device: of the result, None for the target's own.
         look_at_classes: whether they are read, for which an accelerator that holds them has to be waited for.
+        option: how it is called in the error.
 
     Raises:
         InputError: another type or shape, or a class that does not exist.
     """
     if isinstance(target, bool) or not isinstance(target, (int, Tensor)):
+        words = "None" if option == "target" else "a word"
         raise InputError(
-            f"target: expected None, an int or a tensor of {count} class indices, not {type(target).__name__}"
+            f"{option}: expected {words}, an int or a tensor of {count} class indices, not {type(target).__name__}"
         )
     classes = target if isinstance(target, Tensor) else torch.tensor(target, device="cpu")
     if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
-        raise InputError(f"target: class indices must be integers, not {classes.dtype}")
+        raise InputError(f"{option}: class indices must be integers, not {classes.dtype}")
     if classes.ndim == 0:
         classes = classes.expand(count)
     if classes.shape != (count,):
-        raise InputError(f"target: expected one class index per image, ({count},), not {tuple(classes.shape)}")
+        raise InputError(f"{option}: expected one class index per image, ({count},), not {tuple(classes.shape)}")
     looked_at, classes = classes, classes.to(device=device, dtype=torch.int64)  # a number is not looked up on a GPU
     if not look_at_classes:
         return classes
     if num_classes is None and bool((looked_at < 0).any()):
-        raise InputError(f"target: class indices must not be negative, found {classes.tolist()[:8]}")
+        raise InputError(f"{option}: class indices must not be negative, found {classes.tolist()[:8]}")
     if num_classes is not None and bool(((looked_at < 0) | (looked_at >= num_classes)).any()):
-        raise InputError(f"target: class indices must lie in [0, {num_classes - 1}], found {classes.tolist()[:8]}")
+        raise InputError(f"{option}: class indices must lie in [0, {num_classes - 1}], found {classes.tolist()[:8]}")
     return classes
 
 

@@ -304,8 +304,12 @@ class Flattened(nn.Module):
     [
         ("no feature map that all relevance passes", lambda: ClassEvidence(Flattened()).attribute(images(1, 8), 1)),
         ("is the explained one", lambda: ClassEvidence(small_resnet(), against=1).attribute(images().double(), 1)),
-        (r"must lie in \[0, 4\]", lambda: ClassEvidence(small_resnet(), against=7).attribute(images().double(), 1)),
+        (r"against: .*in \[0, 4\]", lambda: ClassEvidence(small_resnet(), against=7).attribute(images().double(), 1)),
         (r"must lie in \[0, 4\]", lambda: ClassEvidence(small_resnet()).attribute(images().double(), 9)),
+        (
+            "against: expected a word, an int or a tensor of 2 class indices, not list",
+            lambda: ClassEvidence(small_resnet(), against=[1, 2]).attribute(images().double(), 0),  # type: ignore[arg-type]
+        ),
         ("against", lambda: ClassEvidence(small_resnet(), against="wolf")),
         ("against", lambda: LRP(small_resnet(), start="evidence", against="wolf")),  # type: ignore[arg-type]
         ("evidence", lambda: LRP(small_resnet(), start="evident")),  # type: ignore[arg-type]

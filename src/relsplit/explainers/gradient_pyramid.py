@@ -61,7 +61,7 @@ class GradientPyramid:
             check_differentiable(answer.output)
             classes = answer.classes(target)
             probability = answer.probability(classes).detach()[:, None, None]
-            score = difference(answer, classes, "rivals").sum()
+            score = difference(answer.logits, classes, "rivals", answer.kind != "multi_label").sum()
             found = contributions(answer.output, score, kept.by_node(), variable)
         size = (images.shape[2], images.shape[3])
         shares, is_flat = mean_of_shares([each.sum(1).clamp(min=0) for each in found], size, self._smoothing)

@@ -7,6 +7,7 @@ speak for two classes alike cancel out. From there relevance goes on as from any
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from typing import Literal, get_args
 
 import torch
@@ -19,17 +20,21 @@ from relsplit.lrp.options import Options
 from relsplit.lrp.positions import on_grid
 from relsplit.lrp.recording.cuts import cuts
 from relsplit.lrp.recording.network import Recording
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import SIGMOIDS, SOFTMAXES, Step
 from relsplit.lrp.rules.choice import Everywhere
 from relsplit.lrp.rules.epsilon import Epsilon
 from relsplit.lrp.splitting.proportional import Proportional
 from relsplit.lrp.walk import Watch, walk_back
-from relsplit.networks.answer import Answer
+from relsplit.networks.answer import Answer, Kind
 
 Rivals = Literal["rivals", "strongest", "mean", "none"]
 Against = Rivals | int | Tensor
 """Which classes evidence speaks against."""
 Place = tuple[str, str, int]
+_ENDS: dict[Kind, tuple[str, ...]] = {
+    "logits": ("_log_softmax",), "probabilities": SOFTMAXES, "multi_label": SIGMOIDS, "probability": SIGMOIDS,
+}  # fmt: skip
+"""Operations that networks of such an answer end in, and that contributions are not asked to pass."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,9 @@ def check_against(against: Against) -> None:
 def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Against, size: torch.Size) -> Evidence:
     """Find the last feature map that all relevance passes, and what its positions contribute.
 
-    Contributions are walked back with their signs: in a pooled linear head, and in any of linear layers and ReLUs, they
-    are the values times their gradients.
+    Contributions are walked back with their signs: in a pooled linear head, and in any of linear layers, batch
+    normalisations and ReLUs, they are the values times their gradients. Attention weights, gates and the deviations of
+    other normalisations count as constants. Where a network ends in a softmax or a sigmoid, what goes into it counts.
 
     Args:
         recording: by :func:`with_signs`; it is used up.
@@ -98,8 +104,9 @@ def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Aga
     Raises:
         InputError: no feature map is such a place, or see :func:`difference`.
     """
-    step, contributions = recording.result, _of_output(recording.output, answer, classes, against)
-    for cut, place in _places(recording):
+    first, contributions = _of_scores(recording, answer, classes, against)
+    step = first
+    for cut, place in dropwhile(lambda each: each[0] is not first, _places(recording)):
         if cut is not step:
             (contributions,) = walk_back(step, contributions, [cut], Watch())
         step, found = cut, on_grid(contributions, size)
@@ -121,6 +128,7 @@ def with_signs(options: Options) -> Options:
         include_identity=True,
         max_pool="winner",
         attention=ATTENTIONS.get("cp_lrp")(),
+        by_slope=True,
     )
 
 
@@ -146,38 +154,45 @@ def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
             met[what] += 1
 
 
-def _of_output(output: Tensor, answer: Answer, classes: Tensor, against: Against) -> Tensor:
-    """Return what each entry of the output contributes to the difference: itself times its gradient."""
+def _of_scores(recording: Recording, answer: Answer, classes: Tensor, against: Against) -> tuple[Step, Tensor]:
+    """Return the step of the scores, and what each contributes to the difference: itself times its gradient."""
+    step, scores, read = recording.result, recording.output, answer
+    end = recording.end()
+    if end.given is not None and end.operation in _ENDS.get(answer.kind, ()):
+        # What goes into the last nonlinearity: there nothing of a class is rounded away.
+        step, scores = end.sources[0], end.given.tensor
+        read = replace(answer, kind="logit" if answer.is_single else "logits")
     with torch.enable_grad():
-        values = output.detach().requires_grad_()
-        score = difference(replace(answer, output=values), classes, against)
+        values = scores.detach().to(torch.promote_types(scores.dtype, torch.float32)).requires_grad_()
+        logits = replace(read, output=values.reshape(answer.output.shape)).logits
+        score = difference(logits, classes, against, are_exclusive=answer.kind != "multi_label")
         (gradient,) = torch.autograd.grad(score.sum(), values)
-    return (values.detach() * gradient).to(torch.promote_types(values.dtype, torch.float32))
+    return step, values.detach() * gradient
 
 
-def difference(answer: Answer, classes: Tensor, against: Against) -> Tensor:
+def difference(logits: Tensor, classes: Tensor, against: Against, are_exclusive: bool = True) -> Tensor:
     """Return by how much a class leads, (N,), differentiable.
 
     Args:
-        answer: of the network.
+        logits: of the network, (N, classes).
         classes: (N,).
         against: "rivals": the logarithm of the odds ``p / (1 - p)``, whose gradient has the direction of that of
             ``log p`` and does not vanish where p is 1; "strongest": the logit less the greatest other; "mean": less
             the mean of all; "none": the logit; or less that of a class.
+        are_exclusive: whether the classes exclude each other; else any word means "none".
 
     Raises:
         InputError: ``against`` is no class, or the explained one.
     """
-    logits = answer.logits
     own = logits.gather(1, classes[:, None])[:, 0]
     if isinstance(against, str):
-        if against == "none" or answer.kind == "multi_label":  # classes that do not exclude each other
+        if against == "none" or not are_exclusive:
             return own
         if against == "mean":
             return own - logits.mean(1)
         others = logits.scatter(1, classes[:, None], -torch.inf)
         return own - (others.amax(1) if against == "strongest" else others.logsumexp(1))
-    rivals = checked_target(against, len(logits), answer.num_classes, logits.device)
+    rivals = checked_target(against, len(logits), logits.shape[1], logits.device, option="against")
     same = (rivals == classes).nonzero().flatten()
     if len(same):
         raise InputError(f"against: class {int(rivals[same[0]])} is the explained one: name another")

@@ -25,6 +25,8 @@ class Options:
         max_pool: "average", "winner" or "average_2x2".
         leaves: rules of module types and functions that are kept whole.
         attention: how products of two activations pass relevance on.
+        by_slope: whether relevance passes values without the sign of what they are made of by their slope, so that
+            contributions keep their signs; see :mod:`relsplit.lrp.operations.by_slope`.
     """
 
     rules: RuleChoice
@@ -34,3 +36,4 @@ class Options:
     max_pool: MaxPool
     leaves: Mapping[Any, LeafRule]
     attention: Attention
+    by_slope: bool = False

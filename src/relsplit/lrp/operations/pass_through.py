@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.by_slope import NORMALISATIONS, goes_by_slope, record_by_slope
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 
@@ -13,12 +14,6 @@ _ACTIVATIONS = (
     "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
     "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink",
     "softshrink", "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
-)  # fmt: skip
-_NORMALISATIONS = (
-    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm",
-    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update",
-    "_batch_norm_no_update", "cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm",
-    "_fused_rms_norm",
 )  # fmt: skip
 _ELEMENTWISE = (
     "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "abs", "reciprocal",
@@ -29,12 +24,16 @@ _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "a
 _SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous"}
 
 
-@OPERATIONS.register(*_ACTIVATIONS, *_NORMALISATIONS, *_ELEMENTWISE)
+@OPERATIONS.register(*_ACTIVATIONS, *NORMALISATIONS, *_ELEMENTWISE)
 def pass_through(call: Call) -> Any:
     """Pass relevance on to the one input, of the first of several outputs."""
     if len(call.sources) != 1:
         return call.refuse("several of its arguments depend on the input")
     tensor, source = call.sources[0]
+    if goes_by_slope(call):
+        is_gate = call.name in _GATES
+        facts = {"nonnegative": call.name in _NONNEGATIVE, "is_gate": is_gate, "is_attention": is_gate}
+        return record_by_slope(call, source, **facts)
     shape = tensor.shape
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.by_slope import goes_by_slope, record_by_slope
 from relsplit.lrp.recording.call import Call
 
 
@@ -16,8 +17,10 @@ def softmax(call: Call) -> Any:
     The latter is AttnLRP's (Achtibat et al. 2024, Eq. 13).
     """
     (scores, source), dim = call.sources[0], call.given()["dim"]
-    output = call.run()
     facts: dict[str, Any] = {"nonnegative": True, "is_gate": True, "is_attention": True}
+    if goes_by_slope(call):
+        return record_by_slope(call, source, **facts)
+    output = call.run()
     if not call.options.attention.to_weights:
         call.record(output, [source], lambda relevance: [relevance], support=source.support, **facts)
         return output

@@ -35,12 +35,16 @@ class Recording:
     output: Tensor
     result: Step
 
-    def ends_in_probabilities(self) -> bool:
-        """Say whether the output has come out of a sigmoid or softmax, and been reshaped at most."""
+    def end(self) -> Step:
+        """Return the last step that does more than to reshape the output."""
         step = self.result
         while step.operation in RESHAPES and len(step.sources) == 1:
             step = step.sources[0]
-        return step.operation in PROBABILITIES
+        return step
+
+    def ends_in_probabilities(self) -> bool:
+        """Say whether the output has come out of a sigmoid or softmax, and been reshaped at most."""
+        return self.end().operation in PROBABILITIES
 
     def places(self) -> dict[int, tuple[str, ...]]:
         """Return the names of the places where relevance sums are reported, by the index of their steps."""

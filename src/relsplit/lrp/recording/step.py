@@ -7,7 +7,9 @@ from torch import Tensor
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 """Operations that keep all entries and their order."""
-PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax", "_softmax", "_safe_softmax")
+SIGMOIDS = ("sigmoid", "hardsigmoid")
+SOFTMAXES = ("softmax", "_softmax", "_safe_softmax")
+PROBABILITIES = (*SIGMOIDS, *SOFTMAXES)
 """Operations that make probabilities."""
 
 Passed = list[tuple["Step", Tensor]]
@@ -40,6 +42,7 @@ class Step:
         is_attention_weights: whether it made the weights of an attention.
         is_inside: whether it is a part of an operation that the network carried out at once.
         is_cut: set on the way back: whether all relevance passes here.
+        given: what it was computed from, where contributions pass by the slope.
     """
 
     index: int
@@ -58,6 +61,7 @@ class Step:
     is_input: bool = False
     is_inside: bool = False
     is_cut: bool = False
+    given: "Saved | None" = None
 
     @property
     def promises(self) -> bool:
