@@ -215,6 +215,9 @@ def test_a_network_that_is_sure_has_evidence_as_well() -> None:
     found = ClassEvidence(network).attribute(x)
     assert network(x).softmax(1)[0, label] == 1
     torch.testing.assert_close(found, expected / expected.sum())
+    with pytest.warns(UserWarning, match="the class has probability 0 in image 0 of the batch") as said:
+        assert ClassEvidence(network).attribute(x, (label + 1) % 5).abs().max() == 0
+    assert len(said) == 1
 
 
 def test_without_contrast_the_last_feature_map_is_that_of_grad_cam() -> None:

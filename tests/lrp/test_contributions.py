@@ -20,7 +20,8 @@ def seeded(make: Any) -> Any:
 
 
 def images() -> Tensor:
-    return seeded(lambda: torch.rand(3, 3, 12, 12)).double()
+    x: Tensor = seeded(lambda: torch.rand(3, 3, 12, 12)).double()
+    return x
 
 
 def body() -> nn.Module:
@@ -40,16 +41,17 @@ class Deviation(nn.Module):
 
     def __init__(self, norm: nn.Module, dims: tuple[int, ...], groups: int = 1, centred: bool = True) -> None:
         super().__init__()
-        self.norm, self.dims, self.groups, self.centred = norm, dims, groups, centred
+        self.norm: Any = norm
+        self.dims, self.groups, self.centred = dims, groups, centred
 
     def forward(self, x: Tensor) -> Tensor:
         grouped = x if self.groups == 1 else x.reshape(len(x), self.groups, -1)
         centred = grouped - grouped.mean(self.dims, keepdim=True) if self.centred else grouped
-        eps = self.norm.eps if self.norm.eps is not None else torch.finfo(x.dtype).eps
+        eps: Any = self.norm.eps if self.norm.eps is not None else torch.finfo(x.dtype).eps
         power = centred.detach().square().mean(self.dims, keepdim=True)
         shape = (-1, *[1] * (x.dim() - 2)) if x.dim() > 2 else (-1,)
-        result = (centred / (power + eps).sqrt()).reshape(x.shape) * self.norm.weight.reshape(shape)
-        bias = getattr(self.norm, "bias", None)
+        result: Tensor = (centred / (power + eps).sqrt()).reshape(x.shape) * self.norm.weight.reshape(shape)
+        bias: Any = getattr(self.norm, "bias", None)
         return result if bias is None else result + bias.reshape(shape)
 
 
@@ -59,7 +61,8 @@ def contributions(network: nn.Module, head: nn.Module, x: Tensor, label: int) ->
     logits = head(features)
     others = logits.scatter(1, torch.full((len(x), 1), label), -torch.inf)
     (gradient,) = torch.autograd.grad((logits[:, label] - others.logsumexp(1)).sum(), features)
-    return (features * gradient).sum(1).detach()
+    found: Tensor = (features * gradient).sum(1).detach()
+    return found
 
 
 class Beside(nn.Module):
@@ -70,7 +73,8 @@ class Beside(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3)) + self.norm(x).relu().mean((2, 3))
+        pooled: Tensor = x.mean((2, 3)) + self.norm(x).relu().mean((2, 3))
+        return pooled
 
 
 POOL = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -114,7 +118,7 @@ def test_contributions_are_values_times_gradients(name: str) -> None:
         torch.testing.assert_close(found, scaled * probability)
 
 
-ENDS = {
+ENDS: dict[str, tuple[nn.Module, list[Any]]] = {
     "softmax": (nn.Softmax(1), ["rivals", "strongest", "mean", "none", 4]),
     "softmax, reshaped": (nn.Sequential(nn.Softmax(1), nn.Flatten()), ["rivals", 4]),
     "log softmax": (nn.LogSoftmax(1), ["rivals", "strongest", "mean", "none", 4]),
@@ -131,7 +135,7 @@ def test_a_network_that_ends_in_probabilities_has_the_evidence_of_its_logits(nam
     network[3].weight.data *= certainty
     network[3].bias.data *= certainty
     x, ended = images().float(), nn.Sequential(*network, end)
-    scores = "probabilities" if name == "sigmoid" else "auto"
+    scores: Any = "probabilities" if name == "sigmoid" else "auto"
     for against in contrasts:
         for label in (0, 3):
             with warnings.catch_warnings():

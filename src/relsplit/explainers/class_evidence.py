@@ -93,5 +93,7 @@ class ClassEvidence:
         if run.is_flat is not None:  # said by LRP
             shares = torch.where(run.is_flat[:, None, None], 1 / size.numel(), shares)
             is_flat = is_flat & ~run.is_flat
-        warn_of_flat_maps("class_evidence", is_flat, "no position speaks for the class", stacklevel=2)
-        return run.start.abs().flatten(1).sum(1)[:, None, None] * shares
+        total = run.start.abs().flatten(1).sum(1)
+        for flat, why in ((total > 0, "no position speaks for the class"), (total == 0, "the class has probability 0")):
+            warn_of_flat_maps("class_evidence", is_flat & flat, why, stacklevel=2)
+        return total[:, None, None] * shares

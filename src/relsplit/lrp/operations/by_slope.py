@@ -79,7 +79,7 @@ def _normalisation(name: str, given: dict[str, Any]) -> Callable[[Tensor], Tenso
     weight, bias = (
         None if part is None else part.detach().clone() for part in (given.get("weight"), given.get("bias"))
     )
-    eps = given.get("eps", given.get("epsilon"))
+    eps: Any = given.get("eps", given.get("epsilon"))
     by_channel = "layer" not in name and "rms" not in name
     takes_its_own = given.get("use_input_stats", given.get("training", "group" in name or "with_update" in name))
     constant = None
@@ -100,8 +100,8 @@ def _normalisation(name: str, given: dict[str, Any]) -> Callable[[Tensor], Tenso
             result = values * (values.detach().square().mean(dims, keepdim=True) + least).rsqrt()
         else:
             result = _held(values, name, given, eps)
-        result = result if weight is None else result * shaped(weight)
-        return result if bias is None else result + shaped(bias)
+        scaled: Tensor = result if weight is None else result * shaped(weight)
+        return scaled if bias is None else scaled + shaped(bias)
 
     return applied
 
