@@ -75,5 +75,24 @@ def test_a_program_runs_as_it_stands(page: str, program: str, tmp_path: Path, mo
         assert names["heat_map"].shape == (2, 224, 224)
 
 
+def paragraphs(text: str) -> Iterator[str]:
+    """Every paragraph and every item of a list; no headings, tables, pictures, formulas and code."""
+    text = re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", text):
+        if not block.strip().startswith(("|", "#", "![")):
+            yield block.strip()
+
+
+def test_paragraphs_are_counted() -> None:
+    text = "# A b\n\none two\nthree\n\n- four five\n- six\n\n| a |\n\n```bash\nx y\n```\nseven\n"
+    assert [len(block.split()) for block in paragraphs(text) if block] == [3, 3, 2, 1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_no_paragraph_is_long(page: Path) -> None:
+    for block in paragraphs(page.read_text(encoding="utf-8")):
+        assert len(block.split()) <= 80, f"{page.name}: {len(block.split())} words: {block[:80]}"
+
+
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
