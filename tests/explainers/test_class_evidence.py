@@ -13,6 +13,7 @@ from relsplit import LRP
 from relsplit.bench.models.attention_branch import AttentionBranchNetwork
 from relsplit.errors import InputError
 from relsplit.explainers import ClassEvidence, GradCAM
+from relsplit.metrics import randomisation_correlation
 
 SIDE = 64
 
@@ -127,6 +128,31 @@ def test_each_class_of_a_mosaic_has_its_cell() -> None:
     for label, columns in ((0, slice(2, 4)), (1, slice(4, 6))):
         (found,) = ClassEvidence(network, at="pixels").attribute(mosaic(), label)
         torch.testing.assert_close(found[:, columns].sum(), found.sum())
+
+
+def test_a_classifier_drawn_anew_has_a_map_of_its_own() -> None:
+    """z+ hardly notices: where much is seen, much relevance goes, whatever it is evidence of."""
+    body = seeded(lambda: nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU()))
+    x = seeded(lambda: torch.randn(4, 3, 16, 16))
+    targets = torch.zeros(4, dtype=torch.int64)
+
+    def explain_with(method: type) -> Any:
+        def of(network: nn.Module) -> Any:
+            explainer = method(network)
+            return lambda images, labels: explainer.attribute(images, labels).reshape(4, -1, 16, 16).sum(1)
+
+        return of
+
+    def mean_correlation(method: type) -> float:
+        found = []
+        for seed in range(10):
+            network = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), seeded(lambda: nn.Linear(24, 5)))
+            of = randomisation_correlation(network, explain_with(method), x, targets, seed=seed, redrawn="output")
+            found += [values.mean() for values in of.values()]
+        return float(torch.stack(found).mean())
+
+    assert mean_correlation(ClassEvidence) < 0.3
+    assert mean_correlation(LRP) > 0.65
 
 
 def test_a_flip_of_the_image_flips_the_map() -> None:
