@@ -110,7 +110,11 @@ class Command:
         logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it says is in the line that ends the run
         keep_freed_memory()
         self.stop_if_asked()
-        if (here := str(Path.cwd())) not in sys.path:  # as for `python -m`: one's own YAML names one's own Python file
+        try:
+            here = str(Path.cwd())
+        except FileNotFoundError:
+            raise InputError("the folder in which this was started is gone: change to another") from None
+        if here not in sys.path:  # as for `python -m`: one's own YAML names one's own Python file
             sys.path.append(here)
         search_own_files()
 
