@@ -684,6 +684,7 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative stabilizer", lambda _: LRP(network(), stabilizer=-1e-5), "stabilizer must be"),
     ("an unknown start", lambda _: LRP(network(), start="half"), "start must be one of"),  # type: ignore[arg-type]
     ("an unknown pooling", lambda _: LRP(network(), max_pool="biggest"), "max_pool must be"),  # type: ignore[arg-type]
+    ("leaves that are a list", lambda _: LRP(network(), leaves=[nn.ReLU]), "leaves must be a mapping"),  # type: ignore[arg-type]
     ("no images", lambda _: LRP(network()).attribute(images(0)), "the batch is empty"),
     ("an image without batch", lambda _: LRP(network()).attribute(images()[0]), "batch dimension"),
     ("images of bytes", lambda _: LRP(network()).attribute(images().byte()), "floating point pixels"),
@@ -704,6 +705,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("maps of another size", lambda _: scored(MAPS[:, :16], CLASSES), "resize the maps first"),
     ("too few maps", lambda _: scored(MAPS[:1], CLASSES), "the images need (2, 32, 32)"),
     ("a map with NaN", lambda _: scored(holding(NAN, MAPS), CLASSES), "map 0 of the batch contains NaN"),
+    ("maps of NumPy's", lambda _: scored(MAPS.numpy(), CLASSES), "maps must be a tensor, not ndarray"),  # type: ignore[arg-type]
+    ("a complex map", lambda _: scored(MAPS + 0j, CLASSES), "maps must be real numbers, not torch.complex64"),
     ("an infinite map", lambda _: scored(holding(INFINITE, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("bool targets of a metric", lambda _: scored(MAPS, CLASSES > 0), "must be integers, not torch.bool"),
     (
@@ -718,6 +721,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative deviation", lambda _: scored(MAPS, CLASSES, std=(-1.0, 1.0, 1.0)), "std must be"),
     ("scores of nothing", lambda _: InsertionDeletion(network()).compute(), "call update before compute"),
     ("quantised NaN", lambda _: heat_quantization(holding(NAN, MAPS)), "contains NaN or infinity"),
+    ("quantised lists", lambda _: heat_quantization([[[0.5]]]), "must be a tensor, not list"),  # type: ignore[arg-type]
+    ("an attribution of NumPy's", lambda _: AttributionMap()(MAPS.numpy(), (32, 32)), "must be a tensor"),  # type: ignore[arg-type]
     ("one level", lambda _: heat_quantization(MAPS, levels=1), "levels must be"),
     ("too many levels", lambda _: heat_quantization(MAPS, levels=10**12), "at most 65,536"),
     ("an unknown style", lambda _: heat_quantization(MAPS, style="round"), "style must be"),  # type: ignore[arg-type]

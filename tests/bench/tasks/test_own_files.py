@@ -73,7 +73,7 @@ def test_a_file_that_would_be_hidden_is_refused(photographs: Path) -> None:
     said = (
         "error: conf/explainer/ours.yaml is hidden by the file of that name in relsplit: rename yours, or start in a "
     )
-    assert done.stderr == f"{said}folder without it\n"
+    assert done.stderr == f"{said}a folder without it\n"
 
 
 def test_a_misspelt_name_is_compared_with_ones_own_too(photographs: Path) -> None:
