@@ -287,7 +287,7 @@ EVALUATE: list[Row] = [
     ("model.name=..", 2, "model.name must be text that can name a folder"),
     ("model.name=", 2, "model.name must be text that can name a folder"),
     ("explainer.name=a/b", 2, "explainer.name must be text that can name a folder"),
-    ("explainer.name='a\nb'", 2, "explainer.name=a b"),
+    ("explainer.name='a\nb'", 2, "explainer.name must be text that can name a folder"),
     ("explainer.name=" + "x" * 300, 2, "explainer.name"),
     # Files.
     ("dataset.root=$W/nowhere", 2, "there is no folder $W/nowhere"),
