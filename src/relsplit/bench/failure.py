@@ -86,10 +86,12 @@ def _raised_in(error: Exception, *packages: str) -> bool:
 
 def _kept(error: Exception, typed: Sequence[str]) -> str:
     """Write the traceback to a file; return its path."""
+    from relsplit.bench.configuration.identity import command_without_secrets
+
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile("w", prefix="relsplit-", suffix=".txt", delete=False) as file:
-            file.write(f"{' '.join(typed)}\n{text}")
+            file.write(f"{' '.join(command_without_secrets(typed))}\n{text}")
             return file.name
     except OSError:
         print(text, file=sys.stderr)

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.configuration.identity import Identity, flatten, setting_of
 from relsplit.bench.machine.logs import cannot_be_written
 from relsplit.bench.machine.terminal import say
 from relsplit.errors import IncompleteRun, InputError
@@ -204,11 +204,19 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
+def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if old.get(key) == new.get(key):  # a file, or a variable of the environment, of which digests are known
+        return f"{key}={old.get(key)} holds something else now"
+    return f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+
+
 def _refuse_other(folder: Path, before: Identity, now: Identity) -> None:
     old, new = before.deciding, now.deciding
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    differing = list(dict.fromkeys(setting_of(key) for key in keys))
     if differing:
-        shown = "; ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in differing[:4])
+        was, is_now = flatten(before.written()), flatten(now.written())
+        shown = "; ".join(_difference(key, {**was, **old}, {**is_now, **new}) for key in differing[:4])
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
         raise InputError(
             f"output_dir {folder} was made with another configuration ({shown}{more}): "
