@@ -36,7 +36,7 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
         waiting: whether to wait until another process that works in it has ended, and say so.
 
     Raises:
-        InputError: another process works in it (it is named), or the folder cannot be made.
+        InputError: another process works in it (it is named), the folder cannot be made, or something in it is no file.
         IncompleteRun: (in the end) the folder was renamed or removed in the meantime, with what was written to it.
     """
     made = _make(folder)
@@ -61,6 +61,7 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
         held = path.stat().st_ino
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
+        _check_files(folder)
         remove_unfinished(folder)
         try:
             yield
@@ -127,6 +128,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: its ``config.yaml`` is missing or damaged.
     """
     file = folder / CONFIG
+    if file.exists():
+        _check_file(file)
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=FAST_LOADER)
     except FileNotFoundError:
@@ -164,6 +167,17 @@ def _others(folder: Path) -> list[str]:
     files = folder.iterdir() if folder.is_dir() else ()
     own = {LOCK, DASHBOARD, CONFIG}
     return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
+
+
+def _check_files(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.exists() and not path.is_dir():
+            _check_file(path)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} is no file (a pipe, say, which would be waited for): remove it and start again")
 
 
 def _is_file(path: Path, number: int) -> bool:
