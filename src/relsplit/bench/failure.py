@@ -41,6 +41,9 @@ def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
             return "incomplete", INCOMPLETE, str(cause)
         if isinstance(cause, ModuleNotFoundError) and (extra := extra_of(cause.name)):
             return "error", WRONG_INPUT, f"{cause}: it comes with {how_to_install(extra)}"
+        if isinstance(cause, BrokenPipeError):
+            closed = "whoever read what is said here (`| head`, say) has ended"
+            return "incomplete", INCOMPLETE, f"{closed}: start the same command again, which goes on"
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
