@@ -58,6 +58,8 @@ class Command:
         except KeyboardInterrupt:
             return self.interrupted()
         except SystemExit as ended:  # --help and the like
+            if isinstance(ended.__context__, BrokenPipeError):  # as rich answers it, without a word
+                self.report(ended.__context__)
             self.codes.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
         except Exception as error:
             if self.signals:
@@ -90,7 +92,7 @@ class Command:
         """Say that the run was stopped; return the exit code."""
         terminated = signal.SIGTERM in self.signals
         said = "terminated" if terminated else "interrupted"
-        print(f"{said}: start the same command again to go on", file=sys.stderr)
+        complain(f"{said}: start the same command again to go on")
         return TERMINATED if terminated else INTERRUPTED
 
     def start(self) -> None:
@@ -152,7 +154,7 @@ class Command:
         sys.unraisablehook = lambda _: None  # what ended half-built has nothing to add
         kind, code, text = described(error, sys.argv[1:])
         where = f" ({job})" if job else ""
-        print(f"{kind}{where}: {' '.join(text.split())}", file=sys.stderr)
+        complain(f"{kind}{where}: {' '.join(text.split())}")
         self.codes.append(code)
 
 
@@ -185,8 +187,16 @@ def never_ended() -> Iterator[None]:
     try:
         yield
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich's answer to a closed pipe
+            raise
         place = traceback.extract_tb(ended.__traceback__)[-1]
         raise InputError(f"{place.filename}, line {place.lineno}, ends the program (sys.exit): remove that") from ended
+
+
+def complain(line: str) -> None:
+    """Print a line to stderr; where there is no room for it, the exit code has to do."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def remove_notes_of_sweeps() -> None:

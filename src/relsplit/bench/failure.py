@@ -40,6 +40,9 @@ def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
             return "incomplete", INCOMPLETE, str(cause)
         if isinstance(cause, ModuleNotFoundError) and (extra := extra_of(cause.name)):
             return "error", WRONG_INPUT, f"{cause}: it comes with {how_to_install(extra)}"
+        if isinstance(cause, BrokenPipeError):
+            closed = "whoever read what is said here (`| head`, say) has ended"
+            return "incomplete", INCOMPLETE, f"{closed}: start the same command again, which goes on"
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
@@ -104,10 +107,12 @@ def _modules(error: Exception) -> list[str]:
 
 def _kept(error: Exception, typed: Sequence[str]) -> str:
     """Write the traceback to a file; return its path."""
+    from relsplit.bench.configuration.identity import command_without_secrets
+
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile("w", prefix="relsplit-", suffix=".txt", delete=False) as file:
-            file.write(f"{' '.join(typed)}\n{text}")
+            file.write(f"{' '.join(command_without_secrets(typed))}\n{text}")
             return file.name
     except OSError:
         print(text, file=sys.stderr)
