@@ -58,7 +58,8 @@ def test_a_network_of_ones_own_needs_no_dataset(home: Path) -> None:
     own = ["model=custom", "model._target_=torchvision.models.resnet18", "+model.num_classes=7"]
     done = explained(home, *own, "model.checkpoint=own.pt", "task.target=5", "dataset.image_size=64")
     assert done.returncode == 0, done.stderr
-    assert "does not say which classes it knows or how images are prepared" in done.stdout
+    assert "does not say which classes it knows: they are numbered" in done.stdout
+    assert "own.pt does not say how images are prepared: they are resized to 256, cut to 64 and normal" in done.stdout
     assert "1 maps of model=custom (own.pt)" in done.stdout
     maps = read_maps(home / "maps")
     assert maps.image.shape == (1, 64, 64, 3)

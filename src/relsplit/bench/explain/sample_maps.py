@@ -7,17 +7,19 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from relsplit.bench.configuration.identity import without_identity
+from relsplit.bench.configuration.composition import resolved
+from relsplit.bench.configuration.identity import identified, without_identity
 from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.dataset import EvaluationDataset, collate_evaluation
 from relsplit.bench.data.transforms import Normalization
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
-from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.folder import check_folder, read_config
 from relsplit.bench.runs.maps import Maps, joined
 from relsplit.errors import InputError
 
@@ -106,9 +108,11 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
         sample_ids: which of its samples.
 
     Raises:
-        InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
+        InputError: the data or the network of the evaluation cannot be used any more or are others, or no image can be
+            read.
     """
-    document = without_identity(read_config(run))
+    document = resolved(OmegaConf.create(without_identity(read_config(run))))
+    check_folder(run, identified(document))
     document["dataset"]["on_bad_image"] = "skip"
     settings = Settings.of(document)
 
