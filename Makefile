@@ -43,7 +43,7 @@ lint: setup ## ruff and mypy
 
 docs: setup ## the documentation site in site/, offline and without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-	@echo "site/index.html"
+	@echo "site/index.html; for its search: $(BIN)/python -m http.server --directory site"
 
 bench: setup ## speed against the peers; each table in one run
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done

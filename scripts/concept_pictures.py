@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from relsplit import LRP
 from relsplit.bench.data.skimage_photographs import read_skimage_photographs
 from relsplit.bench.models.efficientnet_lite0 import EfficientNetLite0Weights, efficientnet_lite0
+from relsplit.bench.runs.sampled_curves import from_nothing
 from relsplit.explainers import ClassEvidence, OnePixel, RelevancePyramid
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
@@ -135,10 +136,11 @@ def protocols(model: nn.Module) -> Figure:
         for axis, (name, found) in zip(axes, scores.items(), strict=True):
             (curve,) = found.curves
             area = float(found.insertion[0])
-            axis.plot(curve.fraction, curve.insertion, color=colour, linewidth=1.6, label=f"{label}: {area:.2f}")
+            inserted, _ = from_nothing(curve.insertion, curve.deletion)
+            axis.plot([0, *curve.fraction], inserted, color=colour, linewidth=1.6, label=f"{label}: {area:.2f}")
             axis.set_title(name, fontsize=9)
     for axis in axes:
-        axis.set(xlim=(0, 1), ylim=(0, 1))
+        axis.set(xlim=(-0.02, 1), ylim=(0, 1))
         axis.set_xlabel("share of the pixels inserted", fontsize=8)
         axis.legend(frameon=False, fontsize=7, title="area below", title_fontsize=7, loc="lower right")
         axis.spines[["top", "right"]].set_visible(False)

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
@@ -101,12 +102,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to the pages of the site: README's are relative to the project, those of ``docs/`` to it."""
+    """Let links lead to the pages of the site, and call a page by its name where the text has a file's.
+
+    README's links are relative to the project, those of ``docs/`` to that folder.
+    """
     if page.file.src_uri in ELSEWHERE.values():
         markdown = markdown.replace("](docs/", "](")
     for source, target in ELSEWHERE.items():
         markdown = markdown.replace(f"](../{source}", f"]({target}").replace(f"]({source}", f"]({target}")
+    titles = dict(named_pages(config.nav or []))
+    markdown = re.sub(
+        r"\[(?:docs/)?[\w.-]+\.md\]\(([\w.-]+\.md)", lambda found: f"[{titles[found[1]]}]({found[1]}", markdown
+    )
     return re.sub(r"\[([^\]]+)\]\((?:LICENSE|CITATION\.cff)\)", r"`\1`", markdown)
+
+
+def named_pages(entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield every page of a navigation and what it is called there."""
+    for entry in entries:
+        for name, page in entry.items():
+            if isinstance(page, list):
+                yield from named_pages(page)
+            else:
+                yield page, name
 
 
 def on_page_content(content: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
