@@ -46,6 +46,7 @@ def test_a_caption_names_every_class_that_plays_a_part() -> None:
     assert caption(differing, 0.458) == (
         "label, scored: airplane\npredicted, explained: bird\np of the explained class = 0.458"
     )
+    assert caption("jay", 6.1e-10) == "jay\np = 6.1e-10"
     assert in_words({"predicted": "jay", "explained": "jay"}) == "predicted, explained: jay"
     assert in_words({"predicted": "jay", "explained": "two\nlines"}) == "predicted: jay\nexplained: two lines"
 

@@ -88,7 +88,8 @@ def caption(name: str, probability: float) -> str:
     """
     lines = [textwrap.fill(line.replace("_", " "), 34) for line in name.splitlines() or [""]]
     said = "p" if len(lines) == 1 else "p of the explained class"
-    return "\n".join([*lines, f"{said} = {probability:.3f}"])
+    number = f"{probability:.3f}" if probability >= 0.001 or probability == 0 else f"{probability:.1e}"
+    return "\n".join([*lines, f"{said} = {number}"])
 
 
 def colours_of(attribution: npt.NDArray[np.floating]) -> dict[str, Any]:
@@ -107,5 +108,5 @@ def _draw_curves(axis: Axes, curves: Sequence[SampleCurves]) -> None:
         axis.plot([0, *deleted], from_whole, style, color="tab:red", label=f"deletion, {curve.protocol}")
     axis.set(xlim=(-0.02, 1), ylim=(-0.02, 1.02))
     axis.tick_params(labelsize=7)
-    axis.set_ylabel("probability of the class", fontsize=7)
+    axis.set_ylabel("probability of the scored class", fontsize=7)
     axis.legend(fontsize=6, frameon=False, loc="best")

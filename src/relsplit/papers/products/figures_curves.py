@@ -43,7 +43,7 @@ def mean_curves(rows: Sequence[Measured], protocols: Sequence[str]) -> Figure:
             axis.set(xlim=(-0.02, 1), ylim=(0, 1))
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(labelsize=8)
-        pair[0].set_ylabel("probability of the class", fontsize=8)
+        pair[0].set_ylabel("probability of the scored class", fontsize=8)
         pair[1].legend(
             loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8, frameon=False,
             title="mean, band ± standard error", title_fontsize=7,
