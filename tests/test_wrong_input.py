@@ -129,6 +129,8 @@ EVALUATE: list[Row] = [
     ("explainer.stabilizer=abc", 2, "explainer.stabilizer must be"),
     ("explainer.rule=7", 2, "rule"),
     ("explainer.split=7", 2, "split"),
+    ("explainer.split={}", 2, "explainer.split._target_ is missing"),
+    ("'split={power: 2}'", 2, "explainer.split._target_ is missing"),
     ("explainer=lrp_epsilon explainer.blocks=1.5", 2, "explainer.blocks must be a whole number"),
     ("explainer=random explainer.seed=abc", 2, "explainer.seed must be a whole number"),
     ("explainer=rise explainer.seed=1.5", 2, "explainer.seed must be a whole number"),
@@ -138,6 +140,10 @@ EVALUATE: list[Row] = [
     ("metric.localisation.tolerance=abc", 2, "metric.localisation.tolerance"),
     ("map.num_levels=eight", 2, "map.num_levels must be a whole number"),
     ("trainer.devices=half", 2, "devices"),
+    ("trainer.devices=1234567890123456789012", 2, "trainer.devices must be"),
+    ("trainer.num_nodes=1234567890123456789012", 2, "trainer.num_nodes must be"),
+    ("--unheard_of", 2, "unrecognized arguments: --unheard_of"),
+    ("--cfg nothing", 2, "--cfg/-c: invalid choice: 'nothing'"),
     # Nulls.
     ("num_samples=null", 2, "num_samples must be a whole number"),
     ("seed=null", 2, "seed must be a whole number"),
@@ -287,7 +293,7 @@ EVALUATE: list[Row] = [
     ("model.name=..", 2, "model.name must be text that can name a folder"),
     ("model.name=", 2, "model.name must be text that can name a folder"),
     ("explainer.name=a/b", 2, "explainer.name must be text that can name a folder"),
-    ("explainer.name='a\nb'", 2, "explainer.name=a b"),
+    ("explainer.name='a\nb'", 2, "explainer.name must be text that can name a folder"),
     ("explainer.name=" + "x" * 300, 2, "explainer.name"),
     # Files.
     ("dataset.root=$W/nowhere", 2, "there is no folder $W/nowhere"),
@@ -536,6 +542,7 @@ REPRODUCE: list[Row] = [
     ("experiment=otsuki2024/table1 reproduce.product=null", 2, "reproduce.product"),
     ("experiment=otsuki2024/table1 +reproduce.product.colour=red", 2, "colour"),
     ("experiment=otsuki2024/table1 reproduce.product.reference=Nobody", 2, "Nobody"),
+    ("experiment=method/quality reproduce.product.references=[Nobody]", 2, "references: 'Nobody' is none of the rows"),
     ("experiment=otsuki2024/tableD reproduce.product.worst=-1", 2, "worst"),
     ("experiment=otsuki2024/tableD reproduce.product.proposed=Nobody", 2, "Nobody"),
     ("experiment=otsuki2024/figure5 reproduce.product.images=[-1]", 2, "images"),
@@ -544,7 +551,10 @@ REPRODUCE: list[Row] = [
     ("experiment=otsuki2024/all reproduce.experiments=[]", 2, "reproduce.experiments=["),
     ("experiment=otsuki2024/all reproduce.experiments=[../demo]", 2, "reproduce.experiments[0] must be"),
     ("experiment=otsuki2024/table1 reproduce.paper=7", 2, "reproduce.paper must be"),
-    ("experiment=otsuki2024/table1 +reproduce.paper.year=2024", 2, "year"),
+    ("experiment=otsuki2024/table1 +reproduce.paper.year=2024", 2, "reproduce.paper.year is no setting"),
+    ("experiment=otsuki2024/table1 reproduce.paper.beside=[]", 2, "reproduce.paper.beside must be text"),
+    ("experiment=otsuki2024/table1 reproduce.paper.checkpoint_seeds={cub:3}", 2, "seeds.cub must be a list"),
+    ("experiment=otsuki2024/table1 ~reproduce.paper.title", 2, "reproduce.paper.title is missing"),
     ("experiment=otsuki2024/table1 reproduce.checkpoint_seeds={image_folder: [abc]}", 2, "checkpoint_seeds"),
     ("experiment=otsuki2024/table1 reproduce.checkpoint_seeds={image_folder: []}", 2, "checkpoint_seeds"),
     ("experiment=otsuki2024/table1 num_samples=0", 2, "num_samples must be"),
@@ -692,6 +702,7 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative stabilizer", lambda _: LRP(network(), stabilizer=-1e-5), "stabilizer must be"),
     ("an unknown start", lambda _: LRP(network(), start="half"), "start must be one of"),  # type: ignore[arg-type]
     ("an unknown pooling", lambda _: LRP(network(), max_pool="biggest"), "max_pool must be"),  # type: ignore[arg-type]
+    ("leaves that are a list", lambda _: LRP(network(), leaves=[nn.ReLU]), "leaves must be a mapping"),  # type: ignore[arg-type]
     ("no images", lambda _: LRP(network()).attribute(images(0)), "the batch is empty"),
     ("an image without batch", lambda _: LRP(network()).attribute(images()[0]), "batch dimension"),
     ("images of bytes", lambda _: LRP(network()).attribute(images().byte()), "floating point pixels"),
@@ -712,6 +723,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("maps of another size", lambda _: scored(MAPS[:, :16], CLASSES), "resize the maps first"),
     ("too few maps", lambda _: scored(MAPS[:1], CLASSES), "the images need (2, 32, 32)"),
     ("a map with NaN", lambda _: scored(holding(NAN, MAPS), CLASSES), "map 0 of the batch contains NaN"),
+    ("maps of NumPy's", lambda _: scored(MAPS.numpy(), CLASSES), "maps must be a tensor, not ndarray"),  # type: ignore[arg-type]
+    ("a complex map", lambda _: scored(MAPS + 0j, CLASSES), "maps must be real numbers, not torch.complex64"),
     ("an infinite map", lambda _: scored(holding(INFINITE, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("bool targets of a metric", lambda _: scored(MAPS, CLASSES > 0), "must be integers, not torch.bool"),
     (
@@ -726,6 +739,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative deviation", lambda _: scored(MAPS, CLASSES, std=(-1.0, 1.0, 1.0)), "std must be"),
     ("scores of nothing", lambda _: InsertionDeletion(network()).compute(), "call update before compute"),
     ("quantised NaN", lambda _: heat_quantization(holding(NAN, MAPS)), "contains NaN or infinity"),
+    ("quantised lists", lambda _: heat_quantization([[[0.5]]]), "must be a tensor, not list"),  # type: ignore[arg-type]
+    ("an attribution of NumPy's", lambda _: AttributionMap()(MAPS.numpy(), (32, 32)), "must be a tensor"),  # type: ignore[arg-type]
     ("one level", lambda _: heat_quantization(MAPS, levels=1), "levels must be"),
     ("too many levels", lambda _: heat_quantization(MAPS, levels=10**12), "at most 65,536"),
     ("an unknown style", lambda _: heat_quantization(MAPS, style="round"), "style must be"),  # type: ignore[arg-type]

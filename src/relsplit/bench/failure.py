@@ -8,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from relsplit.bench.configuration.extras import extra_of, how_to_install
 from relsplit.errors import IncompleteRun, InputError
@@ -67,13 +66,28 @@ def _is_of_hydra(error: Exception) -> bool:
     from omegaconf.errors import OmegaConfBaseException
 
     checks_what_was_typed = ("hydra", "omegaconf", "antlr4")
-    return isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error, *checks_what_was_typed)
+    ended_hydra = isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(
+        error, *checks_what_was_typed
+    )
+    return ended_hydra or _COMPOSING in _modules(error)
+
+
+_COMPOSING = "hydra._internal.config_loader_impl"
+"""The module of Hydra's that all composing goes through."""
 
 
 def _of_the_configuration(error: Exception, typed: Sequence[str]) -> str:
-    from relsplit.bench.configuration.misspelt import explained
+    from yaml import YAMLError
 
-    text = explained(str(error).split("Config search path")[0], typed)
+    from relsplit.bench.configuration.misspelt import explained
+    from relsplit.bench.configuration.unreadable import unreadable_file
+
+    of_a_file = isinstance(error, YAMLError | UnicodeDecodeError | RecursionError) or not str(error)
+    if of_a_file and (found := unreadable_file()) is not None:
+        return found
+    if isinstance(error, RecursionError):
+        return f"configuration files name one another in a circle (typed: {' '.join(typed)})"
+    text = explained(str(error or error.__cause__).split("Config search path")[0], typed)
     hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
     keys = [argument.partition("=")[0].lstrip("+~") for argument in typed]
     if not any(key and key in text for key in keys):  # Hydra does not always say which
@@ -83,8 +97,12 @@ def _of_the_configuration(error: Exception, typed: Sequence[str]) -> str:
 
 def _raised_in(error: Exception, *packages: str) -> bool:
     """Say whether an error comes out of one of these packages."""
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    return bool(frame) and bool(set(packages) & set(Path(frame[0].filename).parts))
+    return any(module.partition(".")[0] in packages for module in _modules(error)[-1:])
+
+
+def _modules(error: Exception) -> list[str]:
+    """The names of the modules that an error came through, that which raised it last."""
+    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _kept(error: Exception, typed: Sequence[str]) -> str:

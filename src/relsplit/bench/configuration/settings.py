@@ -151,8 +151,8 @@ class Trainer(OpenGroup):
     lr_scheduler: Schedule | None
     module: Named | None = None
     accelerator: str
-    devices: int | str | Sequence[int]
-    num_nodes: Count
+    devices: Annotated[int, Limits(minimum=-1, maximum=100_000)] | str | Sequence[int]
+    num_nodes: Annotated[int, Limits(minimum=1, maximum=100_000)]
     strategy: str
     precision: str | int
     deterministic: bool | Literal["warn"]
@@ -186,6 +186,16 @@ class Row(Group):
     control: bool = False
 
 
+class Publication(Group):
+    """``reproduce.paper``: what ``paper.yaml`` says of a paper."""
+
+    title: str
+    protocol: Name
+    datasets: Sequence[Name] = ()
+    beside: Name | None = None
+    checkpoint_seeds: dict[str, Sequence[Seed]] = Field(default_factory=dict)
+
+
 def _rows_are_mappings(rows: Any) -> Any:
     for index, row in enumerate(rows if isinstance(rows, list) else ()):
         if not isinstance(row, Mapping):
@@ -204,7 +214,7 @@ class Experiment(OpenGroup):
     checkpoint_seeds: dict[str, Sequence[Seed]] | None
     processes: Annotated[int, Limits(minimum=1, maximum=1_024)] | Literal["auto"]
     rows: Annotated[Sequence[Row] | Named | None, BeforeValidator(_rows_are_mappings)]
-    paper: dict[str, Any] | None
+    paper: Publication | None
     product: Named | None = None
 
 
@@ -258,6 +268,8 @@ class Settings(Group):
             raise InputError("protocol=[]: name at least one protocol of conf/protocol")
         if isinstance(found.task, Evaluating) and found.task.explainers is not None:
             _check_explainers(found.task.explainers, reproduces)
+        if isinstance(split := found.explainer.arguments.get("split"), Mapping):
+            validated(Named, split, "explainer.split.")
         found._document = copy.deepcopy(dict(document))
         return found
 

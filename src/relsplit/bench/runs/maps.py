@@ -34,7 +34,8 @@ class Maps:
         label: (N,) ground-truth class.
         predicted: (N,) class with the highest score.
         probability: (N,) softmax probability of the explained class.
-        class_name: (N,) name of the ground-truth class.
+        class_name: (N,) name of the ground-truth class; where another class plays a part, every part and its class,
+            a line each (see :func:`relsplit.bench.explain.sample_maps.in_words`).
     """
 
     sample_id: npt.NDArray[np.str_]
