@@ -676,9 +676,9 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("an unknown start", lambda _: LRP(network(), start="half"), "start must be one of"),  # type: ignore[arg-type]
     ("an unknown pooling", lambda _: LRP(network(), max_pool="biggest"), "max_pool must be"),  # type: ignore[arg-type]
     ("no images", lambda _: LRP(network()).attribute(images(0)), "the batch is empty"),
-    ("an image without batch", lambda _: LRP(network()).attribute(images()[0]), "batch dimension"),
-    ("images of bytes", lambda _: LRP(network()).attribute(images().byte()), "floating point pixels"),
-    ("images that are a list", lambda _: LRP(network()).attribute([[0.5]]), "images"),  # type: ignore[arg-type]
+    ("an image without batch", lambda _: LRP(network()).attribute(images()[0]), "inputs[None]"),
+    ("images of bytes", lambda _: LRP(network()).attribute(images().byte()), "images and signals are floating point"),
+    ("images that are a list", lambda _: LRP(network()).attribute([[0.5]]), "inputs"),  # type: ignore[arg-type]
     ("a pixel that is NaN", lambda _: LRP(network()).attribute(holding(NAN, images())), "NaN or infinite"),
     ("an infinite pixel", lambda _: LRP(network()).attribute(holding(INFINITE, images())), "NaN or infinite"),
     ("images of one channel", lambda _: LRP(network()).attribute(images()[:, :1]), "does not accept shape"),

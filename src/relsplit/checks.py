@@ -6,6 +6,39 @@ from torch import Tensor
 from relsplit.errors import InputError
 
 
+def checked_batch(values: object, what: str, look_at_values: bool = True) -> Tensor:
+    """Return a batch of values detached, if it can be explained.
+
+    Args:
+        values: (N, ...): floating point, or integers, which are tokens.
+        what: how they are called in the error.
+        look_at_values: whether they are read, for which an accelerator has to be waited for.
+
+    Raises:
+        InputError: no tensor, within torch.func, without anything behind the batch, neither floating point nor
+            integers, empty, or with NaN or infinite values.
+    """
+    if not isinstance(values, Tensor):
+        raise InputError(f"{what}: expected a tensor with the batch first, not {type(values).__name__}")
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        raise InputError(f"{what}: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
+    if values.ndim < 2:
+        raise InputError(
+            f"{what}: expected the batch first, (N, ...), not {tuple(values.shape)}: one sample alone is sample[None]"
+        )
+    if values.is_complex() or values.dtype == torch.bool:
+        raise InputError(
+            f"{what}: expected floating point values, or integers that are tokens, not {values.dtype}: a mask is "
+            "handed on with forward_kwargs="
+        )
+    if values.numel() == 0:
+        raise InputError(f"{what}: the batch is empty, shape {tuple(values.shape)}")
+    values = values.detach()
+    if look_at_values and values.is_floating_point() and not _is_finite(values):
+        raise InputError(f"{what}: some values are NaN or infinite: check the files and the normalisation")
+    return values
+
+
 def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
     """Return ``images`` detached, if they can be explained or scored.
 
@@ -22,16 +55,21 @@ def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
     if torch._C._functorch.is_functorch_wrapped_tensor(images):
         raise InputError("images: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
     if images.ndim != 4:
-        raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}: add a batch dimension?")
+        one = ": a single image is image[None]" if images.ndim == 3 else ""
+        raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}{one}")
     if not images.is_floating_point():
         raise InputError(f"images: expected normalised floating point pixels, not {images.dtype}")
     if images.numel() == 0:
         raise InputError(f"images: the batch is empty, shape {tuple(images.shape)}")
     images = images.detach()
-    # One reduction finds a NaN or an infinity anywhere, as long as the finite pixels do not overflow.
-    if look_at_pixels and not bool(torch.isfinite(images.abs().amax())):
+    if look_at_pixels and not _is_finite(images):
         raise InputError("images: some pixels are NaN or infinite: check the files and the normalisation")
     return images
+
+
+def _is_finite(values: Tensor) -> bool:
+    """One reduction finds a NaN or an infinity anywhere, as long as the finite values do not overflow."""
+    return bool(torch.isfinite(values.abs().amax()))
 
 
 def checked_target(

@@ -182,7 +182,7 @@ class Spectral(nn.Module):
             Spectral(),
             r"'_fft_r2c' in module 'scores', called at .*test_any_network.py:\d+, has no relevance rule: .*leaves=",
         ),
-        (Constant(), "does not depend on its images"),
+        (Constant(), "does not depend on its inputs"),
         (
             nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
             r"logits or probabilities \(1, classes\), .* not a tensor \(1, 4, 31, 31\)",

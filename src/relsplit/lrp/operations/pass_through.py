@@ -38,7 +38,7 @@ def pass_through(call: Call) -> Any:
     shape = tensor.shape
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
-    if not value.is_floating_point():
+    if not call.carries(value):
         return output
     keeps = call.name in _SIGN_KEEPING
     record_unchanged(
