@@ -162,7 +162,9 @@ def test_maps_of_other_outputs_sum_to_what_is_explained(
     expected = {
         "class 1 against class 3": p[1] - p[3],
         "a regression's value": regression(images).sum(),
-        "likeness to another image": (embedding(images) * other).sum(),
+        "likeness to another image": torch.cosine_similarity(embedding(images), other),
         "the commonest class's pixels": (output.softmax(1)[:, most] * (output.argmax(1) == most)).sum(),
     }
+    detector = shown["Detector"]()
+    expected["the second box"] = detector(images)[0]["scores"][1]
     assert sums == pytest.approx({what: float(value) for what, value in expected.items()}, abs=2e-4, rel=1e-4)

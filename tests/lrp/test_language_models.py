@@ -9,6 +9,7 @@ import transformers as hf
 from torch import Tensor, nn
 
 from relsplit import LRP
+from relsplit.targets import Key, Likeness, NextToken
 
 VOCABULARY = 50
 SIZES: dict[str, Any] = {
@@ -60,14 +61,6 @@ def tokens(count: int = 2, length: int = 9) -> Tensor:
     return torch.randint(4, VOCABULARY, (count, length), generator=torch.Generator().manual_seed(1))
 
 
-def last_logit(logits: Tensor) -> Tensor:
-    """The greatest logit of the last token."""
-    start = torch.zeros_like(logits)
-    value, index = logits[:, -1].max(-1, keepdim=True)
-    start[:, -1].scatter_(1, index, value)
-    return start
-
-
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_class_of_a_text_is_shared_among_its_tokens_and_padding_changes_nothing(name: str) -> None:
     model, ids = seeded(CLASSIFIERS[name]), tokens()
@@ -85,24 +78,19 @@ def test_a_class_of_a_text_is_shared_among_its_tokens_and_padding_changes_nothin
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_a_next_tokens_logit_is_shared_among_the_tokens_before(name: str) -> None:
     model, ids = seeded(LANGUAGE_MODELS[name]), tokens()
-    found, sums = LRP(model, output="logits").attribute(ids, last_logit, return_sums=True)
+    found, sums = LRP(model).attribute(ids, NextToken(), return_sums=True)
     exact = 1e-5 if name == "Mamba" else 1e-9  # its head answers in single precision
     torch.testing.assert_close(found.sum(1).to(sums["output"].dtype), sums["output"], rtol=exact, atol=0)
 
-    def third(logits: Tensor) -> Tensor:
-        start = torch.zeros_like(logits)
-        start[:, 2, 7] = 1
-        return start
-
-    assert not LRP(model, output="logits").attribute(ids, third)[:, 3:].any()  # what comes later is not seen
+    third = LRP(model).attribute(ids, NextToken(7, position=2))
+    assert third[:, :3].any(1).all()
+    assert not third[:, 3:].any()  # what comes later is not seen
 
 
 def test_encoders_with_decoders() -> None:
     t5 = seeded(lambda: hf.T5ForConditionalGeneration(hf.T5Config(**T5, **DECODER)))
     begun = torch.tensor([[3, 5]] * 2)
-    found, sums = LRP(t5, output="logits").attribute(
-        {"input_ids": tokens(), "decoder_input_ids": begun}, last_logit, return_sums=True
-    )
+    found, sums = LRP(t5).attribute({"input_ids": tokens(), "decoder_input_ids": begun}, NextToken(), return_sums=True)
     total = found["input_ids"].sum(1) + found["decoder_input_ids"].sum(1)
     torch.testing.assert_close(total, sums["output"], rtol=1e-9, atol=0)
     config = hf.WhisperConfig(
@@ -112,8 +100,8 @@ def test_encoders_with_decoders() -> None:
     )  # fmt: skip
     whisper = seeded(lambda: hf.WhisperForConditionalGeneration(config))
     spectrum = torch.randn(2, 8, 40, generator=torch.Generator().manual_seed(2)).double()
-    heard, sums = LRP(whisper, output="logits").attribute(
-        spectrum, last_logit, return_sums=True, forward_kwargs={"decoder_input_ids": begun}
+    heard, sums = LRP(whisper).attribute(
+        spectrum, NextToken(), return_sums=True, forward_kwargs={"decoder_input_ids": begun}
     )
     assert heard.shape == spectrum.shape
     torch.testing.assert_close(heard.sum((1, 2)), sums["output"], rtol=1e-9, atol=0)
@@ -126,6 +114,16 @@ def test_an_image_and_a_text() -> None:
         del vision[left_out]
     clip = seeded(lambda: hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)))
     images, ids = torch.rand(2, 3, 32, 32).double(), torch.cat([tokens(2, 6), torch.full((2, 1), 49)], 1)
+    text_vector = clip(pixel_values=images, input_ids=ids).text_embeds[0].detach()
+    alike, sums = LRP(clip).attribute(
+        {"pixel_values": images},
+        Key("image_embeds", Likeness(text_vector)),
+        return_sums=True,
+        forward_kwargs={"input_ids": ids},
+    )
+    cosines = clip(pixel_values=images, input_ids=ids).logits_per_image[:, 0] / clip.logit_scale.exp()
+    torch.testing.assert_close(sums["output"], cosines.detach())
+    torch.testing.assert_close(alike["pixel_values"].sum((1, 2, 3)), sums["output"], rtol=1e-7, atol=0)
     both, sums = LRP(clip, output="logits_per_image").attribute(
         {"pixel_values": images, "input_ids": ids}, lambda likeness: likeness * torch.eye(2), return_sums=True
     )

@@ -21,7 +21,6 @@ from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
-from relsplit.lrp.outputs import OutputChoice
 from relsplit.lrp.recording.leaves import kept_whole
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
@@ -34,13 +33,18 @@ from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import StartFunction, check_finite, computed_start
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
+from relsplit.networks.outputs import OutputChoice, Part
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
+from relsplit.targets.key import Key
+from relsplit.targets.target import taken_apart
 
 Observed = TypeVar("Observed", bound=Observer | None)
 Observe = Callable[[Recording, Tensor], Observed]
-Target = int | Tensor | StartFunction
-"""One class, a class for each image, or a function from the output to its relevance."""
+Explained = int | Tensor | StartFunction
+"""Of a tensor: one class, a class for each image, or a function to its relevance."""
+Target = Explained | Key
+"""Any of these, of the output or of a part of it."""
 
 
 _CPU = torch.device("cpu")
@@ -154,8 +158,9 @@ class LRP:
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
         units = kept_whole if self._options.leaves else None
-        self._network = Network(model, self._options, KINDS, output, units)
-        self._signed_network = Network(model, with_signs(self._options), KINDS, output, units)
+        self._network = Network(model, self._options, KINDS, units)
+        self._signed_network = Network(model, with_signs(self._options), KINDS, units)
+        self._output = output
         self._reader = reader_of(scores)
         self._warned = False
 
@@ -213,9 +218,10 @@ class LRP:
                 (N, C, D, H, W), sequences (N, T, D), tables (N, F), or anything else that the model takes, in floating
                 point. Integers (N, T) are tokens, which an ``nn.Embedding`` looks up. Several: a tuple, which the model
                 gets by position, or a dictionary, which it gets by name.
-            target: the explained class: None (the predicted one), one index, or a tensor of N indices; or a function
-                from the output (N, ...) of any shape to its relevance, of the same shape (an embedding, the pixels of
-                one class of a segmentation), in place of ``start``.
+            target: the explained class: None (the predicted one), one index, or a tensor of N indices; or one of
+                :mod:`relsplit.targets` (a value, several classes, the pixels of a segmentation, a detector's box, an
+                embedding's likeness, a next token, a part of several outputs); or a function from the output (N, ...)
+                of any shape to its relevance, of the same shape. The latter two take the place of ``start``.
             return_sums: also return the relevance sums inside the network.
             forward_kwargs: what the model gets besides, by name, such as lengths; it receives no relevance. Tokens at
                 which an ``attention_mask`` of their shape is 0 are padding, as those of an embedding's ``padding_idx``
@@ -300,12 +306,13 @@ class LRP:
         """
         is_flat = is_void = None
         inputs = as_inputs(given)
+        part, explained = taken_apart(target, self._output)
         if self.start == "evidence":
-            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), target)
+            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part)
         else:
-            recording = self.record(inputs)
+            recording = self._network.record(inputs, part)
             with _plain():
-                start, is_void = self._start(recording, target, inputs)
+                start, is_void = self._start(recording, explained, inputs)
         with _plain():
             observer = observe(recording, start)
             guard = Guard(start, is_void)
@@ -325,7 +332,7 @@ class LRP:
             InputError: the network does not accept it.
             UnsupportedModelError: its output does not depend on it.
         """
-        return self._network.record(given)
+        return self._network.record(given, taken_apart(None, self._output)[0])
 
     def attend(self, images: Tensor) -> Recording:
         """Run the network once on ``images``, checked, with gradients; the recording has what its attentions computed.
@@ -334,16 +341,16 @@ class LRP:
             InputError: see :meth:`record`.
             UnsupportedModelError: see :meth:`record`.
         """
-        return self._network.attend(images)
+        return self._network.attend(images, taken_apart(None, self._output)[0])
 
-    def _evidence(self, images: Tensor, target: "Target | None") -> tuple[Recording, Tensor, Tensor]:
+    def _evidence(self, images: Tensor, target: "Explained | None", part: Part) -> tuple[Recording, Tensor, Tensor]:
         """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
         if callable(target):
             raise InputError(
                 'start="evidence" is of classes: say with output= which part of the output holds scores (N, classes), '
                 "and name a class as target"
             )
-        recording = self._signed_network.record(images)
+        recording = self._signed_network.record(images, part)
         with _plain():
             answer = self.answer(recording, len(images))
             if not answer.finite:
@@ -351,14 +358,14 @@ class LRP:
             answer.check_finite()
             output = recording.output
             found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
-            recording = self.record(images)
+            recording = self._network.record(images, part)
             if not is_same(recording.output, output):
                 raise InputError("model: it answers one image differently from one call to the next")
             start, is_flat = found.start(images.shape[2:], self.signed)
         warn_of_flat_maps("LRP", is_flat, "no position speaks for the class", stacklevel=5)
         return replace(recording, result=place_of(found, recording)), start, is_flat
 
-    def _start(self, recording: Recording, target: "Target | None", inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+    def _start(self, recording: Recording, target: "Explained | None", inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         """Return the relevance that the map starts from, of the output's shape, and whether it started from nothing."""
         output, count = recording.output, len(inputs)
         for function, option in ((target, "target"), (self.start, "start")):

@@ -5,7 +5,7 @@ agree on the predicted class and on its probability.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
+from relsplit.networks.described import described
 from relsplit.options import checked_options
 
 Scores = Literal["auto", "logits", "probabilities"]
@@ -265,7 +266,7 @@ def checked_scores(output: object, count: int | None = None) -> Tensor:
         images = "N" if count is None else count
         raise InputError(
             f"model: it must return logits or probabilities ({images}, classes), or one for two classes, ({images}, 1) "
-            f"or ({images},), not {_described(output)}"
+            f"or ({images},), not {described(output)}"
         )
     return output
 
@@ -299,14 +300,3 @@ def _facts(scores: Tensor) -> tuple[bool, bool, bool]:
 
 def _log_odds(probabilities: Tensor) -> Tensor:
     return torch.logit(probabilities, eps=torch.finfo(probabilities.dtype).eps)
-
-
-def _described(output: object) -> str:
-    if isinstance(output, Tensor):
-        kind = "" if output.is_floating_point() else f" of {output.dtype}"
-        return f"a tensor {tuple(output.shape)}{kind}"
-    if isinstance(output, Mapping):
-        return f"a {type(output).__name__} of {', '.join(map(str, output)) or 'nothing'}"
-    if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of {len(output)} values"
-    return f"a {type(output).__name__}"

@@ -15,16 +15,18 @@ from relsplit.lrp.recording.call import Call
 
 WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
 ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")
+REGIONS = "torchvision::roi_pool"
+"""Regions are of all sizes: there are no windows to average over."""
 
 
-@OPERATIONS.register(*WINDOWED, *ADAPTIVE, "amax", "max")
+@OPERATIONS.register(*WINDOWED, *ADAPTIVE, "amax", "max", REGIONS)
 def max_pool(call: Call) -> Any:
     """Carry relevance through max pooling as the option ``max_pool`` says."""
     if call.name == "max" and len(call.args) > 1 and isinstance(call.args[1], Tensor):
         with call.recorder:
             return torch.maximum(*call.args)
     choice = call.options.max_pool
-    if choice == "winner":
+    if choice == "winner" or call.name == REGIONS:
         return _winner(call)
     two_by_two = choice == "average_2x2" and call.name in WINDOWED
     return linear_map(call, _average(call, two_by_two), call.args[0], covers=not two_by_two)

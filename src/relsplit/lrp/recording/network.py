@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.inputs import Inputs, as_inputs
-from relsplit.lrp.outputs import OutputChoice, chosen_output
 from relsplit.lrp.recording.kinds import Kinds
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
+from relsplit.networks.outputs import Part, only_part
 from relsplit.networks.views import shared_copy
 
 Units = Callable[[nn.Module, Recorder], AbstractContextManager[None]]
@@ -72,7 +72,6 @@ class Network:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.
         options: of the method; see :class:`relsplit.lrp.recording.recorder.Recorder`.
         kinds: what the method knows of operations.
-        output: which part of its output is explained; see :func:`relsplit.lrp.outputs.chosen_output`.
         units: what is taken as one operation although it is several; None: nothing is.
     """
 
@@ -81,21 +80,20 @@ class Network:
         model: nn.Module,
         options: Any,
         kinds: Kinds,
-        output: OutputChoice | None = None,
         units: Units | None = None,
     ) -> None:
         self.model = model
         self._options = options
         self._kinds = kinds
-        self._output = output
         self._units = units
         self._channels_last = True
 
-    def attend(self, given: "Tensor | Inputs") -> Recording:
+    def attend(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
         """Run the network once with gradients; the recording has what its attentions computed.
 
         Args:
             given: what it is given, checked.
+            part: see :meth:`record`.
 
         Returns:
             What it did; its output and attentions are part of one autograd graph.
@@ -107,15 +105,16 @@ class Network:
         inputs = as_inputs(given)
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                return self._run(inputs.each(_differentiable), attentions=[])
+                return self._run(inputs.each(_differentiable), part, attentions=[])
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def record(self, given: "Tensor | Inputs") -> Recording:
+    def record(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
         """Run the network once in the caller's gradient mode, and record it.
 
         Args:
             given: what it is given, checked.
+            part: returns the tensor that is explained, of what the network returns.
 
         Returns:
             What it did; the output has no gradient.
@@ -128,7 +127,7 @@ class Network:
         inputs = as_inputs(given)
         if self._channels_last and _are_faster_channels_last(inputs):
             try:
-                recording = self._record(inputs.each(lambda x: x.detach().clone(memory_format=torch.channels_last)))
+                recording = self._record(inputs.each(_in_channels_last), part)
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
@@ -136,24 +135,24 @@ class Network:
             # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
             self._channels_last = False
         try:
-            return self._record(inputs.each(_copied))
+            return self._record(inputs.each(_copied), part)
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def _record(self, inputs: Inputs) -> Recording:
+    def _record(self, inputs: Inputs, part: Part) -> Recording:
         grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(inputs, attentions=None)
+            recording = self._run(inputs, part, attentions=None)
         return replace(recording, output=recording.output.detach())
 
-    def _run(self, inputs: Inputs, attentions: list[Attended] | None) -> Recording:
+    def _run(self, inputs: Inputs, part: Part, attentions: list[Attended] | None) -> Recording:
         network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
         recorder = Recorder(self._options, self._kinds, network)
         recorder.attentions = attentions
         steps = tuple(recorder.follow_given(tensor, inputs.padding(tensor)) for tensor in inputs.tensors)
         units = nullcontext() if self._units is None else self._units(network, recorder)
         with _refusals(), recorder, units:
-            chosen = chosen_output(inputs.called(network), self._output)
+            chosen = part(inputs.called(network))
         if not isinstance(chosen, Tensor):
             raise UnsupportedModelError(
                 f"output: the part that is explained is a {type(chosen).__name__}, not a tensor"
@@ -217,6 +216,10 @@ def _are_faster_channels_last(inputs: Inputs) -> bool:
 
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
+
+
+def _in_channels_last(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.channels_last)
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
