@@ -49,7 +49,7 @@ def _masked(
 ) -> Tensor | None:
     """Return where a product depends on the input: not where it is multiplied by a mask's zero."""
     for mask, step in factors:
-        if step is None and isinstance(mask, Tensor) and mask.dim() and not call.recorder.is_weight(mask):
+        if step is None and isinstance(mask, Tensor) and mask.dim() and _may_be_mask(call, mask):
             is_open = mask != 0
             # While kernels are recorded for a CUDA graph, nothing can be asked.
             is_asked = not is_open.is_cuda or not torch.cuda.is_current_stream_capturing()
@@ -57,6 +57,11 @@ def _masked(
                 continue
             return (is_open.broadcast_to(shape) if support is None else is_open & (support > 0)).float()
     return support
+
+
+def _may_be_mask(call: Call, tensor: Tensor) -> bool:
+    # ``x * (x > 0)`` is a ReLU, whose zeros are values like any other.
+    return not call.recorder.is_weight(tensor) and not call.recorder.is_choice(tensor)
 
 
 def _signals(factors: list[tuple[Tensor, Step]]) -> list[tuple[Tensor, Step]]:

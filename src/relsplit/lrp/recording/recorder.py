@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
 from relsplit.lrp.arithmetic import supported
@@ -86,6 +87,7 @@ class Recorder(TorchDispatchMode):
         self._weights: set[int] | None = None  # storages, where they are asked for
         self._guards: list[Any] = []
         self._tokens: list[Step] = []  # inputs
+        self._choices: dict[int, StorageWeakRef] = {}
         self._path = ""
         self._is_inside = False
 
@@ -135,6 +137,15 @@ class Recorder(TorchDispatchMode):
         """Note that an embedding looked up ``sources``: the tokens that they are made of were not given in vain."""
         for tokens in self._tokens:
             tokens.is_embedded |= any(self.ancestry.comes_from(source.index, tokens.index) for source in sources)
+
+    def note_choice(self, tensor: Tensor) -> None:
+        """Note that ``tensor``, a constant to all that follows, says where activations are large, or the like."""
+        storage = tensor.untyped_storage()
+        self._choices[storage._cdata] = StorageWeakRef(storage)
+
+    def is_choice(self, tensor: Tensor) -> bool:
+        """Say whether ``tensor`` was made of comparisons of activations."""
+        return tensor.untyped_storage()._cdata in self._choices
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Say whether ``tensor`` is a parameter of the network, or a view of one."""
@@ -212,7 +223,11 @@ class Recorder(TorchDispatchMode):
                 elif not sources:
                     self.holders.write(tensor, None)
         if not sources or self.is_paused:
-            return func(*args, **kwargs)
+            output = func(*args, **kwargs)
+            if self._choices and any(self.is_choice(tensor) for tensor in tensors_in(args, read)):
+                for made in tensors_in((output,), {}):
+                    self.note_choice(made)
+            return output
         return Call(self, kind, func, args, kwargs, sources).carry_out()
 
     def _restrided(self, whole: Step, stored: Geometry, read: Geometry, numel: int) -> Step:
