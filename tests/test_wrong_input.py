@@ -519,6 +519,7 @@ REPRODUCE: list[Row] = [
     ("experiment=otsuki2024/table1 reproduce.product=null", 2, "reproduce.product"),
     ("experiment=otsuki2024/table1 +reproduce.product.colour=red", 2, "colour"),
     ("experiment=otsuki2024/table1 reproduce.product.reference=Nobody", 2, "Nobody"),
+    ("experiment=method/quality reproduce.product.references=[Nobody]", 2, "references: 'Nobody' is none of the rows"),
     ("experiment=otsuki2024/tableD reproduce.product.worst=-1", 2, "worst"),
     ("experiment=otsuki2024/tableD reproduce.product.proposed=Nobody", 2, "Nobody"),
     ("experiment=otsuki2024/figure5 reproduce.product.images=[-1]", 2, "images"),

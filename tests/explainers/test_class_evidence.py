@@ -13,6 +13,7 @@ from relsplit import LRP
 from relsplit.bench.models.attention_branch import AttentionBranchNetwork
 from relsplit.errors import InputError
 from relsplit.explainers import ClassEvidence, GradCAM
+from relsplit.metrics import randomisation_correlation
 
 SIDE = 64
 
@@ -129,6 +130,52 @@ def test_each_class_of_a_mosaic_has_its_cell() -> None:
         torch.testing.assert_close(found[:, columns].sum(), found.sum())
 
 
+def test_what_speaks_for_both_classes_in_overlapping_cells_cancels_out_below_them() -> None:
+    """Green, nothing, green and blue, nothing, blue: two cells of three pixels share the middle one."""
+    x = torch.zeros(1, 3, 5, 5)
+    x[:, 1, :, 0] = x[:, 1:, :, 2] = x[:, 2, :, 4] = 1
+    detect = nn.Conv2d(3, 2, 3, stride=2, bias=False)
+    classify = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        detect.weight.zero_()[0, 1] = 1
+        detect.weight[1, 2] = 1
+        classify.weight.copy_(torch.eye(2))
+    colours = nn.Conv2d(3, 3, 1, bias=False)  # the first layer's rule replaces the image by ones
+    colours.weight.data = torch.eye(3)[:, :, None, None].clone()
+    network = nn.Sequential(colours, nn.ReLU(), detect, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), classify)
+    (found,) = ClassEvidence(network, at="pixels", rule="z_plus").attribute(x, 0)
+    assert (found[:, 0] > 0).all()
+    torch.testing.assert_close(found[:, 0].sum(), torch.tensor(0.5))  # p
+    assert found[:, 1:].abs().max() < 1e-6
+    (at_the_start,) = ClassEvidence(network, at="pixels", rule="z_plus", netted="start").attribute(x, 0)
+    torch.testing.assert_close(at_the_start[:, 2].sum(), torch.tensor(0.25))
+
+
+def test_a_classifier_drawn_anew_has_a_map_of_its_own() -> None:
+    """z+ hardly notices: where much is seen, much relevance goes, whatever it is evidence of."""
+    body = seeded(lambda: nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU()))
+    x = seeded(lambda: torch.randn(4, 3, 16, 16))
+    targets = torch.zeros(4, dtype=torch.int64)
+
+    def explain_with(method: type) -> Any:
+        def of(network: nn.Module) -> Any:
+            explainer = method(network)
+            return lambda images, labels: explainer.attribute(images, labels).reshape(4, -1, 16, 16).sum(1)
+
+        return of
+
+    def mean_correlation(method: type) -> float:
+        found = []
+        for seed in range(10):
+            network = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), seeded(lambda: nn.Linear(24, 5)))
+            of = randomisation_correlation(network, explain_with(method), x, targets, seed=seed, redrawn="output")
+            found += [values.mean() for values in of.values()]
+        return float(torch.stack(found).mean())
+
+    assert mean_correlation(ClassEvidence) < 0.3
+    assert mean_correlation(LRP) > 0.65
+
+
 def test_a_flip_of_the_image_flips_the_map() -> None:
     # All strides are 1, so that cells lie alike from both sides.
     network = seeded(
@@ -146,13 +193,15 @@ def test_a_flip_of_the_image_flips_the_map() -> None:
 @pytest.mark.parametrize("against", ["rivals", "strongest", "mean", 4])
 def test_a_constant_added_to_all_logits_changes_nothing(against: Any) -> None:
     network, x = small_resnet(), images().double()
-    before = ClassEvidence(network, against=against).attribute(x, 1)
+    before = ClassEvidence(network, against=against).attribute(x, 0)
+    assert before.std() > 0
     network.fc.bias.data += 3  # type: ignore[union-attr, operator]
-    torch.testing.assert_close(ClassEvidence(network, against=against).attribute(x, 1), before)
+    torch.testing.assert_close(ClassEvidence(network, against=against).attribute(x, 0), before)
     network.fc.weight.data += torch.linspace(-1, 1, 16)  # type: ignore[union-attr, operator]  # of every class alike
-    found = ClassEvidence(network, against=against, at="features", smoothing=0).attribute(x, 1)
-    expected = ClassEvidence(small_resnet(), against=against, at="features", smoothing=0).attribute(x, 1)
-    shift = network(x).softmax(1)[:, 1] / small_resnet()(x).softmax(1)[:, 1]
+    found = ClassEvidence(network, against=against, at="features", smoothing=0).attribute(x, 0)
+    expected = ClassEvidence(small_resnet(), against=against, at="features", smoothing=0).attribute(x, 0)
+    assert expected.std() > 0
+    shift = network(x).softmax(1)[:, 0] / small_resnet()(x).softmax(1)[:, 0]
     torch.testing.assert_close(found, expected * shift[:, None, None].detach())
 
 

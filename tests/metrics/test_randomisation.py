@@ -112,3 +112,18 @@ def test_a_constant_map_correlates_with_nothing():
 def test_a_model_without_weights_is_refused():
     with pytest.raises(InputError, match="no part with weights"):
         stages(nn.Sequential(nn.ReLU()))
+
+
+def test_the_output_alone_may_be_redrawn():
+    """The first step of the cascade, and no other network is asked."""
+    model, (images, targets), asked = tiny_cnn(), batch(), []
+
+    def explain_with(network):
+        asked.append(network)
+        return gradient_explainer(network)
+
+    cascade = randomisation_correlation(model, gradient_explainer, images, targets, seed=3)
+    alone = randomisation_correlation(model, explain_with, images, targets, seed=3, redrawn="output")
+    assert list(alone) == ["fc"]
+    torch.testing.assert_close(alone["fc"], cascade["fc"], rtol=0, atol=0)
+    assert len(asked) == 2  # the model itself, and with a new classifier

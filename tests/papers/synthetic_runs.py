@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.records import SampleCurves, SampleRecord
@@ -21,7 +22,7 @@ def write_run(
     noise: float = 0.0,
     seed: int = 0,
     points: int = 5,
-    more: Mapping[str, float] | None = None,
+    more: Mapping[str, float | npt.NDArray[np.float64]] | None = None,
     relevance: float | list[float] = 1.0,
 ) -> Path:
     """A finished run scored under ``published`` and ``strict``; ids are s00, s01, ...
@@ -44,7 +45,7 @@ def write_run(
             "deletion_strict": strict[1],
             "id_score_strict": strict[0] - strict[1],
             "flat_map": 0,
-            **(more or {}),
+            **{name: float(np.broadcast_to(value, (num_samples,))[i]) for name, value in (more or {}).items()},
         }
         records.append(
             SampleRecord(

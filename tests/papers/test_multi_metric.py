@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic_runs import write_run
 
@@ -95,3 +96,36 @@ def test_methods_on_a_network() -> None:
     assert [each["label"] for each in on_network("vit", "demo", networks, methods)] == ["Gradient"]
     with pytest.raises(InputError, match="made of dataset=demo, not cub"):
         on_network("cnn", "cub", networks, methods)
+
+
+def test_differences_to_rows_of_reference(tmp_path: Path) -> None:
+    """Paired: what the samples have in common cancels; a sample without a value in either row plays no part."""
+    easy = np.linspace(0, 1, 20)
+    a = easy + 0.1
+    b = easy.copy()
+    a[3], b[5] = math.nan, math.nan
+    rows = [
+        Measured(name, (write_run(tmp_path / name, name, num_samples=20, more={"road": values}),), control=control)
+        for name, values, control in (("A", a, False), ("B", b, False), ("center", easy - 0.2, True))
+    ]
+    product = multi_metric(rows, brief(tmp_path, "demo"), title="T", metrics=METRICS[1:2], references=["B", "A"])
+    versus_b, versus_a = product.tables[1:3]
+    assert versus_b.title == "T — minus B"
+    assert versus_b.header == ["Method", "ROAD ↓"]
+    (method,), (control,) = versus_b.groups
+    assert [cell.text for cell in method] == ["A", "+0.100 [+0.100, +0.100]"]
+    assert [cell.text for cell in control] == ["center", "-0.200 [-0.200, -0.200]"]
+    assert method[1].bold
+    assert [cell.text for cell in versus_a.groups[0][0]] == ["B", "-0.100 [-0.100, -0.100]"]
+    frame = product.frame.set_index("method")
+    assert frame.loc["A", "road_minus_B"] == pytest.approx(0.1)
+    assert math.isnan(frame.loc["B", "road_minus_B"])
+
+
+def test_rows_of_reference_on_other_samples(tmp_path: Path) -> None:
+    rows = [
+        Measured(name, (write_run(tmp_path / name, name, num_samples=count, more={"road": 0.5}),))
+        for name, count in (("A", 4), ("B", 5))
+    ]
+    with pytest.raises(InputError, match=r"'A' .* and 'B' .* were measured on different samples"):
+        multi_metric(rows, brief(tmp_path, "demo"), title="T", metrics=METRICS[1:2], references=["B"])

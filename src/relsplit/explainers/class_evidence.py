@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
-from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
 from relsplit.lrp.evidence import Against
 from relsplit.lrp.positions import on_grid
@@ -22,14 +23,18 @@ class ClassEvidence:
     """Relevance of every resolution, begun on what the last feature map says for the class (docs/explainers.md).
 
     At every position of that map the contributions to the class, less those to its rivals, are summed over the
-    channels, and what is left above zero is handed down (:mod:`relsplit.lrp.evidence`). Every resolution sums to the
-    probability of the class, and so does the map. Where no position speaks for the class, the map is flat, and it is
-    said.
+    channels (:mod:`relsplit.lrp.evidence`). What speaks for the class and what speaks against it are handed down
+    together, the one as relevance, the other as negative relevance, and neither is lost. At every resolution both are
+    netted once more, position by position; what is left above zero, scaled to the probability of the class, is that
+    resolution's map. Where no position speaks for the class, the map is flat, and it is said.
 
     Args:
         model: any network that LRP explains.
         against: see :class:`relsplit.LRP`.
-        signed: see :class:`relsplit.LRP`.
+        netted: "everywhere"; or at the "start" alone: what is above zero there is handed down, and every resolution
+            sums to the probability without being scaled.
+        signed: whether the map shows what speaks against the class, too, as negative relevance; then its absolute
+            values sum to the probability.
         rule: see :class:`relsplit.explainers.RelevancePyramid`.
         split: see :class:`relsplit.LRP`.
         at: "all": the mean of the resolutions, smoothed; "pixels": every pixel its own, not smoothed; "features": the
@@ -48,6 +53,7 @@ class ClassEvidence:
         self,
         model: nn.Module,
         against: Against = "rivals",
+        netted: Literal["everywhere", "start"] = "everywhere",
         signed: bool = False,
         rule: str | Rule | RuleChoice | dict[str, Any] = "gamma_top",
         split: str | Splitting = "ratio",
@@ -55,7 +61,9 @@ class ClassEvidence:
         smoothing: Smoothing = 0.07,
         scores: Scores = "auto",
     ) -> None:
-        self._lrp = LRP(model, split, rule=rule, start="evidence", against=against, signed=signed, scores=scores)
+        both = signed or netted == "everywhere"
+        self._lrp = LRP(model, split, rule=rule, start="evidence", against=against, signed=both, scores=scores)
+        self._signed = signed
         self._at = at
         self._smoothing = smoothing
 
@@ -70,12 +78,20 @@ class ClassEvidence:
         size = images.shape[2:]
         run = self._lrp.observed(images, target, lambda recording, start: AtStages(size))
         if self._at == "pixels":
-            return run.relevance.sum(1)
-        # Tokens are no stage of their own, because those of no position have relevance elsewhere.
-        last = on_grid(run.start, size)
-        stages = list(run.observer.by_name().values()) if self._at == "all" else []
-        if last is not None and (self._at == "features" or run.start.dim() == 3):
-            stages.append(last)
-        maps = mean_on_the_image([stage.sum(1) for stage in stages], (size[0], size[1]), self._smoothing)
-        even = run.start.flatten(1).sum(1)[:, None, None] / size.numel()
-        return maps if run.is_flat is None else torch.where(run.is_flat[:, None, None], even, maps)
+            places = [run.relevance]
+        else:
+            # Tokens are no stage of their own, because those of no position have relevance elsewhere.
+            last = on_grid(run.start, size)
+            places = list(run.observer.by_name().values()) if self._at == "all" else []
+            if last is not None and (self._at == "features" or run.start.dim() == 3):
+                places.append(last)
+        nets = [place.sum(1) for place in places]
+        if not self._signed:
+            nets = [net.clamp(min=0) for net in nets]
+        smoothing = None if self._at == "pixels" else self._smoothing
+        shares, is_flat = mean_of_shares(nets, (size[0], size[1]), smoothing)
+        if run.is_flat is not None:  # said by LRP
+            shares = torch.where(run.is_flat[:, None, None], 1 / size.numel(), shares)
+            is_flat = is_flat & ~run.is_flat
+        warn_of_flat_maps("class_evidence", is_flat, "no position speaks for the class", stacklevel=2)
+        return run.start.abs().flatten(1).sum(1)[:, None, None] * shares

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from relsplit.explainers.shared.common_places import KeptValues, passed_by_all_gradients
-from relsplit.explainers.shared.on_the_image import Smoothing, on_the_image
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.evidence import difference
 from relsplit.lrp.positions import on_grid
@@ -64,16 +64,9 @@ class GradientPyramid:
             score = difference(answer, classes, "rivals").sum()
             found = contributions(answer.output, score, kept.by_node(), variable)
         size = (images.shape[2], images.shape[3])
-        maps, speaking = probability.new_zeros((len(images), *size)), torch.zeros_like(probability)
-        for each in found:
-            net = each.sum(1).clamp(min=0)
-            total = net.sum((1, 2), keepdim=True)
-            maps += on_the_image(net / total.masked_fill(total == 0, 1), size, self._smoothing)
-            speaking += total > 0
-        is_flat = speaking == 0
-        warn_of_flat_maps("gradient_pyramid", is_flat.flatten(), "no position speaks for the class", stacklevel=2)
-        even = torch.full_like(maps, 1 / maps[0].numel())
-        return probability * torch.where(is_flat, even, maps / speaking.masked_fill(is_flat, 1))
+        shares, is_flat = mean_of_shares([each.sum(1).clamp(min=0) for each in found], size, self._smoothing)
+        warn_of_flat_maps("gradient_pyramid", is_flat, "no position speaks for the class", stacklevel=2)
+        return probability * shares
 
 
 def contributions(output: Tensor, score: Tensor, values: Values, images: Tensor) -> list[Tensor]:

@@ -1,7 +1,9 @@
 """Sanity check: a map that explains the network must change when the network's weights become random."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,9 @@ from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
 from relsplit.networks.stages import layers_with_weights, stages
 from relsplit.options import Seed, checked_options
+
+Redrawn = Literal["all", "output"]
+"""Which stages are drawn anew, one after the other: all, or that of the output alone, which tells classes apart."""
 
 
 def cascading_randomisation(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
@@ -40,6 +45,7 @@ def randomisation_correlation(
     targets: Tensor,
     seed: int = 42,
     original: Tensor | None = None,
+    redrawn: Redrawn = "all",
 ) -> dict[str, Tensor]:
     """Return the rank correlation between the maps of the model and of the randomised one, per stage.
 
@@ -50,6 +56,7 @@ def randomisation_correlation(
         targets: (N,) explained class.
         seed: of the random weights.
         original: the model's own maps, where they are known already.
+        redrawn: "all" stages, or that of the "output" alone.
 
     Returns:
         stage, from the output to the input, to (N,) Spearman correlations in [-1, 1].
@@ -59,10 +66,8 @@ def randomisation_correlation(
     """
     if original is None:
         original = explain_with(model)(images, targets)
-    return {
-        stage: rank_correlation(original, explain_with(network)(images, targets))
-        for stage, network in cascading_randomisation(model, seed)
-    }
+    networks = itertools.islice(cascading_randomisation(model, seed), None if redrawn == "all" else 1)
+    return {stage: rank_correlation(original, explain_with(network)(images, targets)) for stage, network in networks}
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
@@ -94,15 +99,24 @@ class Randomisation:
 
     Args:
         seed: of the random weights.
+        redrawn: see :func:`randomisation_correlation`; a map that stays as it is where the "output" alone is redrawn
+            does not tell classes apart.
     """
 
-    def __init__(self, seed: Seed = 42) -> None:
+    def __init__(self, seed: Seed = 42, redrawn: Redrawn = "all") -> None:
         self.seed = seed
+        self.redrawn: Redrawn = redrawn
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the correlations of every sample, one column per stage and one for the mean over the stages."""
         found = randomisation_correlation(
-            batch.network, batch.explain_with, batch.images, batch.targets, self.seed, original=batch.maps
+            batch.network,
+            batch.explain_with,
+            batch.images,
+            batch.targets,
+            self.seed,
+            original=batch.maps,
+            redrawn=self.redrawn,
         )
         columns = {f"rank_correlation_{stage}": values for stage, values in found.items()}
         return columns | {"rank_correlation": torch.stack(list(found.values())).mean(0)}

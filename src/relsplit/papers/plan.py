@@ -186,10 +186,14 @@ def check_labels(product: Named, labels: Sequence[str]) -> None:
     function = imported(product.import_path, "reproduce.product._target_")
     for name, annotation in typing.get_type_hints(function, include_extras=True).items():
         value = product.arguments.get(name)
-        parts = [annotation, *typing.get_args(annotation)]  # of ``RowLabel`` and of ``RowLabel | None``
-        names_row = any(isinstance(mark, OfRow) for part in parts for mark in getattr(part, "__metadata__", ()))
-        if names_row and value is not None and value not in labels:
-            raise InputError(f"reproduce.product.{name}: {value!r} is none of the rows {', '.join(labels)}")
+        # Of ``RowLabel``, of ``RowLabel | None`` and of ``Sequence[RowLabel]``.
+        parts = [annotation, *typing.get_args(annotation)]
+        if not any(isinstance(mark, OfRow) for part in parts for mark in getattr(part, "__metadata__", ())):
+            continue
+        named = [] if value is None else [value] if isinstance(value, str) else value
+        for label in named:
+            if label not in labels:
+                raise InputError(f"reproduce.product.{name}: {label!r} is none of the rows {', '.join(labels)}")
 
 
 def paper_of(settings: Settings, name: str) -> Paper | None:

@@ -38,6 +38,29 @@ def mean_on_the_image(stages: Sequence[Tensor], size: tuple[int, int], smoothing
     return torch.stack([on_the_image(stage, size, smoothing) for stage in stages]).mean(0)
 
 
+def mean_of_shares(nets: Sequence[Tensor], size: tuple[int, int], smoothing: float | None) -> tuple[Tensor, Tensor]:
+    """Scale several grids so that each has the absolute sum 1, and return their mean on the image.
+
+    Args:
+        nets: (N, h, w) each; one that is 0 everywhere plays no part in its image.
+        size: (H, W) of the image.
+        smoothing: see :func:`on_the_image`; None where the grids are of the image's size and stay as they are.
+
+    Returns:
+        (N, H, W) of absolute sum 1 (of both signs they cancel, and are scaled again), evenly spread where no grid plays
+        a part; and for which images that is, (N,) bool.
+    """
+    maps = nets[0].new_zeros((len(nets[0]), *size))
+    for net in nets:
+        total = net.abs().sum((1, 2), keepdim=True)
+        share = net / total.masked_fill(total == 0, 1)
+        maps = maps + (share if smoothing is None else on_the_image(share, size, smoothing))
+    total = maps.abs().sum((1, 2), keepdim=True)
+    is_flat = total == 0
+    even = torch.full_like(maps, 1 / maps[0].numel())
+    return torch.where(is_flat, even, maps / total.masked_fill(is_flat, 1)), is_flat.flatten()
+
+
 def smoothed(maps: Tensor, images: Tensor, smoothing: float | None) -> Tensor:
     """Return maps (N, h, w) as :func:`on_the_image` hands them to ``images`` (N, C, H, W); None leaves them alone."""
     return maps if smoothing is None else on_the_image(maps, (images.shape[-2], images.shape[-1]), smoothing)

@@ -15,7 +15,7 @@ from relsplit.papers.products.figures_curves import curve_figures
 from relsplit.papers.products.measured import Measured, common_protocols, paired
 from relsplit.papers.products.product import Brief, Product, RowLabel
 from relsplit.papers.products.published import PublishedTable
-from relsplit.papers.reports.text_table import Cell, TextTable, number, words
+from relsplit.papers.reports.text_table import Cell, TextTable, interval, number, words
 
 HEADINGS = {"insertion": "Insertion ↑", "deletion": "Deletion ↓", "id_score": "ID ↑"}
 ROUNDING = 1e-9
@@ -134,9 +134,9 @@ def _line(row: Measured, protocol: str, rows: Sequence[Measured], reference: Mea
     line["versus_reference_high"] = compared.high if compared else None
     beating, clearly = [], []
     for control in (other for other in rows if other.control and not row.control):
-        interval = paired_bootstrap(*paired(control, row, "id_score", protocol))
-        beating += [control.label] if interval.difference > ROUNDING else []
-        clearly += [control.label] if interval.low > ROUNDING else []
+        lead = paired_bootstrap(*paired(control, row, "id_score", protocol))
+        beating += [control.label] if lead.difference > ROUNDING else []
+        clearly += [control.label] if lead.low > ROUNDING else []
     line["beaten_by"], line["clearly_beaten_by"] = ", ".join(beating), ", ".join(clearly)
     return line
 
@@ -227,7 +227,7 @@ def _difference_table(frame: pd.DataFrame, title: str) -> TextTable:
         if method == reference:
             continue
         cells = [
-            _interval_cell(*bounds)
+            interval(*bounds)
             for bounds in zip(
                 lines["versus_reference"], lines["versus_reference_low"], lines["versus_reference_high"], strict=True
             )
@@ -239,7 +239,3 @@ def _difference_table(frame: pd.DataFrame, title: str) -> TextTable:
         [group for group in groups.values() if group],
         ["In brackets: 95% paired bootstrap interval over the samples. Bold: it excludes 0."],
     )
-
-
-def _interval_cell(difference: float, low: float, high: float) -> Cell:
-    return Cell(f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]", bold=low > 0 or high < 0)

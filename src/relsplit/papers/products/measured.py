@@ -71,7 +71,27 @@ class Measured:
 
     def scores(self, score: str, protocol: str) -> pd.Series:
         """One value per sample, indexed by sample id; with several checkpoints their mean."""
-        column = self._column(score, protocol)
+        return self.values(self._column(score, protocol))
+
+    def check_column(self, column: str) -> None:
+        """Check that the row was evaluated with the metric that gives a column.
+
+        Raises:
+            InputError: it was not.
+        """
+        for folder, frame in zip(self.folders, self.samples, strict=True):
+            if column not in frame:
+                raise InputError(
+                    f"{folder} has no column {column}: evaluate {self.label!r} with the metric that gives it"
+                )
+
+    def values(self, column: str) -> pd.Series:
+        """One value per sample of a column of ``samples.csv``, as :meth:`scores`.
+
+        Raises:
+            InputError: the row was evaluated without the metric that gives the column.
+        """
+        self.check_column(column)
         return sum((frame[column] for frame in self.samples[1:]), self.samples[0][column]) / len(self.samples)
 
     def mean(self, score: str, protocol: str) -> float:
@@ -116,7 +136,21 @@ def paired(a: Measured, b: Measured, score: str, protocol: str, b_protocol: str 
     Raises:
         InputError: the rows were measured on different samples.
     """
-    first, second = a.scores(score, protocol), b.scores(score, b_protocol or protocol)
+    return _in_one_order(a, b, a.scores(score, protocol), b.scores(score, b_protocol or protocol))
+
+
+def paired_values(a: Measured, b: Measured, column: str) -> tuple[Values, Values]:
+    """The values of two rows in a column of ``samples.csv``, as :func:`paired`, where both have one.
+
+    Raises:
+        InputError: see :func:`paired`, or a row without the column.
+    """
+    first, second = _in_one_order(a, b, a.values(column), b.values(column))
+    both = ~(np.isnan(first) | np.isnan(second))
+    return first[both], second[both]
+
+
+def _in_one_order(a: Measured, b: Measured, first: pd.Series, second: pd.Series) -> tuple[Values, Values]:
     if not first.index.sort_values().equals(second.index.sort_values()):
         raise InputError(
             f"{a.label!r} ({a.folders[0]}) and {b.label!r} ({b.folders[0]}) were measured on different samples: "

@@ -10,7 +10,8 @@ import pandas as pd
 from relsplit.bench.runs.statistics import standard_deviation, standard_error
 from relsplit.errors import InputError
 from relsplit.papers.products.measured import Measured
-from relsplit.papers.products.product import Brief, Product
+from relsplit.papers.products.paired_differences import differences
+from relsplit.papers.products.product import Brief, Product, RowLabel
 from relsplit.papers.reports.text_table import Cell, TextTable, number, words
 
 GAE_FORWARDS = (45, 20)
@@ -28,8 +29,9 @@ def multi_metric(
     metrics: Sequence[Mapping[str, str]],
     ranks: bool = True,
     no_published: str | None = None,
+    references: Sequence[RowLabel] = (),
 ) -> Product:
-    """Values, ranks and the rank correlation between metrics.
+    """Values, differences to the rows of reference, ranks and the rank correlation between metrics.
 
     Args:
         rows: methods and controls, all evaluated with these metrics.
@@ -38,6 +40,7 @@ def multi_metric(
         metrics: each with ``column`` (of ``samples.csv``), ``label`` and ``better`` ("high" or "low").
         ranks: whether the tables of ranks and of their correlation are made.
         no_published: why there are no published values; their columns stand empty then.
+        references: labels of the rows that all others are compared with, each in a table of its own.
 
     Raises:
         InputError: a row was not evaluated with a metric, or ``better`` is something else.
@@ -47,6 +50,11 @@ def multi_metric(
             raise InputError(f"{title}: better={metric['better']!r} of {metric['column']} must be high or low")
     frame = measure(rows, metrics)
     tables = [_values(frame, metrics, f"{title} — {brief.dataset}", no_published)]
+    by_label = {row.label: row for row in rows}
+    for reference in references:
+        table, columns = differences(rows, by_label[reference], metrics, title)
+        tables.append(table)
+        frame = frame.join(columns, on="method")
     if ranks:
         tables.append(_ranks(frame, metrics, f"{title} — ranks, {brief.dataset}"))
         known = [metric for metric in metrics if frame.loc[~frame["control"], metric["column"]].notna().all()]
@@ -83,9 +91,7 @@ def measure(rows: Sequence[Measured], metrics: Sequence[Mapping[str, str]]) -> p
 
 
 def _mean(row: Measured, column: str) -> tuple[float, float]:
-    missing = [str(folder) for folder, frame in zip(row.folders, row.samples, strict=True) if column not in frame]
-    if missing:
-        raise InputError(f"{missing[0]} has no column {column}: evaluate {row.label!r} with the metric that gives it")
+    row.check_column(column)
     values = [frame[column].dropna().to_numpy(dtype=float) for frame in row.samples]
     if not all(len(each) for each in values):
         return math.nan, math.nan

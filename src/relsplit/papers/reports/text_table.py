@@ -67,6 +67,11 @@ def number(value: float | None, error: float | None = None, bold: bool = False, 
     return Cell(shown, "" if error is None or math.isnan(error) else f"{error:.3f}", bold)
 
 
+def interval(difference: float, low: float, high: float) -> Cell:
+    """A cell of a difference and its interval; bold where that excludes 0."""
+    return Cell(f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]", bold=low > 0 or high < 0)
+
+
 def to_rich(table: TextTable) -> Table:
     """Return the table for a terminal."""
     title = Text(table.title, "bold")  # a Text, as everything here: brackets in a label are no markup
