@@ -31,6 +31,7 @@ from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import StartFunction, check_finite, computed_start
+from relsplit.lrp.through import Through, passed_through
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
 from relsplit.networks.outputs import OutputChoice, Part
@@ -177,6 +178,7 @@ class LRP:
         return_sums: Literal[False] = ...,
         *,
         forward_kwargs: "Mapping[str, Any] | None" = ...,
+        through: "Through | None" = ...,
     ) -> Tensor: ...
 
     @overload
@@ -187,6 +189,7 @@ class LRP:
         *,
         return_sums: Literal[True],
         forward_kwargs: "Mapping[str, Any] | None" = ...,
+        through: "Through | None" = ...,
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     @overload
@@ -198,6 +201,7 @@ class LRP:
         *,
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         at: "str | Sequence[str] | None" = ...,
+        through: "Through | None" = ...,
     ) -> Any: ...
 
     def attribute(
@@ -208,6 +212,7 @@ class LRP:
         *,
         forward_kwargs: "Mapping[str, Any] | None" = None,
         at: "str | Sequence[str] | None" = None,
+        through: "Through | None" = None,
     ) -> Any:
         """Return the relevance of every entry of the inputs, or of what modules hand on.
 
@@ -230,6 +235,10 @@ class LRP:
                 its output (all of it, unless a skip connection leads around the module); several paths; or, of images,
                 "all": the last place of every resolution that all relevance passes, by the path of its module, the
                 pixels as "input".
+            through: of which channels of modules' outputs the relevance is, {"layer3": 5}: what passes these and no
+                other. A channel is one along the second dimension; a tensor is a mask that relevance there is
+                multiplied by (of tokens (N, T, D), one of (D,) chooses features). The map's start, "output" among the
+                sums, is what passes the chosen channels.
 
         Returns:
             Of the shape of the input, detached, float32 (float64 for float64 inputs); of several a tuple or a
@@ -247,7 +256,8 @@ class LRP:
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
         given = checked_inputs(inputs, forward_kwargs)
-        run = self.observed(given, target, partial(_watch, return_sums=return_sums, at=at, inputs=given))
+        observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
+        run = self.observed(given, target, observe, through)
         self._look_at(run, given, target)
         watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
@@ -288,7 +298,11 @@ class LRP:
         return run.observer.conservation(forwards=whole / forward)
 
     def observed(
-        self, given: "Tensor | Inputs", target: "Target | None", observe: "Observe[Observed]"
+        self,
+        given: "Tensor | Inputs",
+        target: "Target | None",
+        observe: "Observe[Observed]",
+        through: "Through | None" = None,
     ) -> "Run[Observed]":
         """Explain what is given while somebody looks on; for methods that build on relevance inside the network.
 
@@ -297,6 +311,7 @@ class LRP:
             target: see :meth:`attribute`.
             observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on;
                 without one (None) the walk writes over what it has passed, which is faster.
+            through: see :meth:`attribute`.
 
         Returns:
             The relevance at both ends, and the observer.
@@ -314,6 +329,8 @@ class LRP:
             with _plain():
                 start, is_void = self._start(recording, explained, inputs)
         with _plain():
+            if through is not None:
+                recording, start = passed_through(recording, start, through)
             observer = observe(recording, start)
             guard = Guard(start, is_void)
             watch = recording.recorder.watch
