@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import finite_maps
+from relsplit.checks import as_tensor, finite_maps
 from relsplit.errors import InputError
 from relsplit.options import Limits, checked_options
 
@@ -51,6 +51,7 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
     Raises:
         InputError: wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
+    maps = as_tensor(maps)
     values = _finite(maps).flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)
@@ -113,6 +114,7 @@ class AttributionMap:
         Raises:
             InputError: another shape, or a value that is NaN or infinite.
         """
+        attribution = as_tensor(attribution)
         if attribution.ndim not in (3, 4):
             raise InputError(f"attribution must be (N, H, W) or (N, C, H, W), not {tuple(attribution.shape)}")
         maps = _finite(self.choose_sign(self.reduce(attribution) if attribution.ndim == 4 else attribution))

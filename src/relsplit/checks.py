@@ -1,9 +1,21 @@
 """What may be handed in: images, targets and maps, checked in one place for every function."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+
+
+def as_tensor(value: Any) -> Any:
+    """Return a numpy array (of numbers, and what has a numpy type) as a tensor, anything else as it is."""
+    if isinstance(value, Tensor) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except TypeError:  # of objects, or of text
+        return value
 
 
 def checked_batch(values: object, what: str, look_at_values: bool = True) -> Tensor:
@@ -91,6 +103,7 @@ def checked_target(
     Raises:
         InputError: another type or shape, or a class that does not exist.
     """
+    target = as_tensor(target)
     if isinstance(target, bool) or not isinstance(target, (int, Tensor)):
         raise InputError(
             f"target: expected None, an int or a tensor of {count} class indices, not {type(target).__name__}"
@@ -118,6 +131,9 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
     Raises:
         InputError: maps with channels, of another size than the images, or with NaN or infinite values.
     """
+    maps = as_tensor(maps)
+    if not isinstance(maps, Tensor):
+        raise InputError(f"maps: expected a tensor or an array (N, H, W), not {type(maps).__name__}")
     if maps.ndim == 4:
         raise InputError(
             f"maps {tuple(maps.shape)} still have channels: reduce them to (N, H, W) first, "
@@ -139,6 +155,7 @@ def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
     Raises:
         InputError: NaN or infinite values; the first maps that hold them are named.
     """
+    maps = as_tensor(maps)
     floating = maps.detach() if maps.is_floating_point() else maps.detach().double()
     if floating.dtype in (torch.float16, torch.bfloat16):
         floating = floating.float()

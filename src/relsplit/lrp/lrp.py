@@ -37,15 +37,10 @@ from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, read
 from relsplit.networks.outputs import OutputChoice, Part
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
-from relsplit.targets.key import Key
-from relsplit.targets.target import taken_apart
+from relsplit.targets.target import Explained, Target, taken_apart
 
 Observed = TypeVar("Observed", bound=Observer | None)
 Observe = Callable[[Recording, Tensor], Observed]
-Explained = int | Tensor | StartFunction
-"""Of a tensor: one class, a class for each image, or a function to its relevance."""
-Target = Explained | Key
-"""Any of these, of the output or of a part of it."""
 
 
 _CPU = torch.device("cpu")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from relsplit.checks import as_tensor
+
 EXACT = 2**53
 """Whole numbers up to here are float64 numbers."""
 
@@ -14,6 +16,9 @@ def ordered(maps: Tensor) -> Tensor:
         maps: (N, H, W), of any type; whole numbers beyond 2^53, which float64 would tie, become their positions in the
             order.
     """
+    maps = as_tensor(maps)
+    if not isinstance(maps, Tensor):
+        return maps  # whoever takes maps says what is wrong with these
     if maps.is_floating_point() or maps.dtype == torch.bool or not maps.numel():
         return maps
     if int(maps.min()) >= -EXACT and int(maps.max()) <= EXACT:

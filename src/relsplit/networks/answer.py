@@ -15,6 +15,7 @@ from torch import Tensor
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
 from relsplit.networks.described import described
+from relsplit.networks.outputs import obvious_part
 from relsplit.options import checked_options
 
 Scores = Literal["auto", "logits", "probabilities"]
@@ -251,24 +252,25 @@ def reader_of(scores: "Scores | AnswerReader") -> AnswerReader:
 
 
 def checked_scores(output: object, count: int | None = None) -> Tensor:
-    """Return what a network returned if it can be read as scores of ``count`` images.
+    """Return what a network returned, or the obvious part of that, if it can be read as scores of ``count`` images.
 
     Raises:
         InputError: it is no floating point tensor (count, classes), (count, 1) or (count,).
     """
+    scores = obvious_part(output)
     if (
-        not isinstance(output, Tensor)
-        or not output.is_floating_point()
-        or output.ndim not in (1, 2)
-        or output.numel() == 0
-        or (count is not None and len(output) != count)
+        not isinstance(scores, Tensor)
+        or not scores.is_floating_point()
+        or scores.ndim not in (1, 2)
+        or scores.numel() == 0
+        or (count is not None and len(scores) != count)
     ):
         images = "N" if count is None else count
         raise InputError(
             f"model: it must return logits or probabilities ({images}, classes), or one for two classes, ({images}, 1) "
             f"or ({images},), not {described(output)}"
         )
-    return output
+    return scores
 
 
 def is_same(found: object, expected: object) -> bool:

@@ -53,6 +53,16 @@ def chosen_output(output: Any, choice: OutputChoice | None) -> Any:
     )
 
 
+def obvious_part(output: Any) -> Any:
+    """Return the obvious part of a network's output if there is one, else the output as it is."""
+    if isinstance(output, Tensor):
+        return output
+    try:
+        return chosen_output(output, None)
+    except InputError:
+        return output
+
+
 def only_part(output: Any) -> Any:
     """Return the obvious part of a network's output.
 

@@ -1,6 +1,6 @@
 """What a language model says next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -49,6 +49,13 @@ class NextToken:
         chosen = torch.zeros_like(output, dtype=torch.bool)
         chosen[rows, position, token.to(output.device)] = True
         return torch.where(chosen, scores, 0)
+
+    def pinned(self, output: Tensor) -> "NextToken":
+        """Return the target with its token as it is in ``output``."""
+        if self.token is not None:
+            return self
+        here = output[torch.arange(len(output)), self._each("position", self.position, *output.shape[:2])]
+        return replace(self, token=here.argmax(1))
 
     def _each(self, option: str, value: "int | Tensor", count: int, size: int) -> Tensor:
         values = torch.as_tensor(value)

@@ -1,6 +1,6 @@
 """A class in a dense output: where it was found, in a mask, or at one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -54,6 +54,10 @@ class Pixels:
         chosen = torch.zeros_like(output, dtype=torch.bool)
         chosen[:, self.index] = places
         return torch.where(chosen, scores, 0)
+
+    def pinned(self, output: Tensor) -> "Pixels":
+        """Return the target with its places as they are in ``output``."""
+        return replace(self, mask=self._places(output), at=None)
 
     def _places(self, output: Tensor) -> Tensor:
         if self.at is not None:

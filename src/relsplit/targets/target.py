@@ -15,6 +15,12 @@ TargetFunction = Callable[[Tensor], Tensor]
 """From an output (N, ...) to the relevance of its entries, of the same shape."""
 
 
+Explained = int | Tensor | TargetFunction
+"""Of a tensor: one class, a class for each image, or a function to its relevance."""
+Target = Explained | Key
+"""Any of these, of the output or of a part of it."""
+
+
 def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part, Any]:
     """Return which part of an output a target is about, and what is explained of that.
 
