@@ -51,6 +51,7 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
     Raises:
         InputError: no tensor, wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
+    maps = real_maps(maps, "attribution map")
     values = _finite(maps).flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)
@@ -113,7 +114,8 @@ class AttributionMap:
         Raises:
             InputError: no tensor, another shape, or a value that is NaN or infinite.
         """
-        if real_maps(attribution, "attribution map").ndim not in (3, 4):
+        attribution = real_maps(attribution, "attribution map")
+        if attribution.ndim not in (3, 4):
             raise InputError(f"attribution must be (N, H, W) or (N, C, H, W), not {tuple(attribution.shape)}")
         maps = _finite(self.choose_sign(self.reduce(attribution) if attribution.ndim == 4 else attribution))
         if self.region is not None:

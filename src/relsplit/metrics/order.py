@@ -19,7 +19,8 @@ def ordered(maps: Tensor) -> Tensor:
     Raises:
         InputError: no tensor, or complex numbers, which have no order.
     """
-    if real_maps(maps).is_floating_point() or maps.dtype == torch.bool or not maps.numel():
+    maps = real_maps(maps)
+    if maps.is_floating_point() or maps.dtype == torch.bool or not maps.numel():
         return maps
     if int(maps.min()) >= -EXACT and int(maps.max()) <= EXACT:
         return maps
