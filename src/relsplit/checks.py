@@ -1,9 +1,54 @@
 """What may be handed in: images, targets and maps, checked in one place for every function."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+
+
+def as_tensor(value: Any) -> Any:
+    """Return a numpy array (of numbers, and what has a numpy type) as a tensor, anything else as it is."""
+    if isinstance(value, Tensor) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except TypeError:  # of objects, or of text
+        return value
+
+
+def checked_batch(values: object, what: str, look_at_values: bool = True) -> Tensor:
+    """Return a batch of values detached, if it can be explained.
+
+    Args:
+        values: (N, ...): floating point, or integers, which are tokens.
+        what: how they are called in the error.
+        look_at_values: whether they are read, for which an accelerator has to be waited for.
+
+    Raises:
+        InputError: no tensor, within torch.func, without anything behind the batch, neither floating point nor
+            integers, empty, or with NaN or infinite values.
+    """
+    if not isinstance(values, Tensor):
+        raise InputError(f"{what}: expected a tensor with the batch first, not {type(values).__name__}")
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        raise InputError(f"{what}: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
+    if values.ndim < 2:
+        raise InputError(
+            f"{what}: expected the batch first, (N, ...), not {tuple(values.shape)}: one sample alone is sample[None]"
+        )
+    if values.is_complex() or values.dtype == torch.bool:
+        raise InputError(
+            f"{what}: expected floating point values, or integers that are tokens, not {values.dtype}: a mask is "
+            "handed on with forward_kwargs="
+        )
+    if values.numel() == 0:
+        raise InputError(f"{what}: the batch is empty, shape {tuple(values.shape)}")
+    values = values.detach()
+    if look_at_values and values.is_floating_point() and not _is_finite(values):
+        raise InputError(f"{what}: some values are NaN or infinite: check the files and the normalisation")
+    return values
 
 
 def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
@@ -22,16 +67,21 @@ def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
     if torch._C._functorch.is_functorch_wrapped_tensor(images):
         raise InputError("images: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
     if images.ndim != 4:
-        raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}: add a batch dimension?")
+        one = ": a single image is image[None]" if images.ndim == 3 else ""
+        raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}{one}")
     if not images.is_floating_point():
         raise InputError(f"images: expected normalised floating point pixels, not {images.dtype}")
     if images.numel() == 0:
         raise InputError(f"images: the batch is empty, shape {tuple(images.shape)}")
     images = images.detach()
-    # One reduction finds a NaN or an infinity anywhere, as long as the finite pixels do not overflow.
-    if look_at_pixels and not bool(torch.isfinite(images.abs().amax())):
+    if look_at_pixels and not _is_finite(images):
         raise InputError("images: some pixels are NaN or infinite: check the files and the normalisation")
     return images
+
+
+def _is_finite(values: Tensor) -> bool:
+    """One reduction finds a NaN or an infinity anywhere, as long as the finite values do not overflow."""
+    return bool(torch.isfinite(values.abs().amax()))
 
 
 def checked_target(
@@ -55,6 +105,7 @@ def checked_target(
     Raises:
         InputError: another type or shape, or a class that does not exist.
     """
+    target = as_tensor(target)
     if isinstance(target, bool) or not isinstance(target, (int, Tensor)):
         words = "None" if option == "target" else "a word"
         raise InputError(
@@ -81,8 +132,9 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
     """Return ``maps`` (N, H, W) detached, finite, floating point and on the device of ``images`` (N, C, H, W).
 
     Raises:
-        InputError: maps with channels, of another size than the images, or with NaN or infinite values.
+        InputError: no tensor, maps with channels, of another size than the images, or with NaN or infinite values.
     """
+    maps = real_maps(maps)
     if maps.ndim == 4:
         raise InputError(
             f"maps {tuple(maps.shape)} still have channels: reduce them to (N, H, W) first, "
@@ -94,6 +146,24 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
     return finite_maps(maps).to(images.device)
 
 
+def real_maps(maps: Tensor, what: str = "map") -> Tensor:
+    """Return ``maps`` as a tensor.
+
+    Args:
+        maps: one per entry of the first dimension; a numpy array does as well.
+        what: how a map is called in the error.
+
+    Raises:
+        InputError: neither a tensor nor an array, or complex numbers.
+    """
+    maps = as_tensor(maps)
+    if not isinstance(maps, Tensor):
+        raise InputError(f"{what}s must be a tensor or an array, not {type(maps).__name__}")
+    if maps.is_complex():
+        raise InputError(f"{what}s must be real numbers, not {maps.dtype}")
+    return maps
+
+
 def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
     """Return ``maps`` (N, ...) detached and floating point; half precision, whose sums overflow, as float32.
 
@@ -102,8 +172,9 @@ def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
         what: how a map is called in the error.
 
     Raises:
-        InputError: NaN or infinite values; the first maps that hold them are named.
+        InputError: no tensor, or complex numbers; NaN or infinite values, whose first maps are named.
     """
+    maps = real_maps(maps, what)
     floating = maps.detach() if maps.is_floating_point() else maps.detach().double()
     if floating.dtype in (torch.float16, torch.bfloat16):
         floating = floating.float()

@@ -110,7 +110,7 @@ def test_part_of_the_output(form: str, output: object) -> None:
 @pytest.mark.parametrize(
     ("form", "output", "words"),
     [
-        ("tuple", None, r"which part of its output .* LRP\(output=...\).* 2 parts, 0 to 1"),
+        ("tuple", None, r"which part of its output .* output=.* 2 parts, 0 to 1"),
         ("tuple", 2, "no part 2: it returns 2 parts"),
         ("dict", "scores", "no part 'scores': it returns a dict with features, logits"),
     ],
@@ -182,7 +182,7 @@ class Spectral(nn.Module):
             Spectral(),
             r"'_fft_r2c' in module 'scores', called at .*test_any_network.py:\d+, has no relevance rule: .*leaves=",
         ),
-        (Constant(), "does not depend on its images"),
+        (Constant(), "does not depend on its inputs"),
         (
             nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
             r"logits or probabilities \(1, classes\), .* not a tensor \(1, 4, 31, 31\)",

@@ -138,7 +138,7 @@ def test_control_flow_with_and_without_a_rule_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (images()[0], "expected shape"),
+        (images()[0], "single input of shape .3, 33, 33. is inputs.None."),
         (torch.zeros(2, 4, 33, 33), "does not accept shape"),
         (torch.zeros(2, 3, 33, 33, dtype=torch.int64), "floating point"),
         (torch.zeros(0, 3, 33, 33), "empty"),

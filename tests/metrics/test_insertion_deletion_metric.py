@@ -151,7 +151,7 @@ def wrong_inputs():
         "channels": ((images, maps.unsqueeze(1), targets), "AttributionMap"),
         "size": ((images, maps[:, :3], targets), r"\(2, 3, 6\) but the images need \(2, 6, 6\)"),
         "number of maps": ((images, maps[:1], targets), "maps have shape"),
-        "one image": ((images[0], maps[:1], targets[:1]), "expected shape"),
+        "one image": ((images[0], maps[:1], targets[:1]), r"the inputs \(3, 6, 6\) need \(3, 6\)"),
         "no images": ((images[:0], maps[:0], targets[:0]), "the batch is empty"),
         "integer images": ((images.int(), maps, targets), "floating point"),
         "number of targets": ((images, maps, targets[:1]), r"one class index per image, \(2,\)"),

@@ -57,7 +57,7 @@ def test_tolerance_is_a_euclidean_distance():
 @pytest.mark.parametrize(
     ("maps", "regions", "message"),
     [
-        (at()[0], REGION[0], "must both be"),
+        (at()[0], REGION[0], "sample 0 of the batch is empty"),
         (at(), REGION[:, :2], "must both be"),
         (at(), REGION.float(), "boolean"),
         (at(), torch.zeros_like(REGION), "region of sample 0"),

@@ -110,8 +110,8 @@ def test_scores_decides() -> None:
         (torch.zeros(3, 4), r"a tensor \(3, 4\)"),
         (torch.zeros(2, 0), r"a tensor \(2, 0\)"),
         (torch.zeros(2, 3, dtype=torch.int64), r"of torch.int64"),
-        ((LOGITS, LOGITS), "a tuple of 2 values"),
-        ({"logits": LOGITS, "loss": 1}, "a dict of logits, loss"),
+        ((LOGITS, LOGITS), "a tuple of 2 Tensors"),
+        ({"features": LOGITS, "loss": 1}, "a dict of features, loss"),
         (None, "a NoneType"),
     ],
 )

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.networks.answer import ClassScore, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
+from relsplit.targets.target import Target
 
 RELU = "ReluBackward0"
 """autograd's step back through a ReLU, be it a module, a function, a method or in place."""
@@ -24,6 +26,7 @@ class GuidedBackprop:
         model: any differentiable network with ReLUs.
         score: ``"logit"`` (published) or ``"probability"``.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an unknown score.
@@ -32,20 +35,24 @@ class GuidedBackprop:
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, score: ClassScore = "logit", scores: Scores = "auto") -> None:
-        self._shared = SharedNetwork(model, scores)
+    def __init__(
+        self,
+        model: nn.Module,
+        score: ClassScore = "logit",
+        scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
+    ) -> None:
+        self._shared = SharedNetwork(model, scores, output)
         self._score: ClassScore = score
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score per unit of the normalised image.
 
         Raises:
             InputError: the network has called no ReLU, or see :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False):
-            call = self._shared.call(images)
-            gradient, _ = call.gradient(target, self._score, watch=_guide)
-            return gradient
+            return self._shared.call(images, target).gradient(self._score, watch=_guide)
 
 
 def _guide(output: Tensor) -> None:

@@ -5,13 +5,16 @@ from typing import Annotated, Literal
 
 import captum.attr
 import torch
+from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.batches import images_per_pass
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.shared_network import Call, SharedNetwork
 from relsplit.options import Count, Limits, checked_options
+from relsplit.targets.target import Target
 
 Method = Literal["gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right"]
 
@@ -33,6 +36,7 @@ class IntegratedGradients:
         batch_size: interpolated images per forward pass, None to let the device decide; changes memory and speed, not
             the result.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option has an unknown value, or fewer than one step or image.
@@ -49,8 +53,9 @@ class IntegratedGradients:
         score: ClassScore = "logit",
         batch_size: Count | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._baseline = BaselineImage(baseline, mean, std)
         self._steps = steps
         self._method = method
@@ -62,19 +67,31 @@ class IntegratedGradients:
         """Forward and backward, once per step."""
         return 2.0 * self._steps
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score."""
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images)
+            call = self._shared.call(images, target)
             images = call.images
+            if callable(call.explained):
+                return self._of_function(call)
             answer = call.differentiable(images.clone().requires_grad_())
             per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(call.scores(answer, self._score)).attribute(
                 images,
                 baselines=self._baseline.of(images).expand_as(images),
-                target=answer.classes(target),
+                target=answer.classes(call.explained),
                 n_steps=self._steps,
                 method=self._method,
                 internal_batch_size=max(per_pass, len(images)),
             )
         return attribution.detach()
+
+    def _of_function(self, call: Call) -> Tensor:
+        """All images at once, a step after another: a target may say something else of each."""
+        call.gradient(self._score)  # what the network or the target does not allow is said here
+        sizes, alphas = (function(self._steps) for function in approximation_parameters(self._method))
+        difference = call.images - (baseline := self._baseline.of(call.images).expand_as(call.images))
+        total = torch.zeros_like(call.images)
+        for size, alpha in zip(sizes, alphas, strict=True):
+            total += float(size) * call.gradients(baseline + float(alpha) * difference)
+        return total * difference

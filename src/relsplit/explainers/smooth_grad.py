@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
 from relsplit.networks.answer import ClassScore, Scores
-from relsplit.networks.shared_network import SharedNetwork, differentiated
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.shared_network import Call, SharedNetwork, differentiated
 from relsplit.options import Count, Limits, Seed, checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -24,6 +26,7 @@ class SmoothGrad:
         batch_size: noisy copies per forward pass; another number draws other noise.
         seed: another seed draws other noise.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: fewer than one sample or copy, noise that is not positive, an unknown score.
@@ -38,8 +41,9 @@ class SmoothGrad:
         batch_size: Count = 32,
         seed: Seed = 42,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._samples = samples
         self._noise = noise
         self._score: ClassScore = score
@@ -51,14 +55,31 @@ class SmoothGrad:
         """Forward and backward, once per sample."""
         return 2.0 * self._samples
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images)
+            call = self._shared.call(images, target)
+            if callable(call.explained):
+                return self._of_function(call)
             answer = call.differentiable(call.images.clone().requires_grad_())
             scores = call.scores(answer, self._score)
-            classes = answer.classes(target)
+            classes = answer.classes(call.explained)
             return torch.stack([self._smooth(scores, x, c) for x, c in zip(call.images, classes, strict=True)])
+
+    def _of_function(self, call: Call) -> Tensor:
+        """All images at once, a sample after another: a target may say something else of each."""
+        call.gradient(self._score)  # what the network or the target does not allow is said here
+        images = call.images
+        generators = [torch.Generator("cpu").manual_seed(image_seed(image, self._seed)) for image in images]
+        deviations = [float(image.max() - image.min()) * self._noise for image in images]
+        total = torch.zeros_like(images)
+        for _ in range(self._samples):
+            noise = [
+                torch.normal(0, deviation, images.shape[1:], generator=generator)
+                for deviation, generator in zip(deviations, generators, strict=True)
+            ]
+            total += call.gradients((images + torch.stack(noise).to(images.device)).to(images.dtype))
+        return total / self._samples
 
     def _smooth(self, scores: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
         # Of its own, for the global generator is shared by all threads, and on the CPU: the same noise everywhere.

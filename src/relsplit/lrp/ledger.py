@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from relsplit.lrp.recording.network import Recording
+from relsplit.lrp.recording.network import INPUT, Recording
 from relsplit.lrp.recording.step import Passed, Step
 from relsplit.lrp.walk import is_per_image, per_image
 
@@ -38,7 +38,9 @@ class Sums:
         if step.is_inside or not is_per_image(relevance, self._count):
             return
         for name in self._places.get(step.index, ()):
-            self._found[name] = relevance.reshape(len(relevance), -1).sum(1)
+            here = relevance.reshape(len(relevance), -1).sum(1)
+            several = name == INPUT and name in self._found
+            self._found[name] = self._found[name] + here if several else here
 
     def by_name(self) -> dict[str, Tensor]:
         """Return the sums from the image to the output."""

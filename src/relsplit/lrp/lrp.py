@@ -11,17 +11,16 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images
 from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
+from relsplit.lrp.inputs import Given, Inputs, as_inputs, checked_inputs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
-from relsplit.lrp.outputs import OutputChoice
 from relsplit.lrp.recording.leaves import kept_whole
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
@@ -32,15 +31,16 @@ from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, stages
 from relsplit.lrp.start import StartFunction, check_finite, computed_start
+from relsplit.lrp.through import Through, passed_through
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
+from relsplit.networks.outputs import OutputChoice, Part
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
+from relsplit.targets.target import Explained, Target, taken_apart
 
 Observed = TypeVar("Observed", bound=Observer | None)
 Observe = Callable[[Recording, Tensor], Observed]
-Target = int | Tensor | StartFunction
-"""One class, a class for each image, or a function from the output to its relevance."""
 
 
 _CPU = torch.device("cpu")
@@ -50,10 +50,10 @@ _CPU = torch.device("cpu")
 class LRP:
     """Layer-wise relevance propagation with conservation for residual networks.
 
-    One forward pass of the model, recorded, and one walk back over the record give the relevance of every pixel; per
-    image its sum is the probability of the explained class. What is explained is what the model did in this very call:
-    its hooks, its control flow, its weights and attributes as they are then. The model is never changed, and nothing
-    of it is kept, so that threads may share an explainer.
+    One forward pass of the model, recorded, and one walk back over the record give the relevance of every entry of its
+    inputs (pixels, samples of a signal, tokens); per image its sum is the probability of the explained class. What is
+    explained is what the model did in this very call: its hooks, its control flow, its weights and attributes as they
+    are then. The model is never changed, and nothing of it is kept, so that threads may share an explainer.
 
     Example:
         >>> import torch
@@ -68,8 +68,7 @@ class LRP:
         True
 
     Args:
-        model: any network that takes (N, C, H, W) images and returns (N, classes) scores. It is run as in evaluation
-            mode, whatever its mode is.
+        model: any network. It is run as in evaluation mode, whatever its mode is.
         split: relevance splitting where a skip connection meets its residual branch: "ratio" (paper Eq. 5, the proposed
             method), "symmetric" (Eq. 4), "proportional" (signed shares, as plain LRP does), "gamma" (signed shares that
             favour the sum's sign) or an object with a method ``share(skip, branch)``, see
@@ -79,7 +78,8 @@ class LRP:
             it; paper Table C), a rule object, or a mapping from layer names (or their beginnings, or wildcards) to
             these.
         input_rule: the first layer's rule: "ones" (the image is replaced by ones, as in the released code),
-            "activation" (z+ with the pixels themselves), "flat", or a rule object such as ``ZBox(low, high)``.
+            "activation" (z+ with the pixels themselves: for tables, and wherever a value of 0 is to receive nothing),
+            "flat", or a rule object such as ``ZBox(low, high)``. Of tokens the first layer is the embedding.
         max_pool: "average" over the pool's own windows (conserves), "winner" (conserves), or "average_2x2" (the
             released code's 2x2 windows, which lose relevance on 3x3 pools).
         stabilizer: added to denominators. 0 is strictly conservative: units without any positive contribution spread
@@ -149,13 +149,14 @@ class LRP:
             splitting=_splitting(split),
             include_identity=include_identity,
             max_pool=max_pool,
-            leaves=leaf_rules(leaves or {}, model),
+            leaves=leaf_rules(leaves, model),
             attention=_attention(attention),
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])
         units = kept_whole if self._options.leaves else None
-        self._network = Network(model, self._options, KINDS, output, units)
-        self._signed_network = Network(model, with_signs(self._options), KINDS, output, units)
+        self._network = Network(model, self._options, KINDS, units)
+        self._signed_network = Network(model, with_signs(self._options), KINDS, units)
+        self._output = output
         self._reader = reader_of(scores)
         self._warned = False
 
@@ -165,72 +166,115 @@ class LRP:
         return f"{type(self).__name__}({type(self.model).__name__}, {options})"
 
     @overload
-    def attribute(self, images: Tensor, target: "Target | None" = ..., return_sums: Literal[False] = ...) -> Tensor: ...
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: "Target | None" = ...,
+        return_sums: Literal[False] = ...,
+        *,
+        forward_kwargs: "Mapping[str, Any] | None" = ...,
+        through: "Through | None" = ...,
+    ) -> Tensor: ...
 
     @overload
     def attribute(
-        self, images: Tensor, target: "Target | None" = ..., *, return_sums: Literal[True]
+        self,
+        inputs: Tensor,
+        target: "Target | None" = ...,
+        *,
+        return_sums: Literal[True],
+        forward_kwargs: "Mapping[str, Any] | None" = ...,
+        through: "Through | None" = ...,
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     @overload
     def attribute(
-        self, images: Tensor, target: "Target | None" = ..., return_sums: bool = ..., *, at: str | Sequence[str]
+        self,
+        inputs: Given,
+        target: "Target | None" = ...,
+        return_sums: bool = ...,
+        *,
+        forward_kwargs: "Mapping[str, Any] | None" = ...,
+        at: "str | Sequence[str] | None" = ...,
+        through: "Through | None" = ...,
     ) -> Any: ...
 
     def attribute(
         self,
-        images: Tensor,
+        inputs: Given,
         target: "Target | None" = None,
         return_sums: bool = False,
         *,
+        forward_kwargs: "Mapping[str, Any] | None" = None,
         at: "str | Sequence[str] | None" = None,
-    ) -> "Tensor | dict[str, Tensor] | tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]":
-        """Return the relevance of every pixel, or of what modules hand on.
+        through: "Through | None" = None,
+    ) -> Any:
+        """Return the relevance of every entry of the inputs, or of what modules hand on.
 
         Warns once if relevance is not conserved to 1e-4 though every rule promises to, and names the step.
 
         Args:
-            images: (N, C, H, W), floating point, on the model's device.
-            target: the explained class: None (the predicted one), one index, or a tensor of N indices; or a function
-                from the output (N, ...) of any shape to its relevance, of the same shape (an embedding, the pixels of
-                one class of a segmentation), in place of ``start``.
+            inputs: on the model's device, with the batch first: images (N, C, H, W), signals (N, C, L), volumes
+                (N, C, D, H, W), sequences (N, T, D), tables (N, F), or anything else that the model takes, in floating
+                point. Integers (N, T) are tokens, which an ``nn.Embedding`` looks up. Several: a tuple, which the model
+                gets by position, or a dictionary, which it gets by name.
+            target: the explained class: None (the predicted one), one index, or a tensor of N indices; or one of
+                :mod:`relsplit.targets` (a value, several classes, the pixels of a segmentation, a detector's box, an
+                embedding's likeness, a next token, a part of several outputs); or a function from the output (N, ...)
+                of any shape to its relevance, of the same shape. The latter two take the place of ``start``.
             return_sums: also return the relevance sums inside the network.
-            at: where relevance is read instead of at the pixels: the path of a module ("layer3"), for the relevance of
-                its output (all of it, unless a skip connection leads around the module); several paths; or "all": the
-                last place of every resolution that all relevance passes, by the path of its module, the pixels as
-                "input".
+            forward_kwargs: what the model gets besides, by name, such as lengths; it receives no relevance. Tokens at
+                which an ``attention_mask`` of their shape is 0 are padding, as those of an embedding's ``padding_idx``
+                are: constants, whose relevance is 0.
+            at: where relevance is read instead of at the inputs: the path of a module ("layer3"), for the relevance of
+                its output (all of it, unless a skip connection leads around the module); several paths; or, of images,
+                "all": the last place of every resolution that all relevance passes, by the path of its module, the
+                pixels as "input".
+            through: of which channels of modules' outputs the relevance is, {"layer3": 5}: what passes these and no
+                other. A channel is one along the second dimension; a tensor is a mask that relevance there is
+                multiplied by (of tokens (N, T, D), one of (D,) chooses features). The map's start, "output" among the
+                sums, is what passes the chosen channels.
 
         Returns:
-            (N, C, H, W), detached, float32 (float64 for float64 images); with ``at`` of the shape of the module's
-            output, with several a dictionary of these. With ``return_sums`` also a dictionary of (N,) sums: "input",
-            the input of every residual block by the name of its module ("layer1.0", ...), and "output", the relevance
-            that the map started from. Each equals "output" where relevance is conserved.
+            Of the shape of the input, detached, float32 (float64 for float64 inputs); of several a tuple or a
+            dictionary, as they were given, whose sums together are the start. Of tokens (N, T), what arrived at their
+            vectors; positions and whatever else is added to these are constants, and receive nothing. With ``at`` of
+            the shape of the module's output, with several a dictionary of these. With ``return_sums`` also a dictionary
+            of (N,) sums: "input" (all inputs), the input of every residual block by the name of its module
+            ("layer1.0", ...), and "output", the relevance that the map started from. Each equals "output" where
+            relevance is conserved.
 
         Raises:
-            InputError: images that are no tensor, not of rank 4, not floating point, empty, with NaN or infinite
-                pixels, or that the model does not accept; a model whose output is not (N, classes); a target that
-                is no class; a module that does not exist, or that relevance does not pass.
+            InputError: inputs that are no tensors, of different batch sizes, empty, with NaN or infinite values, or
+                that the model does not accept; tokens that pass no embedding; a model whose output is not
+                (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
-        # What an accelerator holds is looked at when it has to be waited for anyway.
-        images = checked_images(images, look_at_pixels=getattr(images, "device", _CPU) == _CPU)
-        run = self.observed(images, target, partial(_watch, return_sums=return_sums, at=at, images=images))
-        self._look_at(run, images, target)
-        watch = run.observer
+        given = checked_inputs(inputs, forward_kwargs)
+        observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
+        run = self.observed(given, target, observe, through)
+        self._look_at(run, given, target)
+        watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
-            return run.relevance
-        relevance: Tensor | dict[str, Tensor] = run.relevance
+            return relevance
         if watch.inside is not None:
             found = watch.inside.by_name()
             relevance = found[at] if isinstance(at, str) and at != ALL else found
         return relevance if watch.sums is None else (relevance, watch.sums.by_name())
 
-    def check(self, images: Tensor, target: "Target | None" = None) -> Conservation:
+    def check(
+        self,
+        inputs: Given,
+        target: "Target | None" = None,
+        *,
+        forward_kwargs: "Mapping[str, Any] | None" = None,
+    ) -> Conservation:
         """Follow relevance step by step: where is it conserved, where is it lost, and what does it cost?
 
         Args:
-            images: see :meth:`attribute`.
+            inputs: see :meth:`attribute`.
             target: see :meth:`attribute`.
+            forward_kwargs: see :meth:`attribute`.
 
         Returns:
             The sums at every block, the steps that lose or add relevance, and the cost; print it for a table.
@@ -238,22 +282,31 @@ class LRP:
         Raises:
             InputError: see :meth:`attribute`.
         """
-        images = checked_images(images)
-        run = self.observed(images, target, Ledger)
+        given = checked_inputs(inputs, forward_kwargs)
+        given.check_values()
+        run = self.observed(given, target, Ledger)
         network = shared_copy(self.model, keep_in_place=True)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            forward, whole = _seconds(lambda: network(images)), _seconds(lambda: self.attribute(images, target))
+            forward = _seconds(lambda: given.called(network))
+            whole = _seconds(lambda: self.attribute(inputs, target, forward_kwargs=forward_kwargs))
         return run.observer.conservation(forwards=whole / forward)
 
-    def observed(self, images: Tensor, target: "Target | None", observe: "Observe[Observed]") -> "Run[Observed]":
-        """Explain ``images`` while somebody looks on; for methods that build on relevance inside the network.
+    def observed(
+        self,
+        given: "Tensor | Inputs",
+        target: "Target | None",
+        observe: "Observe[Observed]",
+        through: "Through | None" = None,
+    ) -> "Run[Observed]":
+        """Explain what is given while somebody looks on; for methods that build on relevance inside the network.
 
         Args:
-            images: (N, C, H, W), checked.
+            given: one input, checked, or several.
             target: see :meth:`attribute`.
             observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on;
                 without one (None) the walk writes over what it has passed, which is faster.
+            through: see :meth:`attribute`.
 
         Returns:
             The relevance at both ends, and the observer.
@@ -262,31 +315,36 @@ class LRP:
             InputError: see :meth:`attribute`.
         """
         is_flat = is_void = None
+        inputs = as_inputs(given)
+        part, explained = taken_apart(target, self._output)
         if self.start == "evidence":
-            recording, start, is_flat = self._evidence(images, target)
+            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part)
         else:
-            recording = self.record(images)
+            recording = self._network.record(inputs, part)
             with _plain():
-                start, is_void = self._start(recording, target, images)
+                start, is_void = self._start(recording, explained, inputs)
         with _plain():
+            if through is not None:
+                recording, start = passed_through(recording, start, through)
             observer = observe(recording, start)
             guard = Guard(start, is_void)
             watch = recording.recorder.watch
             watch.visit, watch.guard = None if observer is None else observer.visit, guard
-            (relevance,) = walk_back(recording.result, start, [recording.image], watch)
+            relevances = walk_back(recording.result, start, recording.inputs, watch)
             if is_flat is not None:
+                (relevance,) = relevances
                 even = start.flatten(1).sum(1) / relevance[0].numel()
-                relevance = torch.where(_by_image(is_flat, relevance), _by_image(even, relevance), relevance)
-        return Run(start, relevance.contiguous(), guard, observer, is_flat)
+                relevances = [torch.where(_by_image(is_flat, relevance), _by_image(even, relevance), relevance)]
+        return Run(start, tuple(relevance.contiguous() for relevance in relevances), guard, observer, is_flat)
 
-    def record(self, images: Tensor) -> Recording:
-        """Run the network once on ``images`` (N, C, H, W), checked, and return what it did.
+    def record(self, given: "Tensor | Inputs") -> Recording:
+        """Run the network once on what is given, checked, and return what it did.
 
         Raises:
-            InputError: the network does not accept the images.
-            UnsupportedModelError: its output does not depend on them.
+            InputError: the network does not accept it.
+            UnsupportedModelError: its output does not depend on it.
         """
-        return self._network.record(images)
+        return self._network.record(given, taken_apart(None, self._output)[0])
 
     def attend(self, images: Tensor) -> Recording:
         """Run the network once on ``images``, checked, with gradients; the recording has what its attentions computed.
@@ -295,43 +353,43 @@ class LRP:
             InputError: see :meth:`record`.
             UnsupportedModelError: see :meth:`record`.
         """
-        return self._network.attend(images)
+        return self._network.attend(images, taken_apart(None, self._output)[0])
 
-    def _evidence(self, images: Tensor, target: "Target | None") -> tuple[Recording, Tensor, Tensor]:
+    def _evidence(self, images: Tensor, target: "Explained | None", part: Part) -> tuple[Recording, Tensor, Tensor]:
         """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
         if callable(target):
             raise InputError(
                 'start="evidence" is of classes: say with output= which part of the output holds scores (N, classes), '
                 "and name a class as target"
             )
-        recording = self._signed_network.record(images)
+        recording = self._signed_network.record(images, part)
         with _plain():
             answer = self.answer(recording, len(images))
             if not answer.finite:
-                checked_images(images)
+                as_inputs(images).check_values()
             answer.check_finite()
             output = recording.output
             found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
-            recording = self.record(images)
+            recording = self._network.record(images, part)
             if not is_same(recording.output, output):
                 raise InputError("model: it answers one image differently from one call to the next")
             start, is_flat = found.start(images.shape[2:], self.signed)
         warn_of_flat_maps("LRP", is_flat, "no position speaks for the class", stacklevel=5)
         return replace(recording, result=place_of(found, recording)), start, is_flat
 
-    def _start(self, recording: Recording, target: "Target | None", images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _start(self, recording: Recording, target: "Explained | None", inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         """Return the relevance that the map starts from, of the output's shape, and whether it started from nothing."""
-        output, count = recording.output, len(images)
+        output, count = recording.output, len(inputs)
         for function, option in ((target, "target"), (self.start, "start")):
             if callable(function):
                 if not output.dim() or len(output) != count:
                     found = tuple(output.shape)
-                    raise InputError(f"model: its output must have {count} rows, one an image, not {found}")
+                    raise InputError(f"model: its output must have {count} rows, one an input, not {found}")
                 check_finite(output)
                 return computed_start(output, function, option), None
         answer = self.answer(recording, count)
         if not answer.finite:
-            checked_images(images)
+            inputs.check_values()
         answer.check_finite()
         if not isinstance(target, Tensor) or target.device == _CPU:
             return answer.start(answer.classes(target), self.start), None  # type: ignore[arg-type]  # no function
@@ -351,28 +409,28 @@ class LRP:
         except InputError as error:
             raise InputError(f"{error}; of any other output give a function to its relevance as target") from error
 
-    def _look_at(self, run: "Run[Any]", images: Tensor, target: "Target | None") -> None:
+    def _look_at(self, run: "Run[Any]", inputs: Inputs, target: "Target | None") -> None:
         """Say if the map does not hold what was promised.
 
         Raises:
             UnsupportedModelError: it holds NaN or infinity.
         """
-        gap = float(run.guard.gap([run.relevance]))
+        gap = float(run.guard.gap(run.relevances))
         if not gap < torch.inf:
-            raise self._not_finite(images, target)
+            raise self._not_finite(inputs, target)
         if gap > TOLERATED and not self._warned:
             self._warned = True
-            self._warn(gap, images, target)
+            self._warn(gap, inputs, target)
 
-    def _not_finite(self, images: Tensor, target: "Target | None") -> UnsupportedModelError:
-        checked_images(images)
+    def _not_finite(self, inputs: Inputs, target: "Target | None") -> UnsupportedModelError:
+        inputs.check_values()
         target = target.cpu() if isinstance(target, Tensor) else target  # what is no class is said
-        leaks = self.observed(images, target, Ledger).observer.leaks
+        leaks = self.observed(inputs, target, Ledger).observer.leaks
         where = next((f", first at {leak.where}" for leak in leaks if not abs(leak.share) < torch.inf), "")
         return UnsupportedModelError(f"relevance is NaN or infinite{where}: choose another rule there")
 
-    def _warn(self, gap: float, images: Tensor, target: "Target | None") -> None:
-        leaks = self.observed(images, target, Ledger).observer.leaks
+    def _warn(self, gap: float, inputs: Inputs, target: "Target | None") -> None:
+        leaks = self.observed(inputs, target, Ledger).observer.leaks
         broken = [leak for leak in leaks if leak.promised][:1]
         where = "".join(f", first {abs(leak.share):.1e} of it at {leak.where}" for leak in broken)
         warnings.warn(
@@ -384,32 +442,37 @@ class LRP:
 
 @dataclass(frozen=True)
 class Run(Generic[Observed]):
-    """One map on its way: from ``start`` (the output's relevance) to ``relevance`` (the images').
+    """One map on its way: from ``start`` (the output's relevance) to ``relevances`` (of each input).
 
     Of evidence, ``start`` is the relevance of the last feature map, and ``is_flat`` says which images have none.
     """
 
     start: Tensor
-    relevance: Tensor
+    relevances: tuple[Tensor, ...]
     guard: Guard
     observer: Observed
     is_flat: Tensor | None = None
 
+    @property
+    def relevance(self) -> Tensor:
+        """Of the one input, or of the first of several."""
+        return self.relevances[0]
+
 
 def _watch(
-    recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
+    recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, inputs: Inputs
 ) -> "_Observers | None":
-    return _Observers(recording, start, return_sums, at, images) if return_sums or at is not None else None
+    return _Observers(recording, start, return_sums, at, inputs) if return_sums or at is not None else None
 
 
 class _Observers:
     """Look at what :meth:`LRP.attribute` is asked for."""
 
     def __init__(
-        self, recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, images: Tensor
+        self, recording: Recording, start: Tensor, return_sums: bool, at: str | Sequence[str] | None, inputs: Inputs
     ) -> None:
         self.sums = Sums(recording, start) if return_sums else None
-        self.inside = None if at is None else stages(recording, at, images.shape[2:])
+        self.inside = None if at is None else stages(recording, at, inputs)
 
     def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
         """Show what has arrived at a step to all that look on."""

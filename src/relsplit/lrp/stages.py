@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.lrp.inputs import Inputs
 from relsplit.lrp.positions import is_alike, on_grid
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Passed, Step
@@ -15,19 +16,19 @@ ALL = "all"
 """Asks for relevance at every resolution."""
 
 
-def stages(recording: Recording, at: str | Sequence[str], size: torch.Size) -> "AtModules | AtStages":
+def stages(recording: Recording, at: str | Sequence[str], inputs: Inputs) -> "AtModules | AtStages":
     """Return what keeps relevance at the places ``at``: a module's path, several, or "all" resolutions.
 
     Args:
         recording: of the network.
         at: see :meth:`relsplit.LRP.attribute`.
-        size: (H, W) of the images.
+        inputs: of the network.
 
     Raises:
-        InputError: the network has no such module.
+        InputError: the network has no such module, or it is not images whose resolutions are asked for.
     """
     if at == ALL:
-        return AtStages(size)
+        return AtStages(inputs.images(f"at={ALL!r}").shape[2:])
     if not isinstance(at, Sequence):
         raise InputError(f"at: expected the path of a module, several, or {ALL!r}, not {at!r}")
     return AtModules(recording, [at] if isinstance(at, str) else list(at))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import finite_maps
+from relsplit.checks import as_tensor, finite_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.options import Limits, checked_options
@@ -23,8 +23,8 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     it speaks against the class.
 
     Args:
-        maps: (N, H, W).
-        regions: (N, H, W) boolean, none of them empty.
+        maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).
+        regions: of the same shape, boolean, none of them empty.
 
     Returns:
         (N,) float64 in [0, 1]; 0 for a map without any positive attribution.
@@ -32,10 +32,10 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     Raises:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite.
     """
-    maps = checked_regions(maps, regions)
+    maps, regions = checked_regions(maps, regions)
     positive = maps.double().clamp(min=0)
-    total = positive.sum((1, 2))
-    inside = (positive * regions.to(maps.device)).sum((1, 2))
+    total = positive.flatten(1).sum(1)
+    inside = (positive * regions).flatten(1).sum(1)
     return torch.where(total > 0, inside / total, torch.zeros_like(total))
 
 
@@ -47,8 +47,8 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Te
     drawn: a constant map earns the region's area and no more.
 
     Args:
-        maps: (N, H, W).
-        regions: (N, H, W) boolean, none of them empty.
+        maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).
+        regions: of the same shape, boolean, none of them empty.
         tolerance: a maximum within so many pixels (Euclidean) of the region is a hit; Zhang et al. 2016 (Excitation
             Backprop), Sec. 4.1, allow 15.
 
@@ -58,10 +58,13 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Te
     Raises:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite, a negative tolerance.
     """
-    maps = checked_regions(maps, regions)
-    hit = _dilate(regions.to(maps.device), tolerance)
-    maxima = maps == maps.amax((1, 2), keepdim=True)
-    return (maxima & hit).sum((1, 2)).double() / maxima.sum((1, 2))
+    maps, regions = checked_regions(maps, regions)
+    if maps.ndim != 3 and tolerance:
+        raise InputError(f"tolerance: a distance is of images, not of maps {tuple(maps.shape)}")
+    hit = (_dilate(regions, tolerance) if tolerance else regions).flatten(1)
+    values = maps.flatten(1)
+    maxima = values == values.amax(1, keepdim=True)
+    return (maxima & hit).sum(1).double() / maxima.sum(1)
 
 
 @checked_options
@@ -102,13 +105,14 @@ def where_known(metric: Callable[[Tensor, Tensor], Tensor], maps: Tensor, region
     return values
 
 
-def checked_regions(maps: Tensor, regions: Tensor) -> Tensor:
-    """Return ``maps`` (N, H, W), floating point, if they are finite and fit boolean ``regions``, none of them empty.
+def checked_regions(maps: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``maps`` (N, ...), floating point, and boolean ``regions`` beside them, if the two fit together.
 
     Raises:
-        InputError: they do not.
+        InputError: they do not, a map is not finite, or a region is empty.
     """
-    if maps.ndim != 3 or maps.shape != regions.shape:
+    maps, regions = as_tensor(maps), as_tensor(regions)
+    if maps.ndim < 2 or maps.shape != regions.shape:
         raise InputError(
             f"maps and regions must both be (N, H, W), not {tuple(maps.shape)} and {tuple(regions.shape)}: "
             "bring the region to the map's size first"
@@ -120,7 +124,7 @@ def checked_regions(maps: Tensor, regions: Tensor) -> Tensor:
         raise InputError(
             f"the region of sample {int(empty.int().argmax())} of the batch is empty: leave the sample out"
         )
-    return finite_maps(maps)
+    return finite_maps(maps), regions.to(maps.device)
 
 
 def _dilate(regions: Tensor, radius: int) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from relsplit.checks import real_maps
+
 EXACT = 2**53
 """Whole numbers up to here are float64 numbers."""
 
@@ -13,7 +15,11 @@ def ordered(maps: Tensor) -> Tensor:
     Args:
         maps: (N, H, W), of any type; whole numbers beyond 2^53, which float64 would tie, become their positions in the
             order.
+
+    Raises:
+        InputError: no tensor, or complex numbers, which have no order.
     """
+    maps = real_maps(maps)
     if maps.is_floating_point() or maps.dtype == torch.bool or not maps.numel():
         return maps
     if int(maps.min()) >= -EXACT and int(maps.max()) <= EXACT:

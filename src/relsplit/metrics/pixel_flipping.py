@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
+from relsplit.metrics.laid_out import laid_out
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
@@ -33,8 +34,9 @@ def flipping_area(
 
     Args:
         model: classifier of normalised images; as it is now.
-        images: (N, C, H, W), normalised, so that 0 is the mean colour.
-        maps: (N, H, W); only their order matters, ties in order of pixel index.
+        images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L) or volumes
+            (N, C, D, H, W).
+        maps: (N, H, W), (N, L) or (N, D, H, W); only their order matters, ties in order of pixel index.
         targets: (N,) class whose probability is read.
         steps: points of the curve; each takes away equally many pixels.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
@@ -46,6 +48,7 @@ def flipping_area(
     Raises:
         InputError: arguments that do not fit together.
     """
+    model, images, (maps,) = laid_out(model, images, [maps])
     images = checked_images(images)
     ranks = rank_pixels(checked_maps(ordered(maps), images)).rank
     targets = checked_target(targets, len(images), device=images.device)

@@ -15,8 +15,8 @@ def relevance_rank_accuracy(maps: Tensor, regions: Tensor) -> Tensor:
     expected if they are drawn: a constant map earns the region's area and no more.
 
     Args:
-        maps: (N, H, W).
-        regions: (N, H, W) boolean, none of them empty.
+        maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).
+        regions: of the same shape, boolean, none of them empty.
 
     Returns:
         (N,) float64 in [0, 1].
@@ -24,8 +24,8 @@ def relevance_rank_accuracy(maps: Tensor, regions: Tensor) -> Tensor:
     Raises:
         InputError: shapes or types that do not fit, an empty region, a map that is not finite.
     """
-    maps = checked_regions(maps, regions)
-    values, inside = maps.flatten(1), regions.to(maps.device).flatten(1)
+    maps, regions = checked_regions(maps, regions)
+    values, inside = maps.flatten(1), regions.flatten(1)
     count = inside.sum(1)
     threshold = values.sort(1, descending=True).values.gather(1, (count - 1)[:, None])
     above, tied = values > threshold, values == threshold

@@ -5,7 +5,7 @@ agree on the predicted class and on its probability.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
+from relsplit.networks.described import described
+from relsplit.networks.outputs import obvious_part
 from relsplit.options import checked_options
 
 Scores = Literal["auto", "logits", "probabilities"]
@@ -250,24 +252,25 @@ def reader_of(scores: "Scores | AnswerReader") -> AnswerReader:
 
 
 def checked_scores(output: object, count: int | None = None) -> Tensor:
-    """Return what a network returned if it can be read as scores of ``count`` images.
+    """Return what a network returned, or the obvious part of that, if it can be read as scores of ``count`` images.
 
     Raises:
         InputError: it is no floating point tensor (count, classes), (count, 1) or (count,).
     """
+    scores = obvious_part(output)
     if (
-        not isinstance(output, Tensor)
-        or not output.is_floating_point()
-        or output.ndim not in (1, 2)
-        or output.numel() == 0
-        or (count is not None and len(output) != count)
+        not isinstance(scores, Tensor)
+        or not scores.is_floating_point()
+        or scores.ndim not in (1, 2)
+        or scores.numel() == 0
+        or (count is not None and len(scores) != count)
     ):
         images = "N" if count is None else count
         raise InputError(
             f"model: it must return logits or probabilities ({images}, classes), or one for two classes, ({images}, 1) "
-            f"or ({images},), not {_described(output)}"
+            f"or ({images},), not {described(output)}"
         )
-    return output
+    return scores
 
 
 def is_same(found: object, expected: object) -> bool:
@@ -299,14 +302,3 @@ def _facts(scores: Tensor) -> tuple[bool, bool, bool]:
 
 def _log_odds(probabilities: Tensor) -> Tensor:
     return torch.logit(probabilities, eps=torch.finfo(probabilities.dtype).eps)
-
-
-def _described(output: object) -> str:
-    if isinstance(output, Tensor):
-        kind = "" if output.is_floating_point() else f" of {output.dtype}"
-        return f"a tensor {tuple(output.shape)}{kind}"
-    if isinstance(output, Mapping):
-        return f"a {type(output).__name__} of {', '.join(map(str, output)) or 'nothing'}"
-    if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of {len(output)} values"
-    return f"a {type(output).__name__}"

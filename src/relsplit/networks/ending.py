@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from relsplit.networks.outputs import obvious_part
+
 _MAKING = ("sigmoid", "hardsigmoid", "softmax", "_softmax")
 _KEEPING = ("cat", "stack", "clone", "_to_copy", "copy", "index", "index_select", "gather", "mean", "clamp", "repeat")
 """Of probabilities they make probabilities; so does whatever returns a view."""
@@ -21,7 +23,7 @@ def ends_in_probabilities(network: nn.Module, image: Tensor) -> bool:
     """
     watch = _Probabilities()
     with torch.inference_mode(False), torch.no_grad(), watch:
-        output = network(image.clone())
+        output = obvious_part(network(image.clone()))
     return isinstance(output, Tensor) and watch.hold(output)
 
 

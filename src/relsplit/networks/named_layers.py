@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.networks.feature_maps import Layout, layout
+from relsplit.networks.outputs import obvious_part
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
@@ -66,7 +67,7 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
     handles = [module.register_forward_hook(remember) for module in inside]
     try:
         with torch.enable_grad():
-            output = network(images.clone())
+            output = obvious_part(network(images.clone()))
     finally:
         for handle in handles:
             handle.remove()

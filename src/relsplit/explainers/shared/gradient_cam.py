@@ -10,8 +10,10 @@ from relsplit.errors import InputError
 from relsplit.explainers.shared.on_the_image import Smoothing, activation_on_the_image
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options
+from relsplit.targets.target import Target
 
 try:
     from pytorch_grad_cam.utils.image import scale_cam_image
@@ -35,6 +37,7 @@ class GradientCAM(ABC):
         smoothing: brings the map to the image as a relevance pyramid's are, blurred by a Gaussian whose standard
             deviation is this share of the image's longer side; None: as published.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: the network has no such layer, or an unknown score.
@@ -51,8 +54,9 @@ class GradientCAM(ABC):
         score: ClassScore = "logit",
         smoothing: Smoothing | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._score: ClassScore = score
         self._target_layer = target_layer
         self._smoothing = smoothing
@@ -64,7 +68,7 @@ class GradientCAM(ABC):
     def combine(activation: Tensor, gradient: Tensor) -> Tensor:
         """Return one map (N, h, w) of a layer's activation and the gradient of the score there, (N, C, h, w) each."""
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, H, W) in [0, 1], already at image size, made as pytorch-grad-cam makes them (float32 inside).
 
         Raises:
@@ -72,13 +76,11 @@ class GradientCAM(ABC):
                 :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images)
+            call = self._shared.call(images, target)
             images, network, name = call.images, call.network, self._target_layer
             layer = last_spatial_layer(network, images[:1]) if name == "auto" else find_layer(network, name)
             output, activation = layer_output(network, layer, name, images)
-            answer = call.checked(output)
-            score = answer.score(answer.classes(target), self._score)
-            (gradient,) = differentiated(score.sum(), [activation])
+            (gradient,) = differentiated(call.value(output, self._score), [activation])
         cam = self.combine(activation.detach(), gradient).to(torch.promote_types(images.dtype, torch.float32))
         if self._smoothing is not None:
             return activation_on_the_image(cam, (images.shape[-2], images.shape[-1]), self._smoothing).to(images.dtype)

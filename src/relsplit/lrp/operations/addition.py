@@ -10,6 +10,7 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
+from relsplit.lrp.splitting.splitting import Splitting
 
 
 @OPERATIONS.register("add", "sub", "rsub")
@@ -23,6 +24,28 @@ def addition(call: Call) -> Any:
     alpha = given.get("alpha", 1)
     signs = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
     return split_sum(call, (first, second), (steps[0], steps[1]), signs)
+
+
+def share_of_first(
+    splitting: Splitting | None, summands: tuple[Tensor, Tensor], steps: tuple[Step, Step]
+) -> Tensor | float:
+    """Return which share of the relevance of a sum its first summand takes.
+
+    Args:
+        splitting: None: the second one takes all.
+        summands: as they are added.
+        steps: that made them; where one of the two is constant (a padded channel, a class token), the other takes all.
+    """
+    share: Tensor | float = 0.0
+    if splitting is not None:
+        first, second = summands
+        wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+        share = splitting.share(*torch.broadcast_tensors(first.detach().to(wide), second.detach().to(wide)))
+    if steps[1].support is not None:
+        share = torch.where(steps[1].support > 0, share, 1.0)
+    if steps[0].support is not None:
+        share = torch.where(steps[0].support > 0, share, 0.0)
+    return share
 
 
 def split_sum(
@@ -44,16 +67,7 @@ def split_sum(
     of_skip, of_branch = (steps[place] for place in order)
     shapes = skip.shape, branch.shape
     splitting = options.splitting if options.include_identity or not residual.identity else None
-    share: Tensor | float = 0.0
-    if splitting is not None:
-        # Before the operation runs: it may write over a summand.
-        wide = torch.promote_types(torch.promote_types(skip.dtype, branch.dtype), torch.float32)
-        share = splitting.share(*torch.broadcast_tensors(skip.detach().to(wide), branch.detach().to(wide)))
-    # Where one summand is constant (a padded channel, a class token), the other one takes all.
-    if of_branch.support is not None:
-        share = torch.where(of_branch.support > 0, share, 1.0)
-    if of_skip.support is not None:
-        share = torch.where(of_skip.support > 0, share, 0.0)
+    share = share_of_first(splitting, (skip, branch), (of_skip, of_branch))  # it may write over a summand when it runs
     output = call.run()
     facts: dict[str, Any] = {
         "nonnegative": of_skip.nonnegative and of_branch.nonnegative and signs[0] > 0 and signs[1] > 0,

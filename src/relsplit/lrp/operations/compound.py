@@ -36,7 +36,7 @@ def attention(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return attended(*tensors, is_causal=is_causal, scale=scale)
 
-    output = _compound(call, [query, key, value, mask], written_out)
+    output = compound(call, [query, key, value, mask], written_out)
     if call.recorder.attentions is not None:
         parts = query.detach(), key.detach(), mask
 
@@ -58,7 +58,7 @@ def multi_head_attention(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _multi_head(*tensors, heads=heads, mask_type=mask_type)
 
-    return _compound(
+    return compound(
         call,
         [given[name] for name in names],
         written_out,
@@ -79,10 +79,10 @@ def encoder_layer(call: Call) -> Any:
     def written_out(tensors: Sequence[Any]) -> Tensor:
         return _encoder_layer(*tensors, **settings)
 
-    return _compound(call, [given[name] for name in names], written_out, layers=4, residuals=2)
+    return compound(call, [given[name] for name in names], written_out, layers=4, residuals=2)
 
 
-def _compound(
+def compound(
     call: Call,
     arguments: list[Any],
     written_out: Callable[[Sequence[Any]], Tensor],

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import union
@@ -16,7 +17,7 @@ def gate(call: Call) -> Any:
     """Pass relevance to the signal: the factor that is no gate or, if none is known to be one, the greater factor.
 
     Two factors of equal size take a half each (the uniform rule of Achtibat et al. 2024). A constant factor takes
-    nothing.
+    nothing, and where it is the zero of a mask, the product is a constant as well.
     """
     given = call.given()
     factors = [(tensor, call.step(tensor)) for tensor in (given["self"], given["other"])]
@@ -25,7 +26,7 @@ def gate(call: Call) -> Any:
     shapes = [tensor.shape for tensor, _ in signals]
     alone = len(found) == 1
     output = call.run()
-    if not output.is_floating_point():
+    if not call.carries(output):
         return output
     call.record(
         output,
@@ -38,9 +39,29 @@ def gate(call: Call) -> Any:
         nonnegative=not alone and all(step.nonnegative for _, step in found),
         is_gate=alone and found[0][1].is_gate,
         is_attention=alone and found[0][1].is_attention,
-        support=union([step.support for _, step in signals], output.shape),
+        support=_masked(call, union([step.support for _, step in signals], output.shape), factors, output.shape),
     )
     return output
+
+
+def _masked(
+    call: Call, support: Tensor | None, factors: list[tuple[Any, Step | None]], shape: torch.Size
+) -> Tensor | None:
+    """Return where a product depends on the input: not where it is multiplied by a mask's zero."""
+    for mask, step in factors:
+        if step is None and isinstance(mask, Tensor) and mask.dim() and _may_be_mask(call, mask):
+            is_open = mask != 0
+            # While kernels are recorded for a CUDA graph, nothing can be asked.
+            is_asked = not is_open.is_cuda or not torch.cuda.is_current_stream_capturing()
+            if is_asked and (bool(is_open.all()) or not bool(is_open.any())):
+                continue
+            return (is_open.broadcast_to(shape) if support is None else is_open & (support > 0)).float()
+    return support
+
+
+def _may_be_mask(call: Call, tensor: Tensor) -> bool:
+    # ``x * (x > 0)`` is a ReLU, whose zeros are values like any other.
+    return not call.recorder.is_weight(tensor) and not call.recorder.is_choice(tensor)
 
 
 def _signals(factors: list[tuple[Tensor, Step]]) -> list[tuple[Tensor, Step]]:
@@ -65,7 +86,7 @@ def quotient(call: Call) -> Any:
     shape = tensor.shape
     others = [step for _, step in call.sources if step is not source]
     output = call.run()
-    if not output.is_floating_point():
+    if not call.carries(output):
         return output
     record_unchanged(
         call,

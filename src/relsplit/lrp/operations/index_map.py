@@ -116,10 +116,9 @@ _PADS = (
     "replication_pad2d", "replication_pad3d", "_pad_circular",
 )  # fmt: skip
 _PICKS = (
-    "index", "index_select", "gather", "take", "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle",
+    "gather", "take", "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "native_channel_shuffle", "repeat", "repeat_interleave", "im2col", "unfold", "diagonal",
-    "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "_unsafe_index",
-    "embedding", "diag_embed",
+    "as_strided", "tril", "triu", "masked_select", "max_unpool2d", "max_unpool3d", "narrow_copy", "diag_embed",
 )  # fmt: skip
 _FILLS = ("constant_pad_nd", "tril", "triu", "max_unpool2d", "max_unpool3d", "im2col", "diag_embed")
 """Maps that put zeros beside the entries."""
@@ -135,7 +134,7 @@ _CHOICES = ("maximum", "minimum", "fmax", "fmin")
 @OPERATIONS.register(*_PADS, *_PICKS, *_JOINS)
 def index_map(call: Call) -> Any:
     """Any other map of entries: by the transpose that PyTorch knows, for which no values are needed."""
-    sources = [(tensor, step) for tensor, step in call.sources if tensor.is_floating_point()]
+    sources = [(tensor, step) for tensor, step in call.sources if call.carries(tensor)]
     if call.name in _BY_STRIDES:
         call.recorder.reads_strides = True
     if call.given().get("accumulate"):

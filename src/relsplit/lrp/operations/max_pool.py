@@ -1,4 +1,4 @@
-"""Max pooling: as an average over each window, or the winner takes all."""
+"""Max pooling (and the least of several): as an average over each window, or the winner takes all."""
 
 from typing import Any
 
@@ -15,16 +15,18 @@ from relsplit.lrp.recording.call import Call
 
 WINDOWED = ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
 ADAPTIVE = ("adaptive_max_pool2d", "adaptive_max_pool3d")
+REGIONS = "torchvision::roi_pool"
+"""Regions are of all sizes: there are no windows to average over."""
 
 
-@OPERATIONS.register(*WINDOWED, *ADAPTIVE, "amax", "max")
+@OPERATIONS.register(*WINDOWED, *ADAPTIVE, "amax", "max", "amin", "min", REGIONS)
 def max_pool(call: Call) -> Any:
     """Carry relevance through max pooling as the option ``max_pool`` says."""
-    if call.name == "max" and len(call.args) > 1 and isinstance(call.args[1], Tensor):
+    if call.name in ("max", "min") and len(call.args) > 1 and isinstance(call.args[1], Tensor):
         with call.recorder:
-            return torch.maximum(*call.args)
+            return (torch.maximum if call.name == "max" else torch.minimum)(*call.args)
     choice = call.options.max_pool
-    if choice == "winner":
+    if choice == "winner" or call.name == REGIONS:
         return _winner(call)
     two_by_two = choice == "average_2x2" and call.name in WINDOWED
     return linear_map(call, _average(call, two_by_two), call.args[0], covers=not two_by_two)
@@ -36,7 +38,7 @@ def _average(call: Call, two_by_two: bool) -> LinearMap:
     if name in ADAPTIVE:
         pool, size = getattr(F, name.replace("max", "avg")), given["output_size"]
         return LinearMap(lambda x: pool(x, size))
-    if name in ("amax", "max"):
+    if name in ("amax", "max", "amin", "min"):
         dim, keepdim = given.get("dim"), given.get("keepdim", False)
         whole = dim is None or dim == []
         return LinearMap(lambda x: x.mean() if whole else x.mean(dim, keepdim))
@@ -62,6 +64,7 @@ def _box(x: Tensor, kernel: list[int], stride: list[int], padding: list[int], di
 def _winner(call: Call) -> Any:
     """The winner of each window takes all."""
     (h, source), rest, kwargs, func = call.sources[0], call.args[1:], call.kwargs, call.func
+    is_least = call.name in ("amin", "min")
 
     def values(x: Tensor) -> Tensor:
         output = func(x, *rest, **kwargs)
@@ -74,11 +77,12 @@ def _winner(call: Call) -> Any:
     def backward(relevance: Tensor) -> list[Tensor]:
         seen = saved.tensor.to(relevance.dtype)
         if support is not None:
-            seen = seen.masked_fill(support == 0, -torch.inf)
+            seen = seen.masked_fill(support == 0, torch.inf if is_least else -torch.inf)
         with torch.enable_grad():
             variable = seen.detach().requires_grad_()
             return list(torch.autograd.grad(values(variable), variable, relevance))
 
-    reached = None if support is None else supported(values(support.to(h.dtype)) > 0)
+    sign = -1 if is_least else 1
+    reached = None if support is None else supported(sign * values(sign * support.to(h.dtype)) > 0)
     call.record(value, [source], backward, nonnegative=source.nonnegative, support=reached)
     return output

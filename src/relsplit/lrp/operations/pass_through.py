@@ -13,11 +13,12 @@ from relsplit.lrp.recording.step import Step
 _ACTIVATIONS = (
     "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
     "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink",
-    "softshrink", "_prelu_kernel", "_log_softmax", "erf", "atan", "asinh", "log1p", "expm1",
+    "softshrink", "_prelu_kernel", "_log_softmax", "erf", "erfc", "atan", "asinh", "log1p", "expm1", "sin", "cos",
+    "sinh", "cosh", "nan_to_num",
 )  # fmt: skip
 _ELEMENTWISE = (
-    "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "abs", "reciprocal",
-    "clone", "_to_copy", "native_dropout", "contiguous",
+    "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "exp2", "log", "log2", "log10",
+    "abs", "reciprocal", "clone", "_to_copy", "native_dropout", "contiguous",
 )  # fmt: skip
 _GATES = {"sigmoid", "hardsigmoid", "tanh"}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "square", "sqrt", "rsqrt"}
@@ -37,7 +38,7 @@ def pass_through(call: Call) -> Any:
     shape = tensor.shape
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
-    if not value.is_floating_point():
+    if not call.carries(value):
         return output
     keeps = call.name in _SIGN_KEEPING
     record_unchanged(
@@ -92,6 +93,8 @@ def constant(call: Call) -> Any:
     output = call.run()
     if call.is_in_place:
         call.recorder.holders.write(output, None)
+    elif isinstance(output, Tensor) and not call.is_of_tokens:
+        call.recorder.note_choice(output)
     return output
 
 

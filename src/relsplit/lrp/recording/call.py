@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from relsplit.errors import UnsupportedModelError
@@ -104,6 +105,17 @@ class Call:
         saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
         return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
 
+    def carries(self, tensor: Tensor) -> bool:
+        """Say whether relevance can be of ``tensor``: of floating point values, and of integers made of tokens."""
+        if tensor.is_floating_point():
+            return True
+        return self.is_of_tokens and tensor.dtype != torch.bool
+
+    @property
+    def is_of_tokens(self) -> bool:
+        """Whether what depends on the input among the arguments are tokens."""
+        return self.sources[0][1].is_tokens
+
     @property
     def is_in_place(self) -> bool:
         """Whether the operation writes over an argument."""
@@ -121,6 +133,7 @@ class Call:
         backward: Backward | None,
         *,
         is_layer: bool = False,
+        looks_up: bool = False,
         **facts: Any,
     ) -> Step:
         """Note that the operation made ``output``, and the way back from it.
@@ -130,6 +143,7 @@ class Call:
             sources: where relevance goes.
             backward: see :class:`relsplit.lrp.recording.step.Step`.
             is_layer: whether it counts as a layer of residual branches.
+            looks_up: whether it makes vectors of tokens.
             facts: other attributes of the step.
         """
         recorder = self.recorder
@@ -137,6 +151,8 @@ class Call:
         step.sources, step.backward = tuple(sources), backward
         for name, value in facts.items():
             setattr(step, name, value)
+        if sources and self.is_of_tokens:
+            self._note_tokens(step, output, looks_up)
         if step.nonnegative and self.has_support:
             # A constant that the sources' facts say nothing of may have gone into a sum or a mean. An accelerator is
             # not waited for: the way for values of both signs is right for all.
@@ -147,6 +163,15 @@ class Call:
         else:
             recorder.holders.put(output, step)
         return step
+
+    def _note_tokens(self, step: Step, output: Tensor, looks_up: bool) -> None:
+        if looks_up:
+            self.recorder.note_embedded([source for _, source in self.sources])
+        elif output.is_floating_point():
+            step.sources, step.backward = (), None
+            step.refusal = self.recorder.refusal(step, "tokens are taken for numbers, without an nn.Embedding")
+        else:
+            step.is_tokens = True
 
     def refuse(self, why: str) -> Any:
         """Run an operation that no relevance can pass; where some arrives after all, it is said then."""
@@ -160,8 +185,9 @@ class Call:
                     "nested tensors have no relevance rule: build nn.TransformerEncoder with "
                     "enable_nested_tensor=False, or explain it with gradients switched on"
                 )
-            if tensor.is_floating_point() or tensor.is_complex():
+            if self.carries(tensor) or tensor.is_complex():
                 step = self.record(tensor, [], None)
+                step.is_tokens = not (tensor.is_floating_point() or tensor.is_complex())
                 step.refusal = self._refusal_before() or self.recorder.refusal(step, why)
         return output
 

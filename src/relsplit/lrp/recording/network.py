@@ -9,14 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
-from relsplit.lrp.outputs import OutputChoice, chosen_output
+from relsplit.lrp.inputs import Inputs, as_inputs
 from relsplit.lrp.recording.kinds import Kinds
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
+from relsplit.networks.outputs import Part, only_part
 from relsplit.networks.views import shared_copy
 
 Units = Callable[[nn.Module, Recorder], AbstractContextManager[None]]
 """Within, some modules or functions of a view of the network, made for one call, act as one operation each."""
+
+
+INPUT = "input"
+"""Names the inputs, all together, among the places where relevance is summed."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,20 @@ class Recording:
 
     Attributes:
         recorder: that saw it.
-        image: the step of the input.
+        inputs: the steps of what was given.
         output: the tensor that is explained.
         result: the step that made it.
     """
 
     recorder: Recorder
-    image: Step
+    inputs: tuple[Step, ...]
     output: Tensor
     result: Step
+
+    @property
+    def image(self) -> Step:
+        """The step of the one input, or of the first of several."""
+        return self.inputs[0]
 
     def end(self) -> Step:
         """Return the last step that does more than to reshape the output."""
@@ -50,7 +60,8 @@ class Recording:
         """Return the names of the places where relevance sums are reported, by the index of their steps."""
         places: dict[int, tuple[str, ...]] = {}
         blocks = [(residual.fork, residual.name) for residual in self.recorder.facts.residuals]
-        for index, name in [(self.image.index, "input"), *blocks, (self.result.index, "output")]:
+        ends = [(step.index, INPUT) for step in self.inputs]
+        for index, name in [*ends, *blocks, (self.result.index, "output")]:
             places[index] = (*places.get(index, ()), name)
         return places
 
@@ -65,7 +76,6 @@ class Network:
         model: the network, in any mode; what is recorded is what it does in evaluation mode.
         options: of the method; see :class:`relsplit.lrp.recording.recorder.Recorder`.
         kinds: what the method knows of operations.
-        output: which part of its output is explained; see :func:`relsplit.lrp.outputs.chosen_output`.
         units: what is taken as one operation although it is several; None: nothing is.
     """
 
@@ -74,21 +84,20 @@ class Network:
         model: nn.Module,
         options: Any,
         kinds: Kinds,
-        output: OutputChoice | None = None,
         units: Units | None = None,
     ) -> None:
         self.model = model
         self._options = options
         self._kinds = kinds
-        self._output = output
         self._units = units
         self._channels_last = True
 
-    def attend(self, images: Tensor) -> Recording:
+    def attend(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
         """Run the network once with gradients; the recording has what its attentions computed.
 
         Args:
-            images: (N, C, H, W), checked.
+            given: what it is given, checked.
+            part: see :meth:`record`.
 
         Returns:
             What it did; its output and attentions are part of one autograd graph.
@@ -97,28 +106,32 @@ class Network:
             InputError: see :meth:`record`.
             UnsupportedModelError: see :meth:`record`.
         """
+        inputs = as_inputs(given)
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                return self._run(images.detach().clone().requires_grad_(), attentions=[])
+                return self._run(inputs.each(_differentiable), part, attentions=[])
         except _RefusedError as refused:
-            raise self._reason(refused.error, images) from refused.error
+            raise self._reason(refused.error, inputs) from refused.error
 
-    def record(self, images: Tensor) -> Recording:
+    def record(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
         """Run the network once in the caller's gradient mode, and record it.
 
         Args:
-            images: (N, C, H, W), checked.
+            given: what it is given, checked.
+            part: returns the tensor that is explained, of what the network returns.
 
         Returns:
             What it did; the output has no gradient.
 
         Raises:
-            InputError: the network does not accept the images, or its output has no such part.
-            UnsupportedModelError: the output does not depend on the images.
+            InputError: the network does not accept what it is given, its output has no such part, or tokens pass no
+                embedding.
+            UnsupportedModelError: the output does not depend on what it is given.
         """
-        if self._channels_last and _is_faster_channels_last(images):
+        inputs = as_inputs(given)
+        if self._channels_last and _are_faster_channels_last(inputs):
             try:
-                recording = self._record(images.detach().clone(memory_format=torch.channels_last))
+                recording = self._record(inputs.each(_in_channels_last), part)
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
@@ -126,50 +139,53 @@ class Network:
             # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
             self._channels_last = False
         try:
-            return self._record(images.detach().clone())
+            return self._record(inputs.each(_copied), part)
         except _RefusedError as refused:
-            raise self._reason(refused.error, images) from refused.error
+            raise self._reason(refused.error, inputs) from refused.error
 
-    def _record(self, images: Tensor) -> Recording:
+    def _record(self, inputs: Inputs, part: Part) -> Recording:
         grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(images, attentions=None)
+            recording = self._run(inputs, part, attentions=None)
         return replace(recording, output=recording.output.detach())
 
-    def _run(self, images: Tensor, attentions: list[Attended] | None) -> Recording:
+    def _run(self, inputs: Inputs, part: Part, attentions: list[Attended] | None) -> Recording:
         network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
         recorder = Recorder(self._options, self._kinds, network)
         recorder.attentions = attentions
-        image = recorder.follow(images)
+        steps = tuple(recorder.follow_given(tensor, inputs.padding(tensor)) for tensor in inputs.tensors)
         units = nullcontext() if self._units is None else self._units(network, recorder)
         with _refusals(), recorder, units:
-            chosen = chosen_output(network(images), self._output)
+            chosen = part(inputs.called(network))
         if not isinstance(chosen, Tensor):
             raise UnsupportedModelError(
                 f"output: the part that is explained is a {type(chosen).__name__}, not a tensor"
             )
+        for place, step in enumerate(steps):
+            if step.is_tokens and not step.is_embedded:
+                raise InputError(
+                    f"{inputs.name(place)}: integers {step.shape} pass no nn.Embedding on their way: hand in floating "
+                    "point values, or what is no input (a mask, lengths) with forward_kwargs="
+                )
         result = recorder.holders.of(chosen)
         if result is None:
             raise UnsupportedModelError(
-                f"the output of {type(self.model).__name__} does not depend on its images: they left PyTorch on the "
+                f"the output of {type(self.model).__name__} does not depend on its inputs: they left PyTorch on the "
                 "way, or a constant is returned"
             )
         recorder.holders.forget()
-        return Recording(recorder, image, chosen, result)
+        return Recording(recorder, steps, chosen, result)
 
-    def _reason(self, error: Exception, images: Tensor) -> Exception:
-        """Say whether it is the images that the network does not accept, or the recording that failed."""
+    def _reason(self, error: Exception, inputs: Inputs) -> Exception:
+        """Say whether it is the inputs that the network does not accept, or the recording that failed."""
         text = " ".join(str(error).split())[:300]
         try:
             with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
-                shared_copy(self.model, keep_in_place=True, trainable=True)(images.detach().clone())
+                inputs.each(_copied).called(shared_copy(self.model, keep_in_place=True, trainable=True))
         except Exception as again:  # whatever the user's code raises
             if is_of_a_signal(again):
                 raise
-            return InputError(
-                f"images: the model does not accept shape {tuple(images.shape)}, {images.dtype} on {images.device} "
-                f"alone: {text}"
-            )
+            return InputError(f"inputs: the model does not accept {inputs}: {text}{_advice(inputs)}")
         return UnsupportedModelError(
             f"{type(self.model).__name__} could not be recorded ({type(error).__name__}: {text})"
         )
@@ -195,6 +211,32 @@ def _refusals() -> Iterator[None]:
         raise _RefusedError(error) from error
 
 
-def _is_faster_channels_last(images: Tensor) -> bool:
+def _are_faster_channels_last(inputs: Inputs) -> bool:
     """On a CPU, from three images on, channels last in memory was measured a tenth faster."""
-    return images.device.type == "cpu" and images.dim() == 4 and len(images) >= 3
+    first = inputs.tensors[0]
+    is_image = len(inputs.tensors) == 1 and first.dim() == 4 and first.is_floating_point()
+    return is_image and first.device.type == "cpu" and len(first) >= 3
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def _in_channels_last(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.channels_last)
+
+
+def _differentiable(tensor: Tensor) -> Tensor:
+    return _copied(tensor).requires_grad_(tensor.is_floating_point())
+
+
+def _advice(inputs: Inputs) -> str:
+    """What most likely was meant, where the shape or the type says so."""
+    if not inputs.is_single:
+        return ""
+    (tensor,) = inputs.tensors
+    if not tensor.is_floating_point():
+        return " (integers are tokens; normalised images and signals are floating point)"
+    if tensor.dim() == 3:
+        return f" (the first dimension is the batch: a single input of shape {tuple(tensor.shape)} is inputs[None])"
+    return ""

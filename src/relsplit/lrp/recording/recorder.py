@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 
+from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.recording.call import Call, tensors_in
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.kinds import Kinds
@@ -81,7 +83,11 @@ class Recorder(TorchDispatchMode):
         self.is_paused = False
         self.written_in_pause: set[int] = set()  # storages
         self.reads_strides = False  # whether an operation took entries by their places in memory
+        self._modules = modules
+        self._weights: set[int] | None = None  # storages, where they are asked for
         self._guards: list[Any] = []
+        self._tokens: list[Step] = []  # inputs
+        self._choices: dict[int, StorageWeakRef] = {}
         self._path = ""
         self._is_inside = False
 
@@ -112,6 +118,41 @@ class Recorder(TorchDispatchMode):
             step.is_gate, step.is_attention = like.is_gate, like.is_attention
         self.holders.put(tensor, step)
         return step
+
+    def follow_given(self, tensor: Tensor, present: Tensor | None) -> Step:
+        """Take ``tensor``, which the network is given, as an input.
+
+        Args:
+            tensor: whose relevance is asked for; integers are tokens.
+            present: where it is no padding, booleans of its shape; None: everywhere.
+        """
+        step = self.follow(tensor)
+        step.support = None if present is None else supported(present)
+        if not tensor.is_floating_point():
+            step.is_tokens = True
+            self._tokens.append(step)
+        return step
+
+    def note_embedded(self, sources: Sequence[Step]) -> None:
+        """Note that an embedding looked up ``sources``: the tokens that they are made of were not given in vain."""
+        for tokens in self._tokens:
+            tokens.is_embedded |= any(self.ancestry.comes_from(source.index, tokens.index) for source in sources)
+
+    def note_choice(self, tensor: Tensor) -> None:
+        """Note that ``tensor``, a constant to all that follows, says where activations are large, or the like."""
+        storage = tensor.untyped_storage()
+        self._choices[storage._cdata] = StorageWeakRef(storage)
+
+    def is_choice(self, tensor: Tensor) -> bool:
+        """Say whether ``tensor`` was made of comparisons of activations."""
+        return tensor.untyped_storage()._cdata in self._choices
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Say whether ``tensor`` is a parameter of the network, or a view of one."""
+        if self._weights is None:
+            parameters = () if self._modules is None else self._modules.parameters()
+            self._weights = {parameter.untyped_storage()._cdata for parameter in parameters}
+        return tensor.untyped_storage()._cdata in self._weights
 
     def module_paths(self) -> list[str]:
         """Return the paths of the network's modules."""
@@ -171,6 +212,9 @@ class Recorder(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in kind.outs} if kind.outs else kwargs
         found = [(tensor, of(tensor)) for tensor in tensors_in(args, read)]
         sources = [(tensor, step) for tensor, step in found if step is not None]
+        if self._tokens and not all(step.is_tokens for _, step in sources):
+            # Beside activations, tokens are indices and numbers like any other.
+            sources = [(tensor, step) for tensor, step in sources if not step.is_tokens]
         if kind.written:
             for tensor in kind.overwritten(args, kwargs):
                 self.holders.protect(tensor)
@@ -179,11 +223,16 @@ class Recorder(TorchDispatchMode):
                 elif not sources:
                     self.holders.write(tensor, None)
         if not sources or self.is_paused:
-            return func(*args, **kwargs)
+            output = func(*args, **kwargs)
+            if self._choices and any(self.is_choice(tensor) for tensor in tensors_in(args, read)):
+                for made in tensors_in((output,), {}):
+                    self.note_choice(made)
+            return output
         return Call(self, kind, func, args, kwargs, sources).carry_out()
 
     def _restrided(self, whole: Step, stored: Geometry, read: Geometry, numel: int) -> Step:
         step = self.add("as_strided", whole.path, read[0], [whole])
+        step.is_tokens = whole.is_tokens
         return restride(step, whole, stored, read, numel)
 
     def _overwritten(
@@ -191,4 +240,5 @@ class Recorder(TorchDispatchMode):
     ) -> Step:
         sources = [step for step in (before, part) if step is not None]
         step = self.add("overwrite", sources[-1].path, flat[0], sources)
+        step.is_tokens = sources[-1].is_tokens
         return overwrite(step, before, part, flat, written, device)

@@ -45,6 +45,10 @@ class Ancestry:
         self.layers_before.append(before + is_layer)
         return index
 
+    def comes_from(self, index: int, ancestor: int) -> bool:
+        """Say whether a step was made of another, or is that."""
+        return bool(self._ancestors[index] >> ancestor & 1)
+
     def residual(self, first: int, second: int, path: str, operation: str) -> Residual:
         """Describe the addition of two steps.
 

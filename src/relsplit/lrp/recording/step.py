@@ -39,6 +39,8 @@ class Step:
         support: where the value depends on the input (zeros and ones of its shape); None: everywhere.
         refusal: why relevance cannot pass here, for an operation without a rule.
         is_input: whether it is what the network was given.
+        is_tokens: whether its value is integers that an embedding is to look up, or has been made of such.
+        is_embedded: of tokens, whether an embedding has looked them up.
         is_attention_weights: whether it made the weights of an attention.
         is_inside: whether it is a part of an operation that the network carried out at once.
         is_cut: set on the way back: whether all relevance passes here.
@@ -57,6 +59,8 @@ class Step:
     is_attention: bool = False
     support: Tensor | None = None
     refusal: str = ""
+    is_tokens: bool = False
+    is_embedded: bool = False
     is_attention_weights: bool = False
     is_input: bool = False
     is_inside: bool = False

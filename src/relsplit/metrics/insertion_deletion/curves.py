@@ -18,6 +18,7 @@ from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Subs
 from relsplit.metrics.insertion_deletion.protocols.protocol import CurvePoints, Protocol, is_always_whole
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve, Tolerance
+from relsplit.metrics.laid_out import laid_out
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
@@ -100,8 +101,8 @@ def score_curves(
 
     Args:
         model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
-        images: (N, C, H, W), normalised.
-        maps: (N, H, W), finite; only their order matters.
+        images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).
+        maps: (N, H, W), (N, L) or (N, D, H, W), finite; only their order matters.
         targets: (N,) class whose probability is read (the paper reads the ground-truth class).
         protocols: by the name under which their scores are returned.
         batch_size: masked images per forward pass; a :class:`relsplit.networks.batches.BatchSize` also remembers, from
@@ -167,6 +168,8 @@ def score_methods(
     Raises:
         InputError: as :func:`score_curves`.
     """
+    only_points = all(each.patch == 1 and each.baseline != "blur" for each in protocols.values())
+    model, images, maps = laid_out(model, images, maps, only_points)
     images = checked_images(images)
     if not maps or len(maps) != len(targets):
         raise InputError(

@@ -94,9 +94,10 @@ class InsertionDeletion(torchmetrics.Metric):
         """Score a batch.
 
         Args:
-            images: (N, C, H, W), normalised.
-            maps: (N, H, W), finite; only their order matters.
-            targets: (N,) class whose probability is read.
+            images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W), whose protocol has a
+                baseline of one colour and no patches.
+            maps: (N, H, W), (N, L) or (N, D, H, W), finite; only their order matters. A numpy array does as well.
+            targets: (N,) class whose probability is read. A numpy array does as well.
 
         Raises:
             InputError: arguments that do not fit together.

@@ -6,9 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.networks.described import described
 
 OutputChoice = str | int | Callable[[Any], Any]
 """A name, an index, or a function from the network's output to the tensor that is explained."""
+
+Part = Callable[[Any], Any]
+"""From what a network returns to the tensor that is explained."""
 
 _USUAL = ("logits", "out")
 
@@ -44,9 +48,28 @@ def chosen_output(output: Any, choice: OutputChoice | None) -> Any:
     if len(parts) == 1:
         return chosen_output(parts[0], None)
     raise InputError(
-        f"the model must return one tensor of class scores: say which part of its output that is with LRP(output=...), "
-        f"a name, an index or a function: {_parts(output, named)}"
+        "the model must return one tensor of class scores: say which part of its output that is with output=, a name, "
+        f"an index or a function, or with a target of relsplit.targets: {_parts(output, named)}"
     )
+
+
+def obvious_part(output: Any) -> Any:
+    """Return the obvious part of a network's output if there is one, else the output as it is."""
+    if isinstance(output, Tensor):
+        return output
+    try:
+        return chosen_output(output, None)
+    except InputError:
+        return output
+
+
+def only_part(output: Any) -> Any:
+    """Return the obvious part of a network's output.
+
+    Raises:
+        InputError: none is obvious.
+    """
+    return chosen_output(output, None)
 
 
 def _part(output: Any, named: Mapping[str, Any], choice: str | int) -> Any:
@@ -75,4 +98,4 @@ def _parts(output: Any, named: Mapping[str, Any]) -> str:
         kind = "dict" if isinstance(output, Mapping) else type(output).__name__
         return f"it returns a {kind} with {', '.join(named)}"
     parts = _sequence(output)
-    return f"it returns {len(parts)} parts, 0 to {len(parts) - 1}" if parts else f"it returns {type(output).__name__}"
+    return f"it returns {len(parts)} parts, 0 to {len(parts) - 1}" if parts else f"it returns {described(output)}"

@@ -1,0 +1,98 @@
+"""Tokens are looked up: what arrives at a token's vector is the token's relevance."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from relsplit.lrp.arithmetic import supported
+from relsplit.lrp.operations import OPERATIONS
+from relsplit.lrp.operations.index_map import index_map
+from relsplit.lrp.recording.call import Call
+
+_NAMES_OF_TOKENS = ("indices", "index")
+
+
+@OPERATIONS.register("embedding", "index", "_unsafe_index", "index_select")
+def embedding(call: Call) -> Any:
+    """A table of vectors that is looked up by tokens is a layer; one that depends on the input is an index map."""
+    given = call.given()
+    (name,) = (name for name in _NAMES_OF_TOKENS if name in given)
+    indices = [each for each in (given[name] if call.name in ("index", "_unsafe_index") else [given[name]])
+               if isinstance(each, Tensor)]  # fmt: skip
+    tokens = indices[0] if len(indices) == 1 else None
+    source = None if tokens is None else call.step(tokens)
+    if source is None or tokens is None:
+        return index_map(call)
+    is_rows = given.get("dim", 0) == 0 and not (isinstance(given[name], list) and given[name][0] is not tokens)
+    if not is_rows:
+        return call.refuse("tokens choose along another dimension than the first")
+    depth = tokens.dim()
+    support = source.support
+    padding = given.get("padding_idx", -1)
+    if padding >= 0:
+        present = tokens != padding
+        support = supported(present if support is None else present & (support > 0))
+    output = call.run()
+    if support is not None:
+        support = support.reshape(*tokens.shape, *[1] * (output.dim() - depth)).expand(output.shape)
+    call.record(
+        output,
+        [source],
+        lambda relevance: [relevance.flatten(depth).sum(-1) if relevance.dim() > depth else relevance],
+        is_layer=True,
+        looks_up=True,
+        support=support,
+    )
+    return output
+
+
+@OPERATIONS.register("one_hot")
+def one_hot(call: Call) -> Any:
+    """A table with a column for each token, to be multiplied by its weights."""
+    _, source = call.sources[0]
+    output = call.run()
+    support = None if source.support is None else source.support.unsqueeze(-1).expand(output.shape)
+    call.record(
+        output,
+        [source],
+        lambda relevance: [relevance.sum(-1)],
+        is_layer=True,
+        looks_up=True,
+        nonnegative=True,
+        support=support,
+    )
+    return output
+
+
+@OPERATIONS.register("_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(call: Call) -> Any:
+    """The mean, sum or greatest of the vectors of equally many tokens for each sample."""
+    given = call.given()
+    tokens, offsets, mode, padding = (given[name] for name in ("indices", "offsets", "mode", "padding_idx"))
+    bags = len(offsets) - int(given["include_last_offset"])
+    size = len(tokens) // max(bags, 1)
+    regular = size * bags == len(tokens) and offsets[:bags].tolist() == list(range(0, len(tokens), max(size, 1)))
+    if not regular or given["per_sample_weights"] is not None or call.step(given["weight"]) is not None:
+        return call.refuse("its bags hold different numbers of tokens, or weights of their own")
+    others = call.run()[1:]
+    with call.recorder:
+        vectors = F.embedding(tokens, given["weight"], padding if padding >= 0 else None).unflatten(0, (bags, size))
+        if padding >= 0:
+            present = (tokens != padding).reshape(bags, size, 1)
+            filled = vectors.masked_fill(~present, -float("inf") if mode == 2 else 0.0)
+        else:
+            present, filled = tokens.new_ones(()), vectors
+        if mode == 2:
+            result = filled.amax(1)
+        else:
+            result = filled.sum(1)
+            if mode == 1:
+                result = result / (present.expand(bags, size, 1).sum(1).clamp(min=1))
+    return (result, *others)
+
+
+@OPERATIONS.register("embedding_renorm")
+def renormalised(call: Call) -> Any:
+    """The option ``max_norm`` of an embedding writes over its table, which stays a constant."""
+    return call.run()

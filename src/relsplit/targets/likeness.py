@@ -1,0 +1,41 @@
+"""An embedding beside a vector: another image's, a text's."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from relsplit.targets.target import mismatch
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """The cosine between embeddings (N, D) and a vector, or their product.
+
+    Each entry's relevance is its summand of the cosine.
+
+    Args:
+        vector: (D,), or (N, D), one for each sample.
+        normalised: whether it is the cosine; else the product.
+    """
+
+    vector: Tensor
+    normalised: bool = True
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the relevance of ``output``.
+
+        Raises:
+            InputError: it is no embedding of the vector's size.
+        """
+        vector = self.vector.detach().to(output)
+        if output.dim() != 2 or vector.shape not in (output.shape, output.shape[1:]):
+            raise mismatch(self, "embeddings like its vector", output)
+        summands = output * vector
+        if not self.normalised:
+            return summands
+        lengths: Tensor = output.norm(dim=1, keepdim=True) * vector.norm(dim=-1, keepdim=True)
+        return summands / lengths.clamp(min=torch.finfo(output.dtype).tiny)
+
+    def __repr__(self) -> str:
+        return f"Likeness(vector {tuple(self.vector.shape)})"

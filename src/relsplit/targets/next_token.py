@@ -1,0 +1,68 @@
+"""What a language model says next."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from relsplit.errors import InputError
+from relsplit.targets.target import mismatch
+
+
+@dataclass(frozen=True, eq=False)
+class NextToken:
+    """The score of one token at one position of an output (N, T, vocabulary).
+
+    Args:
+        token: its id, one for all samples or (N,); None: the likeliest.
+        position: of the token before it, which the network predicts it from; -1 is the last one. Of samples of
+            different lengths one for each, (N,).
+        score: its "logit" or its "probability".
+
+    Raises:
+        InputError: another score.
+    """
+
+    token: int | Tensor | None = None
+    position: int | Tensor = -1
+    score: Literal["logit", "probability"] = "logit"
+
+    def __post_init__(self) -> None:
+        if self.score not in ("logit", "probability"):
+            raise InputError(f"target: the score of NextToken is 'logit' or 'probability', not {self.score!r}")
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the relevance of ``output``: the token's score, 0 elsewhere.
+
+        Raises:
+            InputError: the output is of another shape, or has no such position or token.
+        """
+        if output.dim() != 3:
+            raise mismatch(self, "logits (N, T, vocabulary)", output)
+        count, length, vocabulary = output.shape
+        rows = torch.arange(count, device=output.device)
+        position = self._each("position", self.position, count, length).to(output.device)
+        here = output[rows, position]
+        token = here.argmax(1) if self.token is None else self._each("token", self.token, count, vocabulary)
+        scores = output if self.score == "logit" else output.softmax(2)
+        chosen = torch.zeros_like(output, dtype=torch.bool)
+        chosen[rows, position, token.to(output.device)] = True
+        return torch.where(chosen, scores, 0)
+
+    def pinned(self, output: Tensor) -> "NextToken":
+        """Return the target with its token as it is in ``output``."""
+        if self.token is not None:
+            return self
+        here = output[torch.arange(len(output)), self._each("position", self.position, *output.shape[:2])]
+        return replace(self, token=here.argmax(1))
+
+    def _each(self, option: str, value: "int | Tensor", count: int, size: int) -> Tensor:
+        values = torch.as_tensor(value)
+        values = values.expand(count) if values.dim() == 0 else values
+        if values.shape != (count,) or bool(((values < -size) | (values >= size)).any()):
+            raise InputError(f"target: {option} of NextToken must be one of {size}, or one for each of {count} samples")
+        return values % size
+
+    def __repr__(self) -> str:
+        return "NextToken()" if self.token is None else f"NextToken({self.token})"

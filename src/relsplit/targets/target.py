@@ -1,0 +1,56 @@
+"""What targets have in common: which part of an output they are about, and the error for another kind of output."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from relsplit.errors import InputError
+from relsplit.networks.described import described
+from relsplit.networks.outputs import OutputChoice, Part, chosen_output, only_part
+from relsplit.targets.key import Key
+
+TargetFunction = Callable[[Tensor], Tensor]
+"""From an output (N, ...) to the relevance of its entries, of the same shape."""
+
+
+Explained = int | Tensor | TargetFunction
+"""Of a tensor: one class, a class for each image, or a function to its relevance."""
+Target = Explained | Key
+"""Any of these, of the output or of a part of it."""
+
+
+def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part, Any]:
+    """Return which part of an output a target is about, and what is explained of that.
+
+    Args:
+        target: a class, one for each image, None for the predicted one, a function of the output, or a :class:`Key`.
+        choice: of an explainer, the part that all its targets are about; None: the obvious one, or the target's.
+
+    Returns:
+        The function to the part, and a class, classes, None or a function of that part.
+    """
+    parts: list[Part] = [] if choice is None else [partial(chosen_output, choice=choice)]
+    while isinstance(target, Key):
+        parts.append(target.part)
+        target = target.target
+    parts.append(getattr(target, "part", only_part))
+
+    def part(output: Any) -> Any:
+        for each in parts:
+            output = each(output)
+        return output
+
+    return part, target
+
+
+def mismatch(target: object, expected: str, output: object) -> InputError:
+    """Return the error that a target is for another kind of output than a network has.
+
+    Args:
+        target: whose ``repr`` the message begins with.
+        expected: what it is for.
+        output: what the network returned.
+    """
+    return InputError(f"target: {target!r} is of {expected}, but the network returned {described(output)}")

@@ -1,0 +1,46 @@
+"""One number of the output, as the network has it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relsplit.errors import InputError
+from relsplit.targets.target import mismatch
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One entry of each sample's output, with its own sign and size: a logit, a regression.
+
+    Args:
+        index: of (N, K) which one, or one for each sample, (N,); of outputs of a higher rank a tuple of indices; None:
+            the only one of (N,) or (N, 1).
+    """
+
+    index: int | tuple[int, ...] | Tensor | None = None
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the relevance of ``output``: the entry's own value, 0 elsewhere.
+
+        Raises:
+            InputError: the output is of another shape, or has no such entry.
+        """
+        if self.index is None:
+            if output.dim() != 1 and tuple(output.shape[1:]) != (1,):
+                raise mismatch(self, "one number a sample, (N,) or (N, 1)", output)
+            return output
+        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        if output.dim() != len(index) + 1:
+            raise mismatch(self, f"an output of rank {len(index) + 1}", output)
+        chosen = torch.zeros_like(output, dtype=torch.bool)
+        for place, size in zip(index, output.shape[1:], strict=True):
+            found = torch.as_tensor(place)
+            if bool(((found < -size) | (found >= size)).any()):
+                raise mismatch(self, "an entry that exists", output)
+            if found.dim() and found.shape != (len(output),):
+                raise InputError(f"target: Value has {tuple(found.shape)} indices for {len(output)} samples")
+        entries: tuple[Any, ...] = (torch.arange(len(output), device=output.device), *index)
+        chosen[entries] = True
+        return torch.where(chosen, output, 0)

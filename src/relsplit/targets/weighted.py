@@ -1,0 +1,40 @@
+"""Several classes at once: together, or one against another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from relsplit.errors import InputError
+from relsplit.targets.target import mismatch
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A weighted sum of the output's entries: ``{2: 1, 7: 1}`` two labels, ``{2: 1, 7: -1}`` one against the other.
+
+    Args:
+        weights: of the entries of (N, K), by index; all others count nothing.
+
+    Raises:
+        InputError: no weights.
+    """
+
+    weights: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.weights, Mapping) or not self.weights:
+            raise InputError("target: Weighted takes weights by index, such as {2: 1.0, 7: -1.0}")
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the relevance of ``output`` (N, K): each entry times its weight.
+
+        Raises:
+            InputError: the output is of another shape, or has no such entry.
+        """
+        if output.dim() != 2 or not all(0 <= index < output.shape[1] for index in self.weights):
+            raise mismatch(self, f"scores (N, K) with K > {max(self.weights)}", output)
+        weights = output.new_zeros(output.shape[1])
+        for index, weight in self.weights.items():
+            weights[index] = weight
+        return output * weights

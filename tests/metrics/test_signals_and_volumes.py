@@ -1,0 +1,92 @@
+"""Metrics of signals and volumes are those of the same numbers laid out as images; numpy arrays are tensors."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from relsplit import heat_quantization
+from relsplit.errors import InputError
+from relsplit.metrics import (
+    InsertionDeletion,
+    energy_inside,
+    flipping_area,
+    gini,
+    pointing_game,
+    relevance_rank_accuracy,
+)
+
+
+class Laid(nn.Module):
+    """A network that sees inputs of one shape as those of another."""
+
+    def __init__(self, inner: nn.Module, *shape: int) -> None:
+        super().__init__()
+        self.inner, self.shape = inner, shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.reshape(len(x), *self.shape))
+
+
+@pytest.fixture(params=[(2, 24), (2, 3, 4, 5)], ids=["signal", "volume"])
+def case(request: pytest.FixtureRequest) -> Any:
+    shape = request.param
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        conv = (nn.Conv1d if len(shape) == 2 else nn.Conv3d)(2, 6, 3, padding=1)
+        model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval()
+        x, maps = torch.randn(4, *shape), torch.randn(4, *shape[1:])
+        model(x)
+    return model, x, maps, torch.tensor([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize("protocol", ["strict", "published", "levels"])
+def test_curves(case: Any, protocol: str) -> None:
+    model, x, maps, targets = case
+    metric, as_images = InsertionDeletion(model, protocol, baseline="mean"), (4, 2, -1, x.shape[-1])
+    metric.update(x, maps, targets)
+    images = x.reshape(as_images)
+    other = InsertionDeletion(Laid(model, *x.shape[1:]), protocol, baseline="mean")
+    other.update(images, maps.reshape(4, -1, x.shape[-1]), targets)
+    assert metric.compute() == other.compute()
+    of_arrays = InsertionDeletion(model, protocol, baseline="mean")
+    of_arrays.update(x, maps.numpy(), targets.numpy())
+    assert of_arrays.compute() == metric.compute()
+    flipped = flipping_area(model, x, maps, targets)
+    of_images = flipping_area(Laid(model, *x.shape[1:]), images, maps.reshape(4, -1, x.shape[-1]), targets)
+    assert torch.equal(flipped, of_images)
+
+
+def test_regions(case: Any) -> None:
+    _, _, maps, _ = case
+    regions = maps > 0.3
+    as_images = (4, -1, maps.shape[-1])
+    for metric in (energy_inside, pointing_game, relevance_rank_accuracy):
+        found = metric(maps, regions)
+        assert torch.equal(found, metric(maps.reshape(as_images), regions.reshape(as_images)))
+        assert torch.equal(found, metric(maps.numpy(), regions.numpy()))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a distance is of images"):
+        pointing_game(maps, regions, tolerance=2)
+
+
+def test_arrays_are_tensors() -> None:
+    maps = torch.rand(3, 5, 6)
+    assert torch.equal(gini(maps.numpy()), gini(maps))  # type: ignore[arg-type]
+    assert torch.equal(heat_quantization(maps.numpy()), heat_quantization(maps))  # type: ignore[arg-type]
+
+
+def test_what_does_not_fit_is_one_line(case: Any) -> None:
+    model, x, maps, targets = case
+    for options, arguments, words in (
+        ({"baseline": "blur"}, (x, maps, targets), "patches and a blur are of images"),
+        ({"patch": 2, "baseline": "mean"}, (x, maps, targets), "patches and a blur are of images"),
+        ({"baseline": "mean"}, (x, maps[:, :2], targets), "maps have shape .* but the inputs .* need"),
+        ({"baseline": "mean"}, (x / 0, maps, targets), "NaN or infinite"),
+        ({"baseline": "mean"}, (x, np.array(["a"] * 4), targets), "maps have shape|expected a tensor or an array"),
+    ):
+        metric = InsertionDeletion(model, "strict", **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=words) as error:
+            metric.update(*arguments)
+        assert "\n" not in str(error.value)
