@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,10 @@ def _checkpoints(folder: Path, network: nn.Module) -> None:
         "text_index": {"state_dict": state, "class_to_idx": {name: name for name in CLASSES}},
         "none_index": {"state_dict": state, "class_to_idx": dict.fromkeys(CLASSES)},
         "late_index": {"state_dict": state, "class_to_idx": {name: place for place, name in enumerate(CLASSES, 1)}},
+        "listed_index": {"state_dict": state, "class_to_idx": list(CLASSES)},
+        "no_index": {"state_dict": state, "class_to_idx": {}},
+        "few_classes": {"state_dict": state, "class_to_idx": {"finch": 0, "jay": 1}},
+        "class_twice": {"state_dict": state, "class_names": ["finch", "finch", "wren"]},
         "sparse": {**state, first: state[first].to_sparse()},
         "csr": {**state, "fc.weight": state["fc.weight"].to_sparse_csr()},
         "meta": {**state, first: state[first].to("meta")},
@@ -137,6 +142,10 @@ def _folders(folder: Path, photographs: Path) -> None:
     changed("empty_image", lambda root: (root / "test/jay/2.png").write_bytes(b""))
     changed("cut_image", lambda root: _cut(root / "test/jay/2.png"))
     changed("dangling", lambda root: _dangle(root / "test/jay/2.png"))
+    changed("pipe", lambda root: _other(root / "test/jay/2.png", os.mkfifo))
+    changed("socket", lambda root: _other(root / "test/jay/2.png", _socket))
+    changed("folder", lambda root: _other(root / "test/jay/2.png", Path.mkdir))
+    changed("endless", lambda root: _other(root / "test/jay/2.png", lambda path: path.symlink_to("/dev/zero")))
     changed("non_utf8", lambda root: (root / "test/jay/2.png").rename(_bytes_path(root / "test/jay", b"\xff\xfe.png")))
     changed("text_train_image", lambda root: [path.write_text("no picture") for path in root.glob("train/jay/*.png")])
     changed("one_class", lambda root: [shutil.rmtree(path) for path in root.glob("*/[jw]*")])
@@ -150,6 +159,21 @@ def _cut(path: Path) -> None:
 def _dangle(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.with_name("nowhere.png"))
+
+
+def _other(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket has 107 bytes at most
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
 
 
 def _bytes_path(folder: Path, name: bytes) -> Path:

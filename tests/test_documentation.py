@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -53,12 +54,44 @@ def test_paths_that_are_named_exist() -> None:
                 assert (PROJECT / path).exists(), f"{page.name}: {path}"
 
 
-def test_the_readmes_snippet_runs_as_it_stands() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    snippet = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "LRP(" in block)
-    names: dict[str, object] = {}
-    exec(snippet, names)
-    assert names["heat_map"].shape == (2, 224, 224)  # type: ignore[attr-defined]
+def whole_programs() -> Iterator[tuple[str, str]]:
+    """Every block of Python that imports what it uses, and its page."""
+    for page in PAGES:
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            if block.startswith(("import ", "from ")):
+                yield page.name, block
+
+
+def test_there_are_programs() -> None:
+    assert {page for page, _ in whole_programs()} >= {"README.md", "start.md"}
+
+
+@pytest.mark.parametrize(("page", "program"), list(whole_programs()))
+def test_a_program_runs_as_it_stands(page: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    if page == "README.md":
+        assert names["heat_map"].shape == (2, 224, 224)
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Every paragraph and every item of a list; no headings, tables, pictures, formulas and code."""
+    text = re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", text):
+        if not block.strip().startswith(("|", "#", "![")):
+            yield block.strip()
+
+
+def test_paragraphs_are_counted() -> None:
+    text = "# A b\n\none two\nthree\n\n- four five\n- six\n\n| a |\n\n```bash\nx y\n```\nseven\n"
+    assert [len(block.split()) for block in paragraphs(text) if block] == [3, 3, 2, 1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_no_paragraph_is_long(page: Path) -> None:
+    for block in paragraphs(page.read_text(encoding="utf-8")):
+        assert len(block.split()) <= 80, f"{page.name}: {len(block.split())} words: {block[:80]}"
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from relsplit.bench.configuration.extras import extra_of
+from relsplit.bench.configuration.parts import imported
+from relsplit.errors import InputError
 from small_runs import overrides
 
 BLOCKED = """
@@ -63,6 +66,8 @@ def test_a_run_names_the_extra(photographs: Path, module: str, explainer: str, e
     [
         ("captum", "from relsplit.explainers import IntegratedGradients", "explainers"),
         ("torchmetrics", "from relsplit.metrics import InsertionDeletion", "metrics"),
+        ("numpy", "from relsplit.metrics import score_curves", "metrics"),
+        ("numpy", "from relsplit.explainers import GradCAM", "explainers"),
     ],
 )
 def test_the_library_names_the_extra(tmp_path: Path, module: str, statement: str, extra: str) -> None:
@@ -70,3 +75,10 @@ def test_the_library_names_the_extra(tmp_path: Path, module: str, statement: str
     said = done.stderr.splitlines()[-1]
     assert said.startswith(f"ModuleNotFoundError: No module named '{module}")
     assert f'pip install "relsplit[{extra}]"' in said
+
+
+def test_a_name_that_an_installed_library_lacks_is_no_extras() -> None:
+    with pytest.raises(InputError, match="cannot be imported") as caught:
+        imported("torchvision.models.resnet51", "model._target_")
+    assert "pip install" not in str(caught.value)
+    assert extra_of("torchvision.models.resnet51") is None

@@ -44,7 +44,7 @@ sys.meta_path.insert(0, Blocked())
 import torch
 from torch import nn
 from relsplit import LRP, heat_quantization
-from relsplit.explainers import Explainer, RISE
+from relsplit.explainers import Explainer, RISE, SmoothGrad
 
 class Block(nn.Module):
     def __init__(self):
@@ -60,7 +60,8 @@ images = torch.randn(2, 3, 16, 16)
 relevance, sums = LRP(model).attribute(images, return_sums=True)
 assert torch.allclose(relevance.sum((1, 2, 3)), sums["output"], rtol=1e-5), sums
 assert heat_quantization(relevance.sum(1)).shape == (2, 16, 16)
-assert RISE(model, samples=4).forward_equivalents == 4
+assert RISE(model, samples=4).attribute(images).shape == (2, 16, 16)
+assert SmoothGrad(model, samples=2).attribute(images).shape == images.shape
 others = {module.partition(".")[0] for module in sys.modules} & {"numpy", "torchvision", "captum", "hydra", "pandas"}
 assert not others, others
 """

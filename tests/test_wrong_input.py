@@ -129,6 +129,8 @@ EVALUATE: list[Row] = [
     ("explainer.stabilizer=abc", 2, "explainer.stabilizer must be"),
     ("explainer.rule=7", 2, "rule"),
     ("explainer.split=7", 2, "split"),
+    ("explainer.split={}", 2, "explainer.split._target_ is missing"),
+    ("'split={power: 2}'", 2, "explainer.split._target_ is missing"),
     ("explainer=lrp_epsilon explainer.blocks=1.5", 2, "explainer.blocks must be a whole number"),
     ("explainer=random explainer.seed=abc", 2, "explainer.seed must be a whole number"),
     ("explainer=rise explainer.seed=1.5", 2, "explainer.seed must be a whole number"),
@@ -138,6 +140,10 @@ EVALUATE: list[Row] = [
     ("metric.localisation.tolerance=abc", 2, "metric.localisation.tolerance"),
     ("map.num_levels=eight", 2, "map.num_levels must be a whole number"),
     ("trainer.devices=half", 2, "devices"),
+    ("trainer.devices=1234567890123456789012", 2, "trainer.devices must be"),
+    ("trainer.num_nodes=1234567890123456789012", 2, "trainer.num_nodes must be"),
+    ("--unheard_of", 2, "unrecognized arguments: --unheard_of"),
+    ("--cfg nothing", 2, "--cfg/-c: invalid choice: 'nothing'"),
     # Nulls.
     ("num_samples=null", 2, "num_samples must be a whole number"),
     ("seed=null", 2, "seed must be a whole number"),
@@ -196,7 +202,13 @@ EVALUATE: list[Row] = [
     ("task.explainers=[center,random] output_dir=$W/files/plain_file", 2, "cannot be written"),
     ("task.explainers=[center,random] output_dir=$W/held", 2, "is in use by process"),
     ("task.on_change=ignore", 2, "task.on_change must be one of refuse, anew, accept"),
-    ("dataset.mean=[0.1,0.2]", 2, "dataset.mean must be a list of 3 values, each a finite number, not [0.1, 0.2]"),
+    ("dataset.mean=[0.1,0.2]", 2, "dataset.mean must be a list of 3 values, each a finite number of at least 0"),
+    (
+        "dataset.mean=[123.7,116.3,103.5]",
+        2,
+        "dataset.mean[0] must be a finite number of at least 0 and at most 1, not 123.7",
+    ),
+    ("dataset.std=[58.4,57.1,57.4]", 2, "dataset.std[0] must be a finite number above 0 and at most 1, not 58.4"),
     ("dataset.on_bad_image=ignore", 2, "dataset.on_bad_image must be one of error, skip"),
     ("dataset.sampling.style=mixed", 2, "dataset.sampling.style must be one of"),
     ("dataset.sampling.seed=-1", 2, "dataset.sampling.seed must be"),
@@ -281,7 +293,7 @@ EVALUATE: list[Row] = [
     ("model.name=..", 2, "model.name must be text that can name a folder"),
     ("model.name=", 2, "model.name must be text that can name a folder"),
     ("explainer.name=a/b", 2, "explainer.name must be text that can name a folder"),
-    ("explainer.name='a\nb'", 2, "explainer.name=a b"),
+    ("explainer.name='a\nb'", 2, "explainer.name must be text that can name a folder"),
     ("explainer.name=" + "x" * 300, 2, "explainer.name"),
     # Files.
     ("dataset.root=$W/nowhere", 2, "there is no folder $W/nowhere"),
@@ -295,6 +307,10 @@ EVALUATE: list[Row] = [
     ("dataset.root=$W/folders/empty_image num_samples=12", 2, "the file is empty"),
     ("dataset.root=$W/folders/cut_image num_samples=12", 2, "cut_image/test/jay/2.png"),
     ("dataset.root=$W/folders/dangling num_samples=12", 2, "there is no such file"),
+    ("dataset.root=$W/folders/pipe num_samples=12", 2, "pipe/test/jay/2.png: it is no file"),
+    ("dataset.root=$W/folders/socket num_samples=12", 2, "socket/test/jay/2.png: it is no file"),
+    ("dataset.root=$W/folders/folder num_samples=12", 2, "folder/test/jay/2.png: it is no file"),
+    ("dataset.root=$W/folders/endless num_samples=12", 2, "endless/test/jay/2.png: it is no file"),
     ("dataset.manifest=$W/nowhere.csv", 2, "nowhere.csv"),
     ("dataset.manifest=$W/photographs", 2, "photographs"),
     ("dataset.manifest=$W/files/other_header.csv", 2, "whose header is"),
@@ -335,6 +351,10 @@ EVALUATE: list[Row] = [
     ("model.checkpoint=$W/checkpoints/text_index.pt", 2, "its class_to_idx does not number 3 classes"),
     ("model.checkpoint=$W/checkpoints/none_index.pt", 2, "its class_to_idx does not number 3 classes"),
     ("model.checkpoint=$W/checkpoints/late_index.pt", 2, "its class_to_idx does not number 3 classes"),
+    ("model.checkpoint=$W/checkpoints/listed_index.pt", 2, "its class_to_idx does not number 0 classes"),
+    ("model.checkpoint=$W/checkpoints/no_index.pt", 2, "its class_to_idx does not number 0 classes"),
+    ("model.checkpoint=$W/checkpoints/few_classes.pt", 2, "other classes ('wren' is none of them)"),
+    ("model.checkpoint=$W/checkpoints/class_twice.pt", 2, "other classes ('jay' is none of them)"),
     ("model.checkpoint=$W/checkpoints/sparse.pt", 2, "sparse, quantised or without values (conv1.weight)"),
     ("model.checkpoint=$W/checkpoints/csr.pt", 2, "sparse, quantised or without values (fc.weight)"),
     ("model.checkpoint=$W/checkpoints/meta.pt", 2, "conv1.weight"),
@@ -394,6 +414,9 @@ EXPLAIN: list[Row] = [
     ("task.images=[7]", 2, "task.images[0] must be text, not 7"),
     ("task.images=[nowhere.png]", 2, "there is no file nowhere.png"),
     ("task.images=[$W/photographs]", 2, "there is no file"),
+    ("task.images=[$W/folders/pipe/test/jay/2.png]", 2, "there is no file $W/folders/pipe/test/jay/2.png"),
+    ("task.images=[$W/folders/endless/test/jay/2.png]", 2, "there is no file"),
+    ("task.images=[$W/folders/dangling/test/jay/2.png]", 2, "there is no file"),
     ("task.images=[$W/files/no_image.png]", 2, "no_image.png"),
     ("task.images=[$W/files/empty.png]", 2, "the file is empty"),
     ("task.images=[$W/files/no_image.png] dataset.on_bad_image=skip", 2, "none of the images can be read"),
@@ -528,7 +551,10 @@ REPRODUCE: list[Row] = [
     ("experiment=otsuki2024/all reproduce.experiments=[]", 2, "reproduce.experiments=["),
     ("experiment=otsuki2024/all reproduce.experiments=[../demo]", 2, "reproduce.experiments[0] must be"),
     ("experiment=otsuki2024/table1 reproduce.paper=7", 2, "reproduce.paper must be"),
-    ("experiment=otsuki2024/table1 +reproduce.paper.year=2024", 2, "year"),
+    ("experiment=otsuki2024/table1 +reproduce.paper.year=2024", 2, "reproduce.paper.year is no setting"),
+    ("experiment=otsuki2024/table1 reproduce.paper.beside=[]", 2, "reproduce.paper.beside must be text"),
+    ("experiment=otsuki2024/table1 reproduce.paper.checkpoint_seeds={cub:3}", 2, "seeds.cub must be a list"),
+    ("experiment=otsuki2024/table1 ~reproduce.paper.title", 2, "reproduce.paper.title is missing"),
     ("experiment=otsuki2024/table1 reproduce.checkpoint_seeds={image_folder: [abc]}", 2, "checkpoint_seeds"),
     ("experiment=otsuki2024/table1 reproduce.checkpoint_seeds={image_folder: []}", 2, "checkpoint_seeds"),
     ("experiment=otsuki2024/table1 num_samples=0", 2, "num_samples must be"),
@@ -676,6 +702,7 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative stabilizer", lambda _: LRP(network(), stabilizer=-1e-5), "stabilizer must be"),
     ("an unknown start", lambda _: LRP(network(), start="half"), "start must be one of"),  # type: ignore[arg-type]
     ("an unknown pooling", lambda _: LRP(network(), max_pool="biggest"), "max_pool must be"),  # type: ignore[arg-type]
+    ("leaves that are a list", lambda _: LRP(network(), leaves=[nn.ReLU]), "leaves must be a mapping"),  # type: ignore[arg-type]
     ("no images", lambda _: LRP(network()).attribute(images(0)), "the batch is empty"),
     ("an image without batch", lambda _: LRP(network()).attribute(images()[0]), "inputs[None]"),
     ("images of bytes", lambda _: LRP(network()).attribute(images().byte()), "images and signals are floating point"),
@@ -696,6 +723,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("maps of another size", lambda _: scored(MAPS[:, :16], CLASSES), "resize the maps first"),
     ("too few maps", lambda _: scored(MAPS[:1], CLASSES), "the images need (2, 32, 32)"),
     ("a map with NaN", lambda _: scored(holding(NAN, MAPS), CLASSES), "map 0 of the batch contains NaN"),
+    ("maps of NumPy's", lambda _: scored(MAPS.numpy(), CLASSES), "maps must be a tensor, not ndarray"),  # type: ignore[arg-type]
+    ("a complex map", lambda _: scored(MAPS + 0j, CLASSES), "maps must be real numbers, not torch.complex64"),
     ("an infinite map", lambda _: scored(holding(INFINITE, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("bool targets of a metric", lambda _: scored(MAPS, CLASSES > 0), "must be integers, not torch.bool"),
     (
@@ -710,6 +739,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative deviation", lambda _: scored(MAPS, CLASSES, std=(-1.0, 1.0, 1.0)), "std must be"),
     ("scores of nothing", lambda _: InsertionDeletion(network()).compute(), "call update before compute"),
     ("quantised NaN", lambda _: heat_quantization(holding(NAN, MAPS)), "contains NaN or infinity"),
+    ("quantised lists", lambda _: heat_quantization([[[0.5]]]), "must be a tensor, not list"),  # type: ignore[arg-type]
+    ("an attribution of NumPy's", lambda _: AttributionMap()(MAPS.numpy(), (32, 32)), "must be a tensor"),  # type: ignore[arg-type]
     ("one level", lambda _: heat_quantization(MAPS, levels=1), "levels must be"),
     ("too many levels", lambda _: heat_quantization(MAPS, levels=10**12), "at most 65,536"),
     ("an unknown style", lambda _: heat_quantization(MAPS, style="round"), "style must be"),  # type: ignore[arg-type]

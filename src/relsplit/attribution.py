@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import as_tensor, finite_maps
+from relsplit.checks import as_tensor, finite_maps, real_maps
 from relsplit.errors import InputError
 from relsplit.options import Limits, checked_options
 
@@ -49,7 +49,7 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
         nothing.
 
     Raises:
-        InputError: wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
+        InputError: no tensor, wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
     maps = as_tensor(maps)
     values = _finite(maps).flatten(1).contiguous()
@@ -112,9 +112,9 @@ class AttributionMap:
             size: (H, W) of the images.
 
         Raises:
-            InputError: another shape, or a value that is NaN or infinite.
+            InputError: no tensor, another shape, or a value that is NaN or infinite.
         """
-        attribution = as_tensor(attribution)
+        attribution = real_maps(attribution, "attribution map")
         if attribution.ndim not in (3, 4):
             raise InputError(f"attribution must be (N, H, W) or (N, C, H, W), not {tuple(attribution.shape)}")
         maps = _finite(self.choose_sign(self.reduce(attribution) if attribution.ndim == 4 else attribution))
@@ -154,6 +154,6 @@ def _first_row(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _finite(maps: Tensor) -> Tensor:
-    if maps.ndim != 3 or not maps.numel():
+    if real_maps(maps, "attribution map").ndim != 3 or not maps.numel():
         raise InputError(f"expected attribution maps of shape (N, H, W), none of them 0, got {tuple(maps.shape)}")
     return finite_maps(maps, "attribution map")

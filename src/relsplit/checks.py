@@ -129,11 +129,9 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
     """Return ``maps`` (N, H, W) detached, finite, floating point and on the device of ``images`` (N, C, H, W).
 
     Raises:
-        InputError: maps with channels, of another size than the images, or with NaN or infinite values.
+        InputError: no tensor, maps with channels, of another size than the images, or with NaN or infinite values.
     """
-    maps = as_tensor(maps)
-    if not isinstance(maps, Tensor):
-        raise InputError(f"maps: expected a tensor or an array (N, H, W), not {type(maps).__name__}")
+    maps = real_maps(maps)
     if maps.ndim == 4:
         raise InputError(
             f"maps {tuple(maps.shape)} still have channels: reduce them to (N, H, W) first, "
@@ -145,6 +143,24 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
     return finite_maps(maps).to(images.device)
 
 
+def real_maps(maps: Tensor, what: str = "map") -> Tensor:
+    """Return ``maps`` as they are, a numpy array as a tensor.
+
+    Args:
+        maps: one per entry of the first dimension.
+        what: how a map is called in the error.
+
+    Raises:
+        InputError: no tensor, or complex numbers.
+    """
+    maps = as_tensor(maps)
+    if not isinstance(maps, Tensor):
+        raise InputError(f"{what}s must be a tensor, not {type(maps).__name__}")
+    if maps.is_complex():
+        raise InputError(f"{what}s must be real numbers, not {maps.dtype}")
+    return maps
+
+
 def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
     """Return ``maps`` (N, ...) detached and floating point; half precision, whose sums overflow, as float32.
 
@@ -153,9 +169,9 @@ def finite_maps(maps: Tensor, what: str = "map") -> Tensor:
         what: how a map is called in the error.
 
     Raises:
-        InputError: NaN or infinite values; the first maps that hold them are named.
+        InputError: no tensor, or complex numbers; NaN or infinite values, whose first maps are named.
     """
-    maps = as_tensor(maps)
+    maps = real_maps(maps, what)
     floating = maps.detach() if maps.is_floating_point() else maps.detach().double()
     if floating.dtype in (torch.float16, torch.bfloat16):
         floating = floating.float()

@@ -33,7 +33,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         try:
             module = importlib.import_module(homes[name])
         except ModuleNotFoundError as error:
-            raise with_extra(error) from None
+            raise with_extra(error, package) from None
         return getattr(module, name)
 
     def names() -> list[str]:

@@ -1,5 +1,8 @@
 """The version of this package, as it was installed."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("relsplit")
+try:
+    __version__ = version("relsplit")
+except PackageNotFoundError:  # a checkout on the path
+    __version__ = "0+unknown"

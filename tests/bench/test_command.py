@@ -1,10 +1,14 @@
-"""The command as a process: interruptions are never lost."""
+"""The command: interruptions are never lost, and what it says of itself."""
 
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import relsplit
+from relsplit.bench.command import Command
 
 IN_A_DESTRUCTOR = """
 import os, signal, sys, time
@@ -33,3 +37,30 @@ def test_an_interruption_that_python_ignores_comes_again(number: signal.Signals,
     assert done.returncode == code
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    code = "import os, sys; os.rmdir(os.getcwd()); from relsplit.bench.command import main; sys.exit(main())"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run([sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: the folder in which this was started is gone: change to another\n"
+
+
+def test_the_version_is_this_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["relsplit", "--version"])
+    assert Command().run() == 0
+    assert capsys.readouterr().out == f"relsplit {relsplit.__version__}\n"
+
+
+def test_a_checkout_that_is_not_installed_has_a_version() -> None:
+    """Whoever asks every imported module for its version gets an answer."""
+    code = (
+        "import importlib.metadata as m\n"
+        "def version(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = version\n"
+        "import relsplit; print(relsplit.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "0+unknown\n", done.stderr

@@ -1,6 +1,8 @@
 """Maps of relevance at several resolutions: nothing is lost on the way to the pixels, and the choice is the best."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from relsplit import LRP
 from relsplit.errors import InputError
-from relsplit.explainers import GradientPyramid, MeasuredPyramid, RelevancePyramid
+from relsplit.explainers import ClassEvidence, GradientPyramid, MeasuredPyramid, RelevancePyramid
 from relsplit.explainers.shared.on_the_image import on_the_image
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -44,10 +46,11 @@ def test_inside_the_image_it_is_bilinear_interpolation() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", [RelevancePyramid, MeasuredPyramid, GradientPyramid])
-def test_maps_sum_to_the_probability(
-    name: str, method: type[RelevancePyramid | MeasuredPyramid | GradientPyramid]
-) -> None:
+@pytest.mark.parametrize(
+    "method", [RelevancePyramid, MeasuredPyramid, partial(MeasuredPyramid, start="evidence"), GradientPyramid]
+)
+@pytest.mark.filterwarnings("ignore:.*no position speaks for the class")
+def test_maps_sum_to_the_probability(name: str, method: Any) -> None:
     torch.manual_seed(0)
     model = NETWORKS[name]().eval()
     for module in model.modules():
@@ -83,9 +86,12 @@ def test_the_mean_over_the_resolutions() -> None:
     torch.testing.assert_close(RelevancePyramid(model, smoothing=0.1).attribute(images, 1), expected)
 
 
-def test_the_chosen_map_has_the_greatest_area_between_its_curves() -> None:
+@pytest.mark.parametrize("start", ["probability", "evidence"])
+def test_the_chosen_map_has_the_greatest_area_between_its_curves(start: Any) -> None:
     torch.manual_seed(0)
     model, images, target = resnet18(num_classes=5).eval(), seeded_images(4, 64).float(), torch.tensor([0, 1, 2, 3])
+    if start == "evidence":
+        target = model(images).argmax(1)  # it has evidence
     mean, std, smoothing = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), (0.02, 0.1)
     black = -torch.tensor(mean) / torch.tensor(std)
 
@@ -102,16 +108,18 @@ def test_the_chosen_map_has_the_greatest_area_between_its_curves() -> None:
         shown = (torch.stack(pictures) * signs[:, None, None]).reshape(14, 3, 64, 64)
         return float((model(shown).softmax(1)[:, label] * signs).sum())
 
-    stages = [stage.sum(1) for stage in LRP(model, rule="gamma_top").attribute(images, target, at="all").values()]
-    candidates = [on_the_image(stage, (64, 64), 0) for stage in stages[-2:]]
-    candidates += [RelevancePyramid(model, smoothing=each).attribute(images, target) for each in smoothing]
-    measured = MeasuredPyramid(model, smoothing=smoothing, levels=8, baseline="black", mean=mean, std=std)
+    lrp = LRP(model, rule="gamma_top", start=start, signed=start == "evidence")
+    pyramid = ClassEvidence if start == "evidence" else RelevancePyramid
+    stages = [stage.sum(1) for stage in lrp.attribute(images, target, at="all").values()]
+    candidates = [on_the_image(stage.clamp(min=0), (64, 64), 0) for stage in stages[-2:]]
+    candidates += [pyramid(model, smoothing=each).attribute(images, target) for each in smoothing]
+    measured = MeasuredPyramid(model, smoothing=smoothing, levels=8, start=start, baseline="black", mean=mean, std=std)
     found = measured.attribute(images, target)
     for index, image in enumerate(images):
         areas = [area(image, maps[index], int(target[index])) for maps in candidates]
         assert area(image, found[index], int(target[index])) == pytest.approx(max(areas), abs=1e-5)
         assert max(areas) - min(areas) > 1e-3
-    assert measured.forward_equivalents == 5 + 4 * 14
+    assert measured.forward_equivalents == 5 + (start == "evidence") + 4 * 14
     assert MeasuredPyramid(model).forward_equivalents <= 140
 
 

@@ -43,6 +43,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--of", nargs="+", choices=[*TASKS, *OTHERS], help="default: all")
     parser.add_argument("--step", type=int, default=1, help="every how manieth point")
+    parser.add_argument(
+        "--first", type=int, default=1, help="the point of a task to begin with, to fill up another step"
+    )
     options = parser.parse_args()
     chosen, step = options.of or [*TASKS, *OTHERS], options.step
     lines, wrong = [], 0
@@ -53,7 +56,7 @@ def main() -> int:
             for name in chosen:
                 began = time.monotonic()
                 tried = bad = 0
-                for outcome in outcomes(starts, root, name, step):
+                for outcome in outcomes(starts, root, name, step, options.first):
                     tried += 1
                     if outcome.found:
                         bad += 1
@@ -65,8 +68,11 @@ def main() -> int:
     return wrong
 
 
-def outcomes(starts: Starts, root: Path, name: str, step: int) -> Iterable[Outcome]:
-    """Try every ``step``-th point of a task, of the disturbances, of killed loaders, or of the room on a disk."""
+def outcomes(starts: Starts, root: Path, name: str, step: int, begin: int) -> Iterable[Outcome]:
+    """Try every ``step``-th point of a task, of the disturbances, of killed loaders, or of the room on a disk.
+
+    Points of a task are numbered from 1; ``begin`` is the first of them that is tried.
+    """
     if name == "deeds":
         count, expected, renewed = prepared(starts, root)
         for deed in DEEDS:
@@ -91,7 +97,7 @@ def outcomes(starts: Starts, root: Path, name: str, step: int) -> Iterable[Outco
                     yield on_a_small_disk(starts, root, task, count, expected)
     else:
         ended, expected = undisturbed(starts, root, TASKS[name])
-        for number in range(1, len(ended.operations) + 1, step):
+        for number in range(begin, len(ended.operations) + 1, step):
             for moment in ("before", "after"):
                 yield stopped(starts, root, TASKS[name], number, moment, expected)
 

@@ -35,7 +35,7 @@ def write_run(
     )
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
     arrived = np.broadcast_to(np.asarray(relevance, dtype=float), (num_samples,))
-    document = {"explainer": {"_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}}
+    document = {"explainer": {"name": explainer, "_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}}
     store = SampleStore(folder, Identity(document))
     records, curves = [], []
     for i in range(num_samples):

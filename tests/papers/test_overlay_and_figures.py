@@ -15,15 +15,16 @@ from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import claim_folder
 from relsplit.bench.runs.maps import Maps, read_maps, write_maps
 from relsplit.bench.runs.records import CONSERVATION
-from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
+from relsplit.bench.runs.sampled_curves import POSITIONS, from_nothing, sampled_curves
 from relsplit.bench.runs.store import read_curves
 from relsplit.errors import InputError
 from relsplit.papers.products.figures_conservation import conservation, maximal_gap
-from relsplit.papers.products.figures_curves import mean_curves
+from relsplit.papers.products.figures_curves import LINES, mean_curves
 from relsplit.papers.products.figures_maps import chosen, map_grid, qualitative
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Product, save_figure, write_product
-from relsplit.pictures.overlay import normalise, overlay
+from relsplit.pictures.colours import CONTROLS, colour_of
+from relsplit.pictures.overlay import light_overlay, normalise, overlay
 
 
 def some_maps(count: int = 3, seed: int = 0, size: int = 16) -> Maps:
@@ -72,7 +73,38 @@ def test_grid_shows_images_then_methods() -> None:
     np.testing.assert_allclose(shown(figure, 2, 2, 3), overlay(b.image[2], b.map[2], "viridis"))
     assert [figure.axes[i].get_title() for i in range(3)] == ["Original", "A", "B"]
     across = map_grid([("A", a)], transposed=True)
-    np.testing.assert_allclose(shown(across, 1, 2, 3), overlay(a.image[2], a.map[2]))
+    np.testing.assert_allclose(shown(across, 2, 1, 2), light_overlay(a.image[2], a.map[2]))
+    assert [axis.get_ylabel() for axis in across.axes[:2]] == ["Original", "A"]
+    width, height = across.get_size_inches()
+    assert width / height == pytest.approx(3 / 2)
+
+
+def test_a_wide_figure_wraps_beside_the_original_once_more() -> None:
+    names = [f"method {index}" for index in range(16)]
+    figure = map_grid([(name, some_maps(2)) for name in names])
+    assert len(figure.axes) == 2 * (16 + 2)
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == [
+        "Original",
+        *names[:8],
+        "Original",
+        *names[8:],
+    ]
+    lefts = {round(axis.get_position().x0, 3) for axis in figure.axes}
+    assert len(lefts) == 9
+    width, height = figure.get_size_inches()
+    assert 1 < width / height < 3
+
+
+def test_a_light_overlay_leaves_the_photograph_where_nothing_is_relevant() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    attribution = np.zeros((4, 4))
+    attribution[0, 0], attribution[1, 1] = 2.0, -3.0
+    seen = light_overlay(image, attribution)
+    untouched = np.ones((4, 4), dtype=bool)
+    untouched[0, 0] = False
+    np.testing.assert_allclose(seen[untouched], image[untouched] / 255)
+    colour = np.array(matplotlib.colormaps["plasma"](1.0)[:3])
+    np.testing.assert_allclose(seen[0, 0], 0.2 * image[0, 0] / 255 + 0.8 * colour)
 
 
 def test_methods_on_different_images_are_refused() -> None:
@@ -113,6 +145,7 @@ def test_conservation_gap_is_the_largest_relative_one(tmp_path: Path) -> None:
     frame = pd.DataFrame({"sample_id": ["a", "b"], "probability": [0.5, 0.8], "input": [0.45, 0.8]})
     frame = frame.assign(first_block=frame["probability"], last_block=frame["probability"])
     assert maximal_gap(frame, "input") == pytest.approx(0.1)
+    claim_folder(tmp_path, Identity({"explainer": {"name": "ours"}}))
     frame.to_csv(tmp_path / CONSERVATION, index=False)
     product = conservation([Measured("Ours", (tmp_path,))], brief(tmp_path, "demo"))
     assert [cell.text for cell in product.tables[0].groups[0][0]] == ["Ours", "1.0e-01", "0.0e+00", "0.0e+00"]
@@ -127,5 +160,54 @@ def test_curves_are_brought_to_common_positions(tmp_path: Path) -> None:
     np.testing.assert_allclose(insertion, np.outer([0.8, 1.0], POSITIONS), atol=1e-12)
     np.testing.assert_allclose(deletion, np.outer([0.6, 0.2], 1 - POSITIONS), atol=1e-12)
     figure = mean_curves([Measured("Ours", (run,))], ["published", "strict"])
-    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 0.9 * POSITIONS, atol=1e-12)
+    line = figure.axes[0].lines[0]
+    np.testing.assert_allclose(line.get_xdata(), [0, *POSITIONS])
+    np.testing.assert_allclose(line.get_ydata(), [0, *(0.9 * POSITIONS)], atol=1e-12)
     assert Product(figures={"curves": figure}).tables == []
+
+
+def test_a_curve_starts_at_nothing() -> None:
+    """A map of one pixel shows everything at once: its curve begins at the black image all the same."""
+    inserted, deleted = from_nothing([0.9, 0.9, 0.9], [0.1, 0.1, 0.1])
+    assert inserted.tolist() == [0.1, 0.9, 0.9, 0.9]
+    assert deleted.tolist() == [0.9, 0.1, 0.1, 0.1]
+
+
+def test_a_plot_has_eight_lines_at_most_and_a_method_its_colour_in_all(tmp_path: Path) -> None:
+    methods = [
+        "ours",
+        "grad_cam",
+        "score_cam",
+        "rise",
+        "deeplift",
+        "lrp_epsilon",
+        "smooth_grad",
+        "abs_lrp",
+        "hires_cam",
+    ]
+    rows = [Measured(name, (write_run(tmp_path / name, name, num_samples=2),)) for name in methods]
+    variant = Measured("ours, another split", (write_run(tmp_path / "variant", "ours", num_samples=2),))
+    controls = [
+        Measured(name, (write_run(tmp_path / name, name, num_samples=2),), control=True)
+        for name in ("random", "center", "edges", "one_pixel")
+    ]
+    figure = mean_curves([*rows, variant, *controls], ["published"])
+    plots = [[line for line in axis.lines if not line.get_label().startswith("_")] for axis in figure.axes]
+    assert max(map(len, plots)) <= LINES
+    assert {line.get_label() for lines in plots for line in lines} == {*methods, variant.label, *CONTROLS}
+    for lines in plots:
+        assert {line.get_label() for line in lines} >= set(CONTROLS)
+        assert (
+            len(
+                {
+                    str(line.get_linestyle()) + str(line._unscaled_dash_pattern)
+                    for line in lines
+                    if line.get_label() in CONTROLS
+                }
+            )
+            == 4
+        )
+        for line in lines:
+            assert line.get_color() == colour_of("ours" if line.get_label() == variant.label else line.get_label())
+    looks = {line.get_label(): line._unscaled_dash_pattern for lines in plots for line in lines}
+    assert looks["ours"] != looks[variant.label]

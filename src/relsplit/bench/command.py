@@ -9,16 +9,18 @@ This file imports Python alone, so that it can say what is not installed.
 import io
 import logging
 import os
-import re
 import signal
 import sys
 import threading
-from contextlib import suppress
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from relsplit.bench.failure import described
-from relsplit.errors import is_of_a_signal
+from relsplit.errors import InputError, is_of_a_signal
+from relsplit.version import __version__
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -56,6 +58,8 @@ class Command:
         except KeyboardInterrupt:
             return self.interrupted()
         except SystemExit as ended:  # --help and the like
+            if isinstance(ended.__context__, BrokenPipeError):  # as rich answers it, without a word
+                self.report(ended.__context__)
             self.codes.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
         except Exception as error:
             if self.signals:
@@ -88,11 +92,14 @@ class Command:
         """Say that the run was stopped; return the exit code."""
         terminated = signal.SIGTERM in self.signals
         said = "terminated" if terminated else "interrupted"
-        print(f"{said}: start the same command again to go on", file=sys.stderr)
+        complain(f"{said}: start the same command again to go on")
         return TERMINATED if terminated else INTERRUPTED
 
     def start(self) -> None:
         """Compose the configuration and run what it names; it imports here, which takes seconds."""
+        if "--version" in sys.argv[1:]:
+            print(f"relsplit {__version__}")
+            return
         # Hydra then raises its errors instead of printing them over several lines and leaving with code 1.
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
         import hydra
@@ -105,7 +112,11 @@ class Command:
         logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it says is in the line that ends the run
         keep_freed_memory()
         self.stop_if_asked()
-        if (here := str(Path.cwd())) not in sys.path:  # as for `python -m`: one's own YAML names one's own Python file
+        try:
+            here = str(Path.cwd())
+        except FileNotFoundError:
+            raise InputError("the folder in which this was started is gone: change to another") from None
+        if here not in sys.path:  # as for `python -m`: one's own YAML names one's own Python file
             sys.path.append(here)
         search_own_files()
 
@@ -117,7 +128,8 @@ class Command:
                 settings = Settings.composed(config)  # what it names is checked by the task, which imports it
                 task = hydra.utils.get_method(settings.task.import_path)
                 self.stop_if_asked()
-                task(settings)
+                with never_ended():
+                    task(settings)
             except Exception as error:
                 if os.getpid() != self.process:
                     raise  # a launcher runs the job elsewhere: it brings the error back
@@ -126,7 +138,7 @@ class Command:
                 several = HydraConfig.get().mode.name == "MULTIRUN"
                 self.report(error, " ".join(HydraConfig.get().overrides.task) if several else "")
 
-        sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+        sys.argv[1:] = arranged(sys.argv[1:])
         try:
             compose_and_run()
         finally:
@@ -142,13 +154,49 @@ class Command:
         sys.unraisablehook = lambda _: None  # what ended half-built has nothing to add
         kind, code, text = described(error, sys.argv[1:])
         where = f" ({job})" if job else ""
-        print(f"{kind}{where}: {' '.join(text.split())}", file=sys.stderr)
+        complain(f"{kind}{where}: {' '.join(text.split())}")
         self.codes.append(code)
 
 
-def quoted(argument: str) -> str:
-    """Quote a value like ``layer4[-1]``, whose brackets Hydra would not understand."""
-    return re.sub(r"^([\w.@/+]+=)([A-Za-z_][\w.]*(?:\[-?\d+\][\w.]*)+)$", r"\1'\2'", argument)
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """Return what was typed as Hydra wants it: flags first, wherever they stood; what it does not understand is quoted.
+
+    Raises:
+        InputError: there is no such flag, or not with this value.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    from relsplit.bench.configuration.quoting import quoted
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"{message}; `relsplit --help` says what there is")
+
+    parser = get_args_parser()
+    parser.error = refuse  # it would print several lines
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    return [*(each for each in arguments if each not in overrides), *map(quoted, overrides)]
+
+
+@contextmanager
+def never_ended() -> Iterator[None]:
+    """Code that the configuration names may not end the program, which would then seem to be done.
+
+    Raises:
+        InputError: it has tried.
+    """
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich's answer to a closed pipe
+            raise
+        place = traceback.extract_tb(ended.__traceback__)[-1]
+        raise InputError(f"{place.filename}, line {place.lineno}, ends the program (sys.exit): remove that") from ended
+
+
+def complain(line: str) -> None:
+    """Print a line to stderr; where there is no room for it, the exit code has to do."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def remove_notes_of_sweeps() -> None:

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from relsplit.bench.configuration.extras import extra_of, how_to_install
 from relsplit.errors import IncompleteRun, InputError
@@ -41,6 +40,9 @@ def described(error: Exception, typed: Sequence[str]) -> tuple[str, int, str]:
             return "incomplete", INCOMPLETE, str(cause)
         if isinstance(cause, ModuleNotFoundError) and (extra := extra_of(cause.name)):
             return "error", WRONG_INPUT, f"{cause}: it comes with {how_to_install(extra)}"
+        if isinstance(cause, BrokenPipeError):
+            closed = "whoever read what is said here (`| head`, say) has ended"
+            return "incomplete", INCOMPLETE, f"{closed}: start the same command again, which goes on"
         if isinstance(cause, OSError) and cause.errno in WRITING_FAILED:
             file = f" ({cause.filename})" if cause.filename else ""
             return "incomplete", INCOMPLETE, f"{cause.strerror}{file}: mend that and start the same command to go on"
@@ -64,13 +66,28 @@ def _is_of_hydra(error: Exception) -> bool:
     from omegaconf.errors import OmegaConfBaseException
 
     checks_what_was_typed = ("hydra", "omegaconf", "antlr4")
-    return isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error, *checks_what_was_typed)
+    ended_hydra = isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(
+        error, *checks_what_was_typed
+    )
+    return ended_hydra or _COMPOSING in _modules(error)
+
+
+_COMPOSING = "hydra._internal.config_loader_impl"
+"""The module of Hydra's that all composing goes through."""
 
 
 def _of_the_configuration(error: Exception, typed: Sequence[str]) -> str:
-    from relsplit.bench.configuration.misspelt import explained
+    from yaml import YAMLError
 
-    text = explained(str(error).split("Config search path")[0], typed)
+    from relsplit.bench.configuration.misspelt import explained
+    from relsplit.bench.configuration.unreadable import unreadable_file
+
+    of_a_file = isinstance(error, YAMLError | UnicodeDecodeError | RecursionError) or not str(error)
+    if of_a_file and (found := unreadable_file()) is not None:
+        return found
+    if isinstance(error, RecursionError):
+        return f"configuration files name one another in a circle (typed: {' '.join(typed)})"
+    text = explained(str(error or error.__cause__).split("Config search path")[0], typed)
     hint = "; quote what has brackets or commas: 'key=[a,b]'" if "override" in text and "[" in text else ""
     keys = [argument.partition("=")[0].lstrip("+~") for argument in typed]
     if not any(key and key in text for key in keys):  # Hydra does not always say which
@@ -80,16 +97,22 @@ def _of_the_configuration(error: Exception, typed: Sequence[str]) -> str:
 
 def _raised_in(error: Exception, *packages: str) -> bool:
     """Say whether an error comes out of one of these packages."""
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    return bool(frame) and bool(set(packages) & set(Path(frame[0].filename).parts))
+    return any(module.partition(".")[0] in packages for module in _modules(error)[-1:])
+
+
+def _modules(error: Exception) -> list[str]:
+    """The names of the modules that an error came through, that which raised it last."""
+    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _kept(error: Exception, typed: Sequence[str]) -> str:
     """Write the traceback to a file; return its path."""
+    from relsplit.bench.configuration.identity import command_without_secrets
+
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile("w", prefix="relsplit-", suffix=".txt", delete=False) as file:
-            file.write(f"{' '.join(typed)}\n{text}")
+            file.write(f"{' '.join(command_without_secrets(typed))}\n{text}")
             return file.name
     except OSError:
         print(text, file=sys.stderr)

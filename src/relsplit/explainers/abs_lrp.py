@@ -26,8 +26,9 @@ from relsplit.options import checked_options
 class AbsLRP:
     """Relevance by positive contributions, relative to the magnitude of what they contribute to.
 
-    A step with output y gives its input x the relevance x * d/dx <y + y~, R / |y|>, where y~ is the step with the
-    magnitudes of its weights on |x|: for a convolution sum_j max(w_ji x_i, 0) R_j / |y_j|. Then it is normalised.
+    A step with output y gives its input x the relevance ``x * d/dx <y + y~, R / |y|>``, where ``y~`` is the step with
+    the magnitudes of its weights on ``|x|``: for a convolution ``sum_j max(w_ji x_i, 0) R_j / |y_j|``. Then it is
+    normalised.
 
     The network is recorded in each call, as by :class:`relsplit.LRP`; nothing of it is changed or kept, so that threads
     may share an explainer.

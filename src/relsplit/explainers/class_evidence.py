@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
+from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
@@ -13,7 +14,6 @@ from relsplit.lrp.evidence import Against
 from relsplit.lrp.positions import on_grid
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
-from relsplit.lrp.stages import AtStages
 from relsplit.networks.answer import Scores
 from relsplit.options import checked_options
 
@@ -76,16 +76,11 @@ class ClassEvidence:
         """
         images = checked_images(images)
         size = images.shape[2:]
-        run = self._lrp.observed(images, target, lambda recording, start: AtStages(size))
+        nets, run = evidence_at_stages(self._lrp, images, target)
         if self._at == "pixels":
-            places = [run.relevance]
-        else:
-            # Tokens are no stage of their own, because those of no position have relevance elsewhere.
-            last = on_grid(run.start, size)
-            places = list(run.observer.by_name().values()) if self._at == "all" else []
-            if last is not None and (self._at == "features" or run.start.dim() == 3):
-                places.append(last)
-        nets = [place.sum(1) for place in places]
+            nets = [run.relevance.sum(1)]
+        elif self._at == "features" and (last := on_grid(run.start, size)) is not None:
+            nets = [last.sum(1)]
         if not self._signed:
             nets = [net.clamp(min=0) for net in nets]
         smoothing = None if self._at == "pixels" else self._smoothing

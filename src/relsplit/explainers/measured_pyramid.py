@@ -1,13 +1,15 @@
 """Relevance at the resolution that explains an image best, by measurement."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image, on_the_image
+from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages
+from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares, mean_on_the_image, on_the_image
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
@@ -34,7 +36,8 @@ class MeasuredPyramid:
         model: any network that LRP explains.
         rule: see :class:`relsplit.LRP`.
         split: see :class:`relsplit.LRP`.
-        start: see :class:`relsplit.LRP`.
+        start: see :class:`relsplit.LRP`; "evidence": the candidates are the resolutions of
+            :class:`relsplit.explainers.ClassEvidence`, each scaled to the probability of the class.
         smoothing: of the means over all resolutions, one candidate each.
         levels: steps of a curve; a candidate costs ``2 (levels - 1)`` forward passes.
         baseline: what pixels are replaced with, see :data:`relsplit.baseline.Baseline`.
@@ -54,7 +57,7 @@ class MeasuredPyramid:
         model: nn.Module,
         rule: str | Rule | RuleChoice | dict[str, Any] = "gamma_top",
         split: str | Splitting = "ratio",
-        start: Start = "probability",
+        start: Start | Literal["evidence"] = "probability",
         smoothing: Sequence[Smoothing] = (0.018, 0.045, 0.107),
         levels: Annotated[int, Limits(minimum=2, maximum=10_000)] = 12,
         baseline: Baseline = "mean",
@@ -64,7 +67,8 @@ class MeasuredPyramid:
         scores: Scores = "auto",
     ) -> None:
         self._shared = SharedNetwork(model, scores)
-        self._lrp = LRP(model, split, rule=rule, start=start, scores=self._shared.reader)
+        self._of_evidence = start == "evidence"
+        self._lrp = LRP(model, split, rule=rule, start=start, signed=self._of_evidence, scores=self._shared.reader)
         self._smoothing = tuple(smoothing)
         self._levels = levels
         self._baseline = BaselineImage(baseline, mean, std)
@@ -73,7 +77,7 @@ class MeasuredPyramid:
     @property
     def forward_equivalents(self) -> float:
         """The walk back, and the inner points of every candidate's two curves."""
-        return 5.0 + (2 + len(self._smoothing)) * 2 * (self._levels - 1)
+        return 5.0 + self._of_evidence + (2 + len(self._smoothing)) * 2 * (self._levels - 1)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, H, W), each of the sum that its explanation started from.
@@ -102,10 +106,22 @@ class MeasuredPyramid:
     def _candidates(self, images: Tensor, classes: Tensor) -> Tensor:
         """(candidates, N, H, W)."""
         size = (images.shape[-2], images.shape[-1])
+        if self._of_evidence:
+            return self._candidates_of_evidence(images, classes, size)
         stages = [stage.sum(1) for stage in self._lrp.attribute(images, classes, at="all").values()]
         coarse = [on_the_image(stage, size, 0) for stage in (stages[-1], stages[max(len(stages) - 2, 0)])]
         whole = [mean_on_the_image(stages, size, smoothing) for smoothing in self._smoothing]
         return torch.stack([*coarse, *whole])
+
+    def _candidates_of_evidence(self, images: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
+        nets, run = evidence_at_stages(self._lrp, images, classes)
+        nets = [net.clamp(min=0) for net in nets]
+        coarse = [mean_of_shares([net], size, 0)[0] for net in (nets[-1], nets[max(len(nets) - 2, 0)])]
+        whole = [mean_of_shares(nets, size, smoothing) for smoothing in self._smoothing]
+        is_flat = whole[0][1] if run.is_flat is None else whole[0][1] & ~run.is_flat  # LRP has said the others
+        warn_of_flat_maps("measured_pyramid", is_flat, "no position speaks for the class", stacklevel=3)
+        probability = run.start.abs().flatten(1).sum(1)[:, None, None]
+        return probability * torch.stack([*coarse, *(maps for maps, _ in whole)])
 
     def _areas(self, probability: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor, maps: Tensor) -> Tensor:
         """Area between the insertion and the deletion curve of every map (candidates, H, W) of one image."""

@@ -55,15 +55,17 @@ def block(function: Callable[..., Any], h: Tensor, relevance: Tensor) -> Tensor:
     return result * h
 
 
-def leaf_rules(leaves: "Mapping[Any, str | LeafRule]", model: nn.Module) -> dict[Any, LeafRule]:
+def leaf_rules(leaves: "Mapping[Any, str | LeafRule] | None", model: nn.Module) -> dict[Any, LeafRule]:
     """Understand LRP's ``leaves`` option for ``model``.
 
     Raises:
-        InputError: a key that is neither a module class (or the name of one that the model has) nor a function, or an
-            unknown rule.
+        InputError: no mapping, a key that is neither a module class (or the name of one that the model has) nor a
+            function, or an unknown rule.
     """
+    if not isinstance(leaves, Mapping | None):
+        raise InputError(f"leaves must be a mapping from module classes to rules, not {type(leaves).__name__}")
     rules: dict[Any, LeafRule] = {}
-    for given, rule in leaves.items():
+    for given, rule in (leaves or {}).items():
         leaf = _class_named(given, model) if isinstance(given, str) else given
         if not isinstance(leaf, type) and not hasattr(leaf, "__code__"):
             raise InputError(f"leaves: {leaf!r} is neither a module class nor a Python function")

@@ -149,7 +149,7 @@ class LRP:
             splitting=_splitting(split),
             include_identity=include_identity,
             max_pool=max_pool,
-            leaves=leaf_rules(leaves or {}, model),
+            leaves=leaf_rules(leaves, model),
             attention=_attention(attention),
         )
         check_patterns(self._options.rules, [path for path, _ in unwrapped(model).named_modules() if path])

@@ -55,7 +55,9 @@ def laid_out(
     expected = (len(inputs), *inputs.shape[2:])
     for each in found:
         if tuple(each.shape) != expected:
-            raise InputError(f"maps have shape {tuple(each.shape)} but the inputs {tuple(inputs.shape)} need {expected}")
+            raise InputError(
+                f"maps have shape {tuple(each.shape)} but the inputs {tuple(inputs.shape)} need {expected}"
+            )
     rows = inputs[0, 0].numel() // inputs.shape[-1]
     images = inputs.reshape(len(inputs), inputs.shape[1], rows, inputs.shape[-1])
     return LaidOut(model, inputs.shape[1:]), images, [each.reshape(len(inputs), rows, -1) for each in found]

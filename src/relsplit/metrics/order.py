@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from relsplit.checks import as_tensor
+from relsplit.checks import real_maps
 
 EXACT = 2**53
 """Whole numbers up to here are float64 numbers."""
@@ -15,10 +15,11 @@ def ordered(maps: Tensor) -> Tensor:
     Args:
         maps: (N, H, W), of any type; whole numbers beyond 2^53, which float64 would tie, become their positions in the
             order.
+
+    Raises:
+        InputError: no tensor, or complex numbers, which have no order.
     """
-    maps = as_tensor(maps)
-    if not isinstance(maps, Tensor):
-        return maps  # whoever takes maps says what is wrong with these
+    maps = real_maps(maps)
     if maps.is_floating_point() or maps.dtype == torch.bool or not maps.numel():
         return maps
     if int(maps.min()) >= -EXACT and int(maps.max()) <= EXACT:

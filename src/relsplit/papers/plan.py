@@ -197,21 +197,14 @@ def check_labels(product: Named, labels: Sequence[str]) -> None:
 
 
 def paper_of(settings: Settings, name: str) -> Paper | None:
-    """Return the paper that an experiment belongs to, by the folder that it lies in; None where it says none.
-
-    Raises:
-        InputError: ``paper.yaml`` has other keys than a paper has.
-    """
+    """Return the paper that an experiment belongs to, by the folder that it lies in; None where it says none."""
     content = experiment_of(settings, name).paper
-    if not content:
+    if content is None:
         return None
     home = Path("experiment", name).parent
     folders = [source / home for source in _sources()]
     folder = next((each for each in folders if each.is_dir()), folders[0])
-    try:
-        return Paper(name=home.name, folder=folder, **content)
-    except TypeError as error:
-        raise InputError(f"{folder / 'paper.yaml'}: reproduce.paper cannot be used ({error})") from error
+    return Paper(name=home.name, folder=folder, **dict(content))
 
 
 def _command(typed: Sequence[str], options: Sequence[str] = ()) -> str:

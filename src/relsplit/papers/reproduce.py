@@ -14,6 +14,7 @@ measured: a misspelt option does not show after an hour.
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
@@ -162,7 +163,7 @@ def measured_rows(plan: Plan, measured: dict[str, Path]) -> list[Measured]:
     """Measure the rows of an experiment that are not measured yet; see :func:`carry_out`."""
     measure, rows = measure_of(plan.experiment.row_task), []
     for position, row in enumerate(plan.rows, start=1):
-        keys = [json.dumps(run.document()) for run in row.runs]
+        keys = [json.dumps(run.document(), default=asdict) for run in row.runs]
         if not measured.keys() >= set(keys):
             say(row.label, title=f"{plan.name} {position}/{len(plan.rows)}")
         for key, run in zip(keys, row.runs, strict=True):

@@ -1,4 +1,4 @@
-"""How an attribution map is laid over its image in the paper's figures."""
+"""How an attribution map is laid over its image: as in the paper's figures, or so that the image can be seen."""
 
 import matplotlib
 import numpy as np
@@ -34,7 +34,7 @@ def overlay(
     alpha: float = 0.4,
     outlier_percent: float = 2.0,
 ) -> Array:
-    """The image with the normalised map blended over it.
+    """The image with the normalised map blended over it, as in the paper: the same opacity everywhere.
 
     Args:
         image: (H, W, 3) uint8.
@@ -46,6 +46,28 @@ def overlay(
     Returns:
         (H, W, 3) in [0, 1].
     """
-    colours: Array = matplotlib.colormaps[cmap](normalise(attribution, outlier_percent))[..., :3]
+    return _blended(image, normalise(attribution, outlier_percent), alpha, cmap)
+
+
+def light_overlay(image: npt.NDArray[np.uint8], attribution: Array) -> Array:
+    """The image under its map, which is the more opaque the more relevant: where nothing is, the image is as it was.
+
+    Args:
+        image: (H, W, 3) uint8.
+        attribution: (H, W); what is negative is not shown.
+
+    Returns:
+        (H, W, 3) in [0, 1].
+    """
+    normalised = normalise(attribution)
+    return _blended(image, normalised, _MOST * normalised[..., None], "plasma")
+
+
+_MOST = 0.8
+"""Opacity of the most relevant pixels."""
+
+
+def _blended(image: npt.NDArray[np.uint8], normalised: Array, alpha: "float | Array", cmap: str) -> Array:
+    colours: Array = matplotlib.colormaps[cmap](normalised)[..., :3]
     blended: Array = (1 - alpha) * image.astype(np.float64) / 255 + alpha * colours
     return blended

@@ -115,7 +115,7 @@ def test_a_photograph_of_ones_own_needs_no_dataset(tmp_path: Path) -> None:
     done = explain(tmp_path, *own, "explainer=center")
     assert done.returncode == 0, done.stderr
     maps = read_maps(tmp_path / "maps")
-    assert maps.class_name.tolist() == ["predicted: espresso"]
+    assert maps.class_name.tolist() == ["predicted, explained: espresso"]
     assert maps.probability[0] > 0.9  # as with the dataset: the preprocessing is the weights' own
 
 
@@ -123,7 +123,7 @@ def test_the_page_of_photographs(tmp_path: Path) -> None:
     rows = "reproduce.rows=[{label: A, overrides: ['explainer=center']}]"
     done = explain(tmp_path, "experiment=photographs", rows)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "outputs/reproduce/skimage_photographs/photographs/figure_jet.png").is_file()
+    assert (tmp_path / "outputs/reproduce/skimage_photographs/photographs/figure_light.png").is_file()
 
 
 def test_what_is_not_installed_is_named_with_its_command() -> None:

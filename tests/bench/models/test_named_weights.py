@@ -48,11 +48,17 @@ def test_another_size_is_a_warning() -> None:
     assert "resized to 256 (bilinear) and cut to 224, not 224 (bilinear)" in warning
 
 
-def test_files_and_random_parameters_say_nothing(tmp_path: Path) -> None:
-    (tmp_path / "weights.pt").write_bytes(b"")
-    for weights in ("null", str(tmp_path / "weights.pt")):
-        model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224", f"model.weights={weights}")
-        assert check_preprocessing(model, dataset) is None
+def test_of_random_parameters_nothing_is_said_and_of_a_file_that_does_not_say_it_what_is_done(tmp_path: Path) -> None:
+    model, dataset = parts("model=timm", "model.name=vit_tiny_patch16_224", "model.weights=null")
+    assert check_preprocessing(model, dataset) is None
+    file = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(1)}, file)
+    for setting in ("weights", "checkpoint"):
+        options = ("model=timm", "model.name=vit_tiny_patch16_224", "model.weights=null", "dataset.mean=[0,0,0]")
+        said = check_preprocessing(*parts(*options, f"model.{setting}={file}"))
+        assert said is not None
+        assert f"{file} does not say how images are prepared" in said
+        assert "mean [0,0,0] and std [0.229,0.224,0.225]" in said
 
 
 def test_a_timm_network_with_random_parameters_and_from_a_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from relsplit.bench.configuration import identity
 from relsplit.bench.configuration.identity import Identity, without_identity
+from relsplit.bench.runs.provenance import own_code
 from small_runs import command_line, configured, with_value
 
 
@@ -148,3 +149,54 @@ def test_what_is_soon_computed_is_computed_again_when_its_code_has_changed(
         results.append((file.stat().st_mtime_ns, file.read_bytes()))
     assert results[0] == results[1]
     assert results[2][1] != results[1][1]
+
+
+HELPED = """
+from {home} import scale
+
+class Bright:
+    forward_equivalents = 0.0
+
+    def __init__(self, model):
+        pass
+
+    def attribute(self, images, target=None):
+        return scale(images.mean(1))
+"""
+LAYOUTS = [
+    ("mine.Bright", {"mine.py": HELPED.format(home="helper")}, "helper.py"),
+    ("own.Bright", {"own/__init__.py": "from .bright import Bright", "own/bright.py": HELPED.format(home=".at.scales")},
+     "own/at/scales.py"),
+    ("own.bright.Bright", {"own/bright.py": HELPED.format(home="own.at.scales")}, "own/at/scales.py"),
+    ("own.bright.Bright", {"own/bright.py": HELPED.format(home="..own.at")}, "own/at/__init__.py"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "files", "helper"), LAYOUTS)
+def test_what_the_users_code_imports_is_code_of_the_run(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, target: str, files: dict[str, str], helper: str
+) -> None:
+    monkeypatch.syspath_prepend(photographs)
+    for name, content in {**files, helper: "import json, torch, own\ndef scale(values): return values"}.items():
+        (photographs / name).parent.mkdir(parents=True, exist_ok=True)
+        (photographs / name).write_text(content)
+    (photographs / "beside.py").write_text("value = 1")
+    before = own_code([target, "torch.nn.Linear"])
+    (photographs / "beside.py").write_text("value = 2")  # nobody imports it
+    assert own_code([target]) == before
+    (photographs / helper).write_text("def scale(values): return -values")
+    assert own_code([target]) != before
+    (photographs / helper).write_text("def scale(values: return values")
+    assert own_code([target]) != before  # whoever imports it says that it is no Python
+
+
+def test_a_module_that_is_named_alone_is_code_of_the_run(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(photographs)
+    (photographs / "named_alone.py").write_text("value = 1")
+    before = own_code(["named_alone"])
+    (photographs / "named_alone.py").write_text("value = 2")
+    assert own_code(["named_alone"]) != before
+
+
+def test_pythons_own_modules_are_nobodys_own_code() -> None:
+    assert own_code(["functools.partial", "collections.OrderedDict", "json", "sys.exit", ""]) == own_code([])

@@ -3,12 +3,15 @@
 import resource
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
+from relsplit.bench.explain.sample_maps import in_words
 from relsplit.bench.runs.maps import Maps
-from relsplit.bench.runs.pictures import write_pictures
+from relsplit.bench.runs.pictures import caption, colours_of, sample_grid, write_pictures
+from relsplit.bench.runs.records import SampleCurves
 from relsplit.papers.products.figures_maps import map_grid
 from relsplit.papers.products.product import save_figure
 
@@ -34,6 +37,34 @@ def test_a_class_may_be_called_as_it_likes(tmp_path: Path, name: str) -> None:
     assert min(Image.open(whole).size) > 100
     save_figure(map_grid([(name, maps(name))]), tmp_path, "figure")
     assert (tmp_path / "figure.pdf").read_bytes().endswith(b"%%EOF\n")
+
+
+def test_a_caption_names_every_class_that_plays_a_part() -> None:
+    same = in_words({"label": "jay", "predicted": "jay", "explained": "jay", "scored": "jay"})
+    assert caption(same, 0.5) == "jay\np = 0.500"
+    differing = in_words({"label": "airplane", "predicted": "bird", "explained": "bird", "scored": "airplane"})
+    assert caption(differing, 0.458) == (
+        "label, scored: airplane\npredicted, explained: bird\np of the explained class = 0.458"
+    )
+    assert caption("jay", 6.1e-10) == "jay\np = 6.1e-10"
+    assert in_words({"predicted": "jay", "explained": "jay"}) == "predicted, explained: jay"
+    assert in_words({"predicted": "jay", "explained": "two\nlines"}) == "predicted: jay\nexplained: two lines"
+
+
+def test_a_signed_map_has_zero_in_the_middle() -> None:
+    signed = colours_of(np.array([[-1.0, 4.0]]))
+    assert (signed["vmin"], signed["vmax"]) == (-4, 4)
+    middle = matplotlib.colormaps[signed["cmap"]](0.5)
+    assert min(middle[:3]) > 0.95
+    assert "vmin" not in colours_of(np.array([[0.0, 4.0]]))
+
+
+def test_curves_of_a_sample_start_at_nothing() -> None:
+    curves = [SampleCurves("s0", "published", [0, 0.5, 1], [0.9, None, 0.9], [0.1, 0.1, 0.1])]
+    axis = sample_grid(maps("jay"), curves, "").axes[3]
+    insertion, deletion = (np.asarray(line.get_xydata()).tolist() for line in axis.lines)
+    assert insertion == [[0, 0.1], [0, 0.9], [1, 0.9]]
+    assert deletion == [[0, 0.9], [0, 0.1], [0.5, 0.1], [1, 0.1]]
 
 
 @pytest.mark.parametrize("room", [0, 1000, 20_000])

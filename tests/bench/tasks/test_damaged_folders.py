@@ -1,17 +1,25 @@
 """A run folder with any damage: the same numbers again, or one line that names the file and what to do."""
 
+import io
 import json
+import os
 import shutil
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relsplit.bench.evaluate.task import measure as evaluate
+from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.maps import read_maps
 from relsplit.bench.runs.store import read_curves, read_samples
+from relsplit.bench.runs.summary import read_summary
 from relsplit.errors import InputError
 from relsplit.papers.reports.html import write_report
 from small_runs import configured
@@ -148,3 +156,38 @@ def test_a_report_does_not_pass_over_a_lost_or_moved_sample(finished: Path, dama
     with pytest.raises(InputError, match=r"curves\.jsonl is not what its summary\.json was made of: start its"):
         write_report(curves.parent, finished / "page.html", "title")
     assert not (finished / "page.html").exists()
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "config.yaml": read_config,
+    "curves.jsonl": read_samples,
+    "summary.json": partial(read_summary, what={}),
+    "maps.npz": read_maps,
+}
+
+
+@pytest.mark.parametrize("name", [*READERS, "samples.csv"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(finished: Path, name: str) -> None:
+    folder = shutil.move(finished / "undisturbed", finished / "run")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=f"{name} is no file"):
+        evaluate(configured(finished, *OPTIONS))
+    if name in READERS:
+        with pytest.raises(InputError):
+            READERS[name](folder)
+
+
+def test_maps_that_claim_to_fill_any_memory_are_damaged(finished: Path) -> None:
+    """The header of an array says its shape; what follows is not there."""
+    folder = finished / "undisturbed"
+    with np.load(folder / "maps.npz") as kept:
+        content = dict(kept)
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, shape)  # type: ignore[arg-type]
+    np.savez(folder / "maps.npz", **{name: array for name, array in content.items() if name != "map"})
+    with zipfile.ZipFile(folder / "maps.npz", "a") as archive:
+        archive.writestr("map.npy", header.getvalue())
+    with pytest.raises(InputError, match=r"maps\.npz is damaged"):
+        read_maps(folder)

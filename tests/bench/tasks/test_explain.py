@@ -16,7 +16,12 @@ from small_runs import CLASSES, configured
 def test_the_first_samples_are_explained_once(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = configured(photographs, "task=explain", "explainer=edges", "task.pictures=3")
     maps = read_maps(run(cfg))
-    assert list(maps.class_name) == [CLASSES[label] for label in maps.label]
+    labels, predicted = ([CLASSES[index] for index in classes] for classes in (maps.label, maps.predicted))
+    assert list(maps.class_name) == [
+        label if label == seen else f"label: {label}\npredicted, explained: {seen}"
+        for label, seen in zip(labels, predicted, strict=True)
+    ]
+    assert len(set(labels)) > 1
     assert maps.map.shape == (3, 32, 32)
     assert "explained before" not in capsys.readouterr().out
     run(cfg)
@@ -33,7 +38,9 @@ def test_a_photograph_bears_the_predicted_name_and_may_be_replaced(photographs: 
     for path in (first, second):
         shutil.copy(path, own)
         found.append(read_maps(run(cfg)))
-    assert [list(maps.class_name) for maps in found] == [[f"predicted: {CLASSES[maps.predicted[0]]}"] for maps in found]
+    assert [list(maps.class_name) for maps in found] == [
+        [f"predicted, explained: {CLASSES[maps.predicted[0]]}"] for maps in found
+    ]
     assert not np.array_equal(found[0].map, found[1].map)
     np.testing.assert_array_equal(found[1].image[0], np.asarray(Image.open(second)))
 

@@ -245,6 +245,25 @@ def test_a_terminal_without_signs_for_the_progress_bar(photographs: Path, encodi
     assert b"id_score" in done.stdout
 
 
+def test_an_output_that_nobody_reads_is_one_line(photographs: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = command_line(photographs, "explainer=center", "metric=[]", "num_samples=3")
+    done = subprocess.run(command, cwd=photographs, env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("incomplete: whoever read what is said here")
+    done = subprocess.run(command, cwd=photographs, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_room_for_the_line_leaves_the_exit_code(photographs: Path) -> None:
+    command = command_line(photographs, "explainer=nope")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=photographs, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == 2
+
+
 def test_too_few_open_files_are_one_line(photographs: Path) -> None:
     command = command_line(photographs, "explainer=center", "dataset.num_workers=8")
     limited = ["sh", "-c", 'ulimit -n 30 && exec "$@"', "sh", *command]

@@ -41,7 +41,10 @@ def test_classes_and_preprocessing_come_with_the_weights(home: Path) -> None:
     done = explained(home, "model=resnet18_imagenet")
     assert done.returncode == 0, done.stderr
     maps = read_maps(home / "maps")
-    assert maps.class_name[0] == f"predicted: {ResNet18_Weights.IMAGENET1K_V1.meta['categories'][maps.predicted[0]]}"
+    assert (
+        maps.class_name[0]
+        == f"predicted, explained: {ResNet18_Weights.IMAGENET1K_V1.meta['categories'][maps.predicted[0]]}"
+    )
     dataset = read_config(home / "maps")["dataset"]
     assert (dataset["name"], dataset["resize"], dataset["image_size"]) == ("photographs", 256, 224)
     assert maps.map.shape == (1, 224, 224)
@@ -55,12 +58,13 @@ def test_a_network_of_ones_own_needs_no_dataset(home: Path) -> None:
     own = ["model=custom", "model._target_=torchvision.models.resnet18", "+model.num_classes=7"]
     done = explained(home, *own, "model.checkpoint=own.pt", "task.target=5", "dataset.image_size=64")
     assert done.returncode == 0, done.stderr
-    assert "does not say which classes it knows or how images are prepared" in done.stdout
+    assert "does not say which classes it knows: they are numbered" in done.stdout
+    assert "own.pt does not say how images are prepared: they are resized to 256, cut to 64 and normal" in done.stdout
     assert "1 maps of model=custom (own.pt)" in done.stdout
     maps = read_maps(home / "maps")
     assert maps.image.shape == (1, 64, 64, 3)
     assert maps.label.tolist() == [5]
-    assert str(maps.class_name[0]) == f"explained: class 5, predicted: class {maps.predicted[0]}"
+    assert str(maps.class_name[0]) == f"predicted: class {maps.predicted[0]}\nexplained: class 5"
     wrong = explained(home, *own, "model.checkpoint=own.pt", "task.target=7")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
@@ -108,7 +112,7 @@ def test_a_checkpoint_of_a_training_says_its_classes(home: Path) -> None:
     done = explained(home, "model=demo", "model.checkpoint=birds.ckpt")
     assert done.returncode == 0, done.stderr
     maps = read_maps(home / "maps")
-    assert str(maps.class_name[0]).removeprefix("predicted: ") in ("finch", "jay", "wren")
+    assert str(maps.class_name[0]).removeprefix("predicted, explained: ") in ("finch", "jay", "wren")
     assert maps.image.shape == (1, 32, 32, 3)
     assert np.isfinite(maps.map).all()
     assert "the demo network knows drawn birds only; model=resnet50_imagenet knows photographs" in done.stdout

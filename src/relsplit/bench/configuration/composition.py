@@ -12,9 +12,10 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue
 
+from relsplit.bench.configuration.environment import filled_in
 from relsplit.errors import InputError
 
 
@@ -74,6 +75,8 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 def resolved(config: DictConfig, **others: Any) -> dict[str, Any]:
     """Return what was composed as plain containers, with every interpolation filled in.
 
+    What the environment gave is a :class:`relsplit.bench.configuration.environment.FromEnvironment`.
+
     Args:
         config: as Hydra composed it.
         others: values of top-level keys, which interpolations follow.
@@ -86,8 +89,6 @@ def resolved(config: DictConfig, **others: Any) -> dict[str, Any]:
         for key, value in others.items():
             config[key] = value
     try:
-        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return filled_in(config)
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key} is not set: give {error.full_key}=VALUE") from error
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}

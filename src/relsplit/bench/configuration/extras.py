@@ -1,5 +1,7 @@
 """Which extra of this package brings a module that is missing."""
 
+import sys
+
 from relsplit import extras
 from relsplit.bench.installation import is_wheel
 
@@ -24,9 +26,10 @@ def extra_of(module: str | None) -> str | None:
     """Return the extra to install for a module, None where none brings it.
 
     Args:
-        module: the name that could not be imported ("captum.attr").
+        module: the name that could not be imported ("captum").
     """
-    return None if module is None else EXTRAS.get(module.partition(".")[0])
+    package, dot, _ = (module or "").partition(".")
+    return None if dot and package in sys.modules else EXTRAS.get(package)  # it is installed, and lacks a module
 
 
 def how_to_install(extra: str) -> str:

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from relsplit.bench.configuration.environment import FromEnvironment
+
 RESULTS_VERSION = 4
 """Part of every run's identity; to be raised whenever a change of the code changes numbers (see CHANGELOG.md)."""
 
@@ -52,7 +54,8 @@ LOGGER_KEYS = ("project", "mode", "group")
 HIDDEN = "***"
 _WORDS = r"api_?key|password|passwd|secret|access_?token|auth_?token|credentials?"
 _SECRET = re.compile(rf"({_WORDS}|(^|_)token)$", re.IGNORECASE)
-_TYPED_SECRET = re.compile(rf"((?:{_WORDS}|\btoken|_token)['\"]?\s*[=:]\s*)[^,}}\s]+", re.IGNORECASE)
+_VALUE = r"""\$\{[^}]*\}|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^,}\]]+"""
+_TYPED_SECRET = re.compile(rf"((?:{_WORDS}|\btoken|_token)['\"]?\s*[=:]\s*)(?:{_VALUE})", re.IGNORECASE)
 _DIGEST = "_sha256"
 
 
@@ -61,8 +64,8 @@ class Identity:
     """What a run is of.
 
     Attributes:
-        document: the configuration as plain containers, with what the files that it names hold; it belongs to this
-            value alone.
+        document: the configuration as plain containers, with digests of what the files that it names hold, and of what
+            the environment gave, which does not stand there itself; it belongs to this value alone.
     """
 
     document: Mapping[str, Any]
@@ -74,8 +77,8 @@ class Identity:
         found = {
             key: value
             for key, value in flat.items()
-            if not any(key == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
-            and flat.get(f"{key}{_DIGEST}") is None  # a file counts by its digest
+            if not any(setting_of(key) == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
+            and flat.get(f"{key}{_DIGEST}") is None  # a file, or what the environment gave, counts by its digest
             and not (key in UNSET_KEYS and value is None)
         }
         # Their order is that of the columns, and the first protocol's columns bear no suffix.
@@ -96,6 +99,9 @@ class Identity:
 def identified(document: Mapping[str, Any]) -> Identity:
     """Return the identity of a configuration: with its files' SHA-256, and the version of the results.
 
+    Args:
+        document: as :func:`relsplit.bench.configuration.composition.resolved` returns it.
+
     ``model.checkpoint_sha256`` and so on are None where there is no such file (the name of torchvision's weights, say).
     """
     return Identity({**with_digests(document), "results_version": RESULTS_VERSION})
@@ -110,6 +116,11 @@ def without_identity(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def setting_of(key: str) -> str:
+    """Return the setting that a key of :attr:`Identity.deciding` is about: the digest of a value is about the value."""
+    return key.removesuffix(_DIGEST)
+
+
 def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration as it may be written down: passwords, keys and tokens hidden.
 
@@ -119,16 +130,29 @@ def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in document.items():
         if key == "logger" and isinstance(value, Mapping):
             shown[key] = {name: each for name, each in value.items() if name in LOGGER_KEYS}
-        elif isinstance(value, Mapping):
-            shown[key] = without_secrets(value)
+        elif value is not None and _SECRET.search(str(key)):
+            shown[key] = HIDDEN
         else:
-            shown[key] = HIDDEN if value is not None and _SECRET.search(str(key)) else value
+            shown[key] = _without_secrets(value)
     return shown
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
 def command_without_secrets(arguments: Sequence[str]) -> list[str]:
     """Return what was typed as it may be written down, see :func:`without_secrets`."""
-    return [_TYPED_SECRET.sub(rf"\1{HIDDEN}", argument) for argument in arguments]
+    return [_without_typed_secrets(argument) for argument in arguments]
+
+
+def _without_typed_secrets(argument: str) -> str:
+    key, separator, _ = argument.partition("=")
+    if separator and _SECRET.search(key.rpartition(".")[2]):  # all that follows, which may hold any sign
+        return f"{key}={HIDDEN}"
+    return _TYPED_SECRET.sub(rf"\1{HIDDEN}", argument)
 
 
 def named_code(content: Any) -> Iterator[str]:
@@ -160,14 +184,24 @@ def sha256(path: Path) -> str:
 
 
 def with_digests(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the SHA-256 of the files that it names beside their names."""
+    """Return the configuration with the SHA-256 of the files that it names beside their names.
+
+    What the environment gave stands there as it was typed, beside the SHA-256 of its value.
+    """
     marked: dict[str, Any] = {}
-    for key, value in document.items():
-        marked[key] = with_digests(value) if isinstance(value, Mapping) else value
-        if key in FILE_KEYS:
-            marked[f"{key}{_DIGEST}"] = (
-                sha256(Path(value)) if isinstance(value, str) and Path(value).is_file() else None
-            )
+    for key, given in document.items():
+        value = given.value if isinstance(given, FromEnvironment) else given
+        if isinstance(given, FromEnvironment):
+            marked[key] = given.written
+        else:
+            marked[key] = with_digests(given) if isinstance(given, Mapping) else given
+        digest = None
+        if key in FILE_KEYS and isinstance(value, str) and Path(value).is_file():
+            digest = sha256(Path(value))
+        elif isinstance(given, FromEnvironment) and not _SECRET.search(str(key)):  # a secret decides no number
+            digest = hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+        if key in FILE_KEYS or digest is not None:
+            marked[f"{key}{_DIGEST}"] = digest
     return marked
 
 

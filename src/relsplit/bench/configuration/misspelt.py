@@ -54,6 +54,7 @@ def options_of(group: str) -> list[str]:
         path.relative_to(conf / group).with_suffix("").as_posix()
         for conf in folders()
         for path in (conf / group).rglob("*.yaml")
+        if path.is_file()
     }
     return sorted(name for name in found if not name.rpartition("/")[2].startswith("_"))
 

@@ -38,7 +38,10 @@ def search_own_files() -> None:
         for file in packaged().rglob("*.yaml"):
             name = file.relative_to(packaged())
             if (mine / name).is_file() and (mine / name).read_bytes() != file.read_bytes():
-                raise InputError(f"{Path('conf', name)} is hidden by the file of that name in relsplit: rename yours")
+                raise InputError(
+                    f"{Path('conf', name)} is hidden by the file of that name in relsplit: rename yours, or start "
+                    "in a folder without it"
+                )
     Plugins.instance().register(OwnFolder)
 
 

@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from relsplit.bench.configuration.composition import resolved
+from relsplit.bench.configuration.environment import in_force
 from relsplit.bench.configuration.identity import Identity, identified, named_code
 from relsplit.bench.configuration.parts import Group, Named, OpenGroup
 from relsplit.bench.configuration.validation import validated
 from relsplit.errors import InputError
-from relsplit.options import Count, Length, Limits, Matching, Positive, Seed, shown
+from relsplit.options import Count, Length, Limits, Matching, Seed, shown
 
 Name = Annotated[
     str,
@@ -105,8 +106,8 @@ class Dataset(Group):
     catalogue: Named
     resize: Side
     image_size: Side
-    mean: Annotated[Sequence[float], Length(3)]
-    std: Annotated[Sequence[Positive], Length(3)]
+    mean: Annotated[Sequence[Annotated[float, Limits(minimum=0, maximum=1)]], Length(3)]  # of pixel values in [0, 1]
+    std: Annotated[Sequence[Annotated[float, Limits(above=0, maximum=1)]], Length(3)]
     transform: Named
     num_samples: Count
     sampling: Sampling
@@ -150,8 +151,8 @@ class Trainer(OpenGroup):
     lr_scheduler: Schedule | None
     module: Named | None = None
     accelerator: str
-    devices: int | str | Sequence[int]
-    num_nodes: Count
+    devices: Annotated[int, Limits(minimum=-1, maximum=100_000)] | str | Sequence[int]
+    num_nodes: Annotated[int, Limits(minimum=1, maximum=100_000)]
     strategy: str
     precision: str | int
     deterministic: bool | Literal["warn"]
@@ -185,6 +186,16 @@ class Row(Group):
     control: bool = False
 
 
+class Publication(Group):
+    """``reproduce.paper``: what ``paper.yaml`` says of a paper."""
+
+    title: str
+    protocol: Name
+    datasets: Sequence[Name] = ()
+    beside: Name | None = None
+    checkpoint_seeds: dict[str, Sequence[Seed]] = Field(default_factory=dict)
+
+
 def _rows_are_mappings(rows: Any) -> Any:
     for index, row in enumerate(rows if isinstance(rows, list) else ()):
         if not isinstance(row, Mapping):
@@ -203,7 +214,7 @@ class Experiment(OpenGroup):
     checkpoint_seeds: dict[str, Sequence[Seed]] | None
     processes: Annotated[int, Limits(minimum=1, maximum=1_024)] | Literal["auto"]
     rows: Annotated[Sequence[Row] | Named | None, BeforeValidator(_rows_are_mappings)]
-    paper: dict[str, Any] | None
+    paper: Publication | None
     product: Named | None = None
 
 
@@ -242,24 +253,28 @@ class Settings(Group):
         """Return plain containers as settings.
 
         Args:
-            document: as it stands in ``config.yaml``; what is no setting of the task's (``reproduce``) may be there.
+            document: as :func:`relsplit.bench.configuration.composition.resolved` returns it; what is no setting of the
+                task's (``reproduce``) may be there.
 
         Raises:
             InputError: a key does not exist, is missing, or has a value that cannot be used; the first one is named.
         """
-        task = document.get("task")
+        values = in_force(document)
+        task = values.get("task")
         reproduces = isinstance(task, Mapping) and task.get("_target_") == "relsplit.papers.reproduce.run"
         # A row of an experiment alone lays nothing out.
-        found = validated(cls, {key: value for key, value in document.items() if reproduces or key != "reproduce"})
+        found = validated(cls, {key: value for key, value in values.items() if reproduces or key != "reproduce"})
         if not found.protocol:
             raise InputError("protocol=[]: name at least one protocol of conf/protocol")
         if isinstance(found.task, Evaluating) and found.task.explainers is not None:
             _check_explainers(found.task.explainers, reproduces)
+        if isinstance(split := found.explainer.arguments.get("split"), Mapping):
+            validated(Named, split, "explainer.split.")
         found._document = copy.deepcopy(dict(document))
         return found
 
     def document(self) -> dict[str, Any]:
-        """Return the configuration as plain containers, in the order in which it was composed."""
+        """Return the configuration as it was given to :meth:`of`, in the order in which it was composed."""
         return copy.deepcopy(self._document)
 
     def identity(self) -> Identity:
@@ -268,7 +283,7 @@ class Settings(Group):
 
     def code(self) -> tuple[str, ...]:
         """Return the import path of everything that is named, whose code decides numbers, too."""
-        return tuple(named_code(self._document))
+        return tuple(named_code(in_force(self._document)))
 
     def task_as(self, kind: type[TaskKind]) -> TaskKind:
         """Return the settings of the task.

@@ -20,8 +20,8 @@ def read_image_folder(
 ) -> Catalogue:
     """Lists the images of a tree ``SPLIT/CLASS/IMAGE``, or ``CLASS/IMAGE`` where all are "test"; no image is opened.
 
-    Classes are the names of the folders, sorted. Files count as images by their ending (any that Pillow knows, in
-    upper or lower case); hidden files and other files are left out.
+    Classes are the names of the folders, sorted. What lies in them counts as an image by its ending (any that Pillow
+    knows, in upper or lower case); what is hidden or ends otherwise is left out.
 
     Args:
         root: the folder that holds ``test/`` and, to train, ``train/``; or the class folders.
@@ -79,10 +79,7 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _images(folder: Path, endings: set[str]) -> list[Path]:
-    names = (
-        entry.name
-        for entry in os.scandir(folder)
-        if (entry.is_file() or entry.is_symlink()) and not entry.name.startswith(".")  # a link may lead nowhere
-    )
-    paths = [folder / name for name in sorted(names)]
+    # Whatever it is: of a link that leads nowhere, a folder or a pipe whoever reads it says that it is no image.
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    paths = [folder / name for name in names]
     return [path for path in paths if path.suffix.lower() in endings]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,12 @@ def read_file(path: Path) -> tuple[bytes, dict[str, Any]]:
         Its content, and the fingerprint of just this content: ``bytes``, ``modified`` (nanoseconds), ``sha256``.
 
     Raises:
-        BadImage: the file is missing, empty, or cannot be read.
+        BadImage: the file is missing, empty, no file (a folder, or a pipe, which would be waited for), or not
+            to be read.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadImage(path, "it is no file")
         with path.open("rb") as file:
             modified = os.fstat(file.fileno()).st_mtime_ns
             content = file.read()

@@ -242,6 +242,8 @@ def illustrate(folder: Path, prepared: Prepared, measured: MeasuredSamples) -> N
     readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in measured.entries]
     if shown := readable[: task.pictures]:
         names = prepared.catalogue.class_names
-        maps = sample_maps(prepared.explainer, prepared.dataset, shown, names, task.batch_size)
+        maps = sample_maps(
+            prepared.explainer, prepared.dataset, shown, names, task.batch_size, scored=task.scored_class
+        )
         write_maps(folder, maps, own_code(prepared.settings.code()))
         write_pictures(folder, maps, measured.curves(), prepared.title)

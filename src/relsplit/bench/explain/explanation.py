@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.bench.configuration.settings import Settings
+from relsplit.errors import InputError
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
 from relsplit.networks.answer import AnswerReader
@@ -54,14 +55,18 @@ class ConfiguredExplainer:
         self.to_map: Callable[[Tensor, Sequence[int]], Tensor] = settings.map.build("map")
 
     def explain(self, images: Tensor, labels: Tensor) -> Explanation:
-        """Attribution maps of ``images`` (N, 3, H, W) with ground-truth ``labels`` (N,)."""
+        """Attribution maps of ``images`` (N, 3, H, W) with ground-truth ``labels`` (N,).
+
+        Raises:
+            InputError: the method returns no map for each image, or writes over what it is given.
+        """
         with torch.no_grad():
             answer = self._reader.read(
                 self.network(images), len(images), partial(ends_in_probabilities, self.network, images[:1])
             )
         predicted = answer.predicted
         target = predicted if self.target == "predicted" else labels
-        attribution = self.explainer.attribute(images, target)
+        attribution = self._attribution(images, target)
         return Explanation(
             maps=self.to_map(attribution, images.shape[-2:]),
             relevance_sum=attribution.flatten(1).sum(dim=1),
@@ -72,7 +77,15 @@ class ConfiguredExplainer:
 
     def maps(self, images: Tensor, target: Tensor) -> Tensor:
         """Attribution maps (N, H, W) of ``images`` (N, 3, H, W) for the classes ``target`` (N,)."""
-        return self.to_map(self.explainer.attribute(images, target), images.shape[-2:])
+        return self.to_map(self._attribution(images, target), images.shape[-2:])
+
+    def _attribution(self, images: Tensor, target: Tensor) -> Tensor:
+        before = images._version, target._version
+        attribution = self.explainer.attribute(images, target)
+        if (images._version, target._version) != before:
+            name = self.settings.explainer.name
+            raise InputError(f"explainer={name} writes over the images or classes that it is given: let it take a copy")
+        return attribution
 
     def maps_of(self, network: nn.Module) -> Explain:
         """The function that computes the same method's maps for another network of the same architecture."""

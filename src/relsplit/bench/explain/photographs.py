@@ -35,7 +35,12 @@ def without_dataset(settings: Settings) -> Settings:
     if typed is None or typed & set(_OF_SAMPLES):
         return settings
     model = settings.model
-    dataset = _of_checkpoint(Path(model.checkpoint)) if model.checkpoint is not None else _of_weights(model)
+    given = settings.document()["model"]  # what the environment gave remains so
+    dataset = (
+        _of_weights(model, given["weights"])
+        if model.checkpoint is None
+        else _of_checkpoint(Path(model.checkpoint), given["checkpoint"])
+    )
     if "catalogue" not in dataset and not HydraConfig.initialized():
         return settings
     known = {key: value for key, value in {**USUAL, **dataset}.items() if key not in typed}
@@ -44,14 +49,8 @@ def without_dataset(settings: Settings) -> Settings:
         count = number_of_outputs(changed)
         target = f"{__name__}.{numbered_catalogue.__name__}"
         changed = _with_dataset(changed, {"catalogue": {"_target_": target, "count": count}})
-    if not set(dataset) >= {"catalogue", *USUAL}:
-        shown = {key: getattr(changed.dataset, key) for key in USUAL}
-        classes = "" if "catalogue" in dataset else "which classes it knows or "
-        say(
-            f"model={model.name} does not say {classes}how images are prepared: they are resized to "
-            f"{shown['resize']}, cut to {shown['image_size']} and normalised with mean {shown['mean']} and std "
-            f"{shown['std']}; say dataset.resize, image_size, mean, std and class_names"
-        )
+        if changed.dataset.class_names is None:
+            say(f"model={model.name} does not say which classes it knows: they are numbered; say dataset.class_names")
     return changed
 
 
@@ -104,7 +103,7 @@ def _typed_settings() -> set[str] | None:
     return {key.split(".")[1] for key in typed if key.startswith("dataset.")}
 
 
-def _of_weights(model: Model) -> dict[str, Any]:
+def _of_weights(model: Model, given: Any) -> dict[str, Any]:
     entry = torchvision_weights(model)
     if entry is None:
         return {}
@@ -112,7 +111,7 @@ def _of_weights(model: Model) -> dict[str, Any]:
     method = prepare.interpolation.value
     target = f"{__name__}.{weights_catalogue.__name__}"
     return {
-        "catalogue": {"_target_": target, "model": model.import_path, "weights": model.weights},
+        "catalogue": {"_target_": target, "model": model.import_path, "weights": given},
         "resize": prepare.resize_size[0],
         "image_size": prepare.crop_size[0],
         "mean": list(prepare.mean),
@@ -121,7 +120,7 @@ def _of_weights(model: Model) -> dict[str, Any]:
     }
 
 
-def _of_checkpoint(path: Path) -> dict[str, Any]:
+def _of_checkpoint(path: Path, given: Any) -> dict[str, Any]:
     if not path.is_file():
         return {}
     content = read_checkpoint(path)
@@ -131,5 +130,5 @@ def _of_checkpoint(path: Path) -> dict[str, Any]:
         found = {key: preprocessing[key] for key in USUAL if key in preprocessing}
     if checkpoint_class_names(path, content) is not None:
         target = f"{__name__}.{checkpoint_catalogue.__name__}"
-        found["catalogue"] = {"_target_": target, "checkpoint": str(path)}
+        found["catalogue"] = {"_target_": target, "checkpoint": given}
     return found

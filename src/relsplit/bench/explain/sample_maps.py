@@ -1,24 +1,29 @@
 """Maps of chosen samples, with everything that a picture of them needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from relsplit.bench.configuration.identity import without_identity
+from relsplit.bench.configuration.composition import resolved
+from relsplit.bench.configuration.identity import identified, without_identity
 from relsplit.bench.configuration.settings import Evaluate, Settings
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.dataset import EvaluationDataset, collate_evaluation
 from relsplit.bench.data.transforms import Normalization
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.prepare import prepare
-from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.folder import check_folder, read_config
 from relsplit.bench.runs.maps import Maps, joined
 from relsplit.errors import InputError
+
+ScoredClass = Literal["label", "predicted"]
 
 
 def sample_maps(
@@ -27,6 +32,9 @@ def sample_maps(
     positions: Sequence[int],
     class_names: Sequence[str],
     batch_size: int,
+    *,
+    labelled: bool = True,
+    scored: ScoredClass | None = None,
 ) -> Maps:
     """Explain samples on the device that the explainer's network is on.
 
@@ -36,6 +44,8 @@ def sample_maps(
         positions: which of them; samples whose image cannot be read are left out if the dataset skips them.
         class_names: by label.
         batch_size: images explained at once.
+        labelled: whether the samples' labels are their classes; otherwise nobody knows these.
+        scored: whose probability the curves of these samples read, if there are curves.
 
     Raises:
         InputError: none of the images can be read.
@@ -47,6 +57,12 @@ def sample_maps(
         if not batch.indices:
             continue
         explanation = explainer.explain(batch.images.to(device), batch.labels.to(device))
+        classes = {
+            "label": batch.labels if labelled else None,
+            "predicted": explanation.predicted.cpu(),
+            "explained": explanation.target.cpu(),
+            "scored": {"label": batch.labels, "predicted": explanation.predicted.cpu(), None: None}[scored],
+        }
         drawn = torch.where(batch.segmentations.flatten(1).any(1)[:, None, None], batch.segmentations, batch.boxes)
         parts.append(
             Maps(
@@ -57,12 +73,31 @@ def sample_maps(
                 label=batch.labels.numpy(),
                 predicted=explanation.predicted.cpu().numpy(),
                 probability=explanation.probability.cpu().numpy(),
-                class_name=np.array([class_names[label] for label in batch.labels.tolist()]),
+                class_name=np.array(
+                    [
+                        in_words({part: class_names[of[index]] for part, of in classes.items() if of is not None})
+                        for index in range(len(batch.indices))
+                    ]
+                ),
             )
         )
     if not parts:
         raise InputError("none of the images can be read: there is nothing to explain")
     return joined(parts)
+
+
+def in_words(parts: Mapping[str, str]) -> str:
+    """Return the class of a sample, or a line for each class with the parts that it plays: "label, scored: finch".
+
+    Args:
+        parts: the class's name by part: "label", "predicted", ...; without "label" the parts are always named.
+    """
+    by_class: dict[str, list[str]] = {}
+    for part, name in parts.items():
+        by_class.setdefault(" ".join(name.split()), []).append(part)
+    if len(by_class) == 1 and "label" in parts:
+        return next(iter(by_class))
+    return "\n".join(f"{', '.join(played)}: {name}" for name, played in by_class.items())
 
 
 def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
@@ -73,9 +108,11 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
         sample_ids: which of its samples.
 
     Raises:
-        InputError: the data or the network of the evaluation cannot be used any more, or no image can be read.
+        InputError: the data or the network of the evaluation cannot be used any more or are others, or no image can be
+            read.
     """
-    document = without_identity(read_config(run))
+    document = resolved(OmegaConf.create(without_identity(read_config(run))))
+    check_folder(run, identified(document))
     document["dataset"]["on_bad_image"] = "skip"
     settings = Settings.of(document)
 
@@ -84,8 +121,11 @@ def maps_of_run(run: Path, sample_ids: Sequence[str]) -> Maps:
         return [by_id[name] for name in sample_ids]
 
     prepared = prepare(settings, choose).on_device()
-    names, size = prepared.catalogue.class_names, settings.task_as(Evaluate).batch_size
-    return sample_maps(prepared.explainer, prepared.dataset, range(len(prepared.samples)), names, size)
+    names, task = prepared.catalogue.class_names, settings.task_as(Evaluate)
+    positions = range(len(prepared.samples))
+    return sample_maps(
+        prepared.explainer, prepared.dataset, positions, names, task.batch_size, scored=task.scored_class
+    )
 
 
 def pixels(images: Tensor, normalization: Normalization) -> npt.NDArray[np.uint8]:

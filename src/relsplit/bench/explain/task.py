@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from relsplit.bench.configuration.code import check_code
 from relsplit.bench.configuration.folders import is_to_be_trained, run_folder
 from relsplit.bench.configuration.settings import Explain, Model, Settings
@@ -21,7 +19,7 @@ from relsplit.bench.explain.sample_maps import sample_maps
 from relsplit.bench.explain.samples import chosen_samples
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.folder import check_folder, claim_folder, holding
-from relsplit.bench.runs.maps import MAPS, Maps, are_made_with, read_maps, write_maps
+from relsplit.bench.runs.maps import MAPS, are_made_with, read_maps, write_maps
 from relsplit.bench.runs.pictures import write_pictures
 from relsplit.bench.runs.provenance import own_code
 from relsplit.errors import IncompleteRun, InputError
@@ -128,11 +126,11 @@ def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
     """
     check_folder(folder, prepared.identity)
     task, samples, names = prepared.settings.task_as(Explain), prepared.samples, prepared.catalogue.class_names
-    maps = sample_maps(prepared.explainer, prepared.dataset, range(len(samples)), names, task.batch_size)
-    if task.target is not None:
-        maps = named_as_explained(maps, names)
-    elif own:
-        maps = named_as_predicted(maps, names)
+    labelled = not own and task.target is None
+    positions = range(len(samples))
+    maps = sample_maps(prepared.explainer, prepared.dataset, positions, names, task.batch_size, labelled=labelled)
+    if own and task.target is None:
+        maps = replace(maps, label=maps.predicted)
     claim_folder(folder, prepared.identity)
     grid = write_pictures(folder, maps, title=prepared.title)
     write_maps(folder, maps, own_code(prepared.settings.code()))  # last: they say that the folder is whole
@@ -186,18 +184,3 @@ def network_in_words(model: Model) -> str:
     """Return which network explained itself: "model=demo (best.ckpt)"."""
     weights = model.checkpoint or model.weights or "its constructor's weights"
     return f"model={model.name} ({weights})"
-
-
-def named_as_explained(maps: Maps, class_names: Sequence[str]) -> Maps:
-    """Return the maps of a class that ``task.target`` names, under its name and the predicted one's."""
-    names = [
-        f"explained: {class_names[label]}, predicted: {class_names[predicted]}"
-        for label, predicted in zip(maps.label, maps.predicted, strict=True)
-    ]
-    return replace(maps, class_name=np.array(names))
-
-
-def named_as_predicted(maps: Maps, class_names: Sequence[str]) -> Maps:
-    """Return the maps of photographs whose class nobody said, under the predicted one's name."""
-    names = np.array([f"predicted: {class_names[index]}" for index in maps.predicted])
-    return replace(maps, label=maps.predicted, class_name=names)

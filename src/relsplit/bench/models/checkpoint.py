@@ -115,9 +115,10 @@ def checkpoint_class_names(path: Path, content: Mapping[str, Any]) -> tuple[str,
         if isinstance(content.get(key), (list, tuple)):
             return tuple(map(str, content[key]))
     numbered = content.get("class_to_idx")
-    if isinstance(numbered, dict):
-        indices = list(numbered.values())
-        if any(type(index) is not int for index in indices) or sorted(indices) != list(range(len(indices))):
+    if numbered is not None:
+        indices = list(numbered.values()) if isinstance(numbered, dict) else []
+        in_order = all(type(index) is int for index in indices) and sorted(indices) == list(range(len(indices)))
+        if not indices or not in_order:
             raise InputError(
                 f"checkpoint {path}: its class_to_idx does not number {len(indices)} classes from 0 on, each once: "
                 "mend it, or leave it out and say dataset.class_names"

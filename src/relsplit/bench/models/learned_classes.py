@@ -48,16 +48,19 @@ def labelled_as_learned(settings: Settings, catalogue: Catalogue) -> Catalogue:
     if settings.dataset.class_names is not None or is_to_be_trained(settings):
         return catalogue
     learned = learned_classes(settings.model)
-    if learned is None or learned == catalogue.class_names or len(learned) < catalogue.num_classes:
-        return catalogue  # where there are too few, loading says that the number is another
+    if learned is None or learned == catalogue.class_names:
+        return catalogue
+    if len(learned) < catalogue.num_classes and settings.model.checkpoint is None:
+        return catalogue  # loading says that the number is another
     if len(learned) > catalogue.num_classes:
         return within(catalogue, learned)
     if settings.model.checkpoint is None:  # ImageNet's 1,000 classes, in the order of their ids
         return catalogue
     if set(learned) != set(catalogue.class_names):
-        other = next(name for name in learned if name not in catalogue.class_names)
+        unknown = [f"{name!r} is none of the dataset's" for name in learned if name not in catalogue.class_names]
+        lacking = [f"{name!r} is none of them" for name in catalogue.class_names if name not in learned]
         raise InputError(
-            f"{settings.model.checkpoint} was trained on other classes ({other!r} is none of the dataset's): give "
+            f"{settings.model.checkpoint} was trained on other classes ({(unknown + lacking)[0]}): give "
             "model.checkpoint=FILE, train with task=train and another output_dir, or say with dataset.class_names how "
             "the classes are called in the order of the network's outputs"
         )

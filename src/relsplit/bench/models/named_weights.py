@@ -90,8 +90,8 @@ def check_preprocessing(model: Model, dataset: Dataset) -> str | None:
     """Compare how a dataset prepares its images with what the network's weights expect.
 
     Returns:
-        A warning where the size or the interpolation differs, which a network copes with more or less; None where all
-        is the same or nothing is known.
+        A line where the size or the interpolation differs, which a network copes with more or less, or where a file of
+        the user's does not say what it expects; None where all is the same, or the parameters are random.
 
     Raises:
         InputError: mean or std differ, with which the network sees pictures of other colours.
@@ -102,7 +102,7 @@ def check_preprocessing(model: Model, dataset: Dataset) -> str | None:
     else:
         expected = checkpoint_preprocessing(Path(model.checkpoint), interpolation)
     if expected is None:
-        return None
+        return _prepared_as_configured(model, dataset)
     for key, wanted, given in (("mean", expected.mean, dataset.mean), ("std", expected.std, dataset.std)):
         if any(abs(a - b) > _TOLERANCE for a, b in zip(given, wanted, strict=True)):
             raise InputError(
@@ -117,6 +117,18 @@ def check_preprocessing(model: Model, dataset: Dataset) -> str | None:
             f"{prepared[1]}: say {expected.overrides()}"
         )
     return None
+
+
+def _prepared_as_configured(model: Model, dataset: Dataset) -> str | None:
+    """What is done to images of a network whose file does not say it; other colours would pass in silence."""
+    file = model.checkpoint or model.weights
+    if file is None or not Path(file).is_file():
+        return None
+    return (
+        f"model={model.name}: {file} does not say how images are prepared: they are resized to {dataset.resize}, cut "
+        f"to {dataset.image_size} and normalised with mean {_typed(dataset.mean)} and std {_typed(dataset.std)}; where "
+        "it was trained with others, say dataset.resize, image_size, mean and std"
+    )
 
 
 def named_state(constructor: Named, weights: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.configuration.identity import Identity, flatten, setting_of
 from relsplit.bench.machine.logs import cannot_be_written
 from relsplit.bench.machine.terminal import say
 from relsplit.errors import IncompleteRun, InputError
@@ -36,7 +36,7 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
         waiting: whether to wait until another process that works in it has ended, and say so.
 
     Raises:
-        InputError: another process works in it (it is named), or the folder cannot be made.
+        InputError: another process works in it (it is named), the folder cannot be made, or something in it is no file.
         IncompleteRun: (in the end) the folder was renamed or removed in the meantime, with what was written to it.
     """
     made = _make(folder)
@@ -61,6 +61,7 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
         held = path.stat().st_ino
         with suppress(OSError):  # only words for others; the lock holds without them
             path.write_text(_who(), encoding="utf-8")
+        _check_files(folder)
         remove_unfinished(folder)
         try:
             yield
@@ -127,6 +128,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: its ``config.yaml`` is missing or damaged.
     """
     file = folder / CONFIG
+    if file.exists():
+        _check_file(file)
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=FAST_LOADER)
     except FileNotFoundError:
@@ -164,6 +167,17 @@ def _others(folder: Path) -> list[str]:
     files = folder.iterdir() if folder.is_dir() else ()
     own = {LOCK, DASHBOARD, CONFIG}
     return sorted(file.name for file in files if file.name not in own and not is_unfinished(file, folder / CONFIG))
+
+
+def _check_files(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.exists() and not path.is_dir():
+            _check_file(path)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} is no file (a pipe, say, which would be waited for): remove it and start again")
 
 
 def _is_file(path: Path, number: int) -> bool:
@@ -204,11 +218,19 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
+def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if old.get(key) == new.get(key):  # a file, or a variable of the environment, of which digests are known
+        return f"{key}={old.get(key)} holds something else now"
+    return f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+
+
 def _refuse_other(folder: Path, before: Identity, now: Identity) -> None:
     old, new = before.deciding, now.deciding
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    differing = list(dict.fromkeys(setting_of(key) for key in keys))
     if differing:
-        shown = "; ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in differing[:4])
+        was, is_now = flatten(before.written()), flatten(now.written())
+        shown = "; ".join(_difference(key, {**was, **old}, {**is_now, **new}) for key in differing[:4])
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
         raise InputError(
             f"output_dir {folder} was made with another configuration ({shown}{more}): "

@@ -18,6 +18,8 @@ from relsplit.files import replacing
 MAPS = "maps.npz"
 _RUN, _CODE = "run", "code"
 """Beside the maps in their file: the hash of the run that they belong to, and a digest of the user's own code."""
+_OF_DAMAGE = (OSError, ValueError, KeyError, EOFError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises on a damaged file: a header may ask for more than any machine has."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Maps:
         label: (N,) ground-truth class.
         predicted: (N,) class with the highest score.
         probability: (N,) softmax probability of the explained class.
-        class_name: (N,) name of the ground-truth class.
+        class_name: (N,) name of the ground-truth class; where another class plays a part, every part and its class,
+            a line each (see :func:`relsplit.bench.explain.sample_maps.in_words`).
     """
 
     sample_id: npt.NDArray[np.str_]
@@ -69,13 +72,13 @@ def read_maps(folder: Path) -> Maps:
         InputError: the folder has none, or it is damaged, or of another run than the folder.
     """
     path = folder / MAPS
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{folder} has no {MAPS}: explain its samples first")
     try:
         with np.load(path, allow_pickle=False) as content:
             maps = Maps(**{field.name: content[field.name] for field in fields(Maps)})
             run = str(content[_RUN])
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _OF_DAMAGE as error:
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
     if run != Identity(read_config(folder)).hash:

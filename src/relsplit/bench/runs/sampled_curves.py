@@ -28,3 +28,18 @@ def sampled_curves(
     insertion = np.array([np.interp(POSITIONS, *curve.evaluated("insertion")) for curve in chosen])
     deletion = np.array([np.interp(POSITIONS, *curve.evaluated("deletion")) for curve in chosen])
     return insertion, deletion
+
+
+def from_nothing(insertion: npt.ArrayLike, deletion: npt.ArrayLike) -> tuple[Curves, Curves]:
+    """Return the curves with a point before the first: 0 pixels inserted, and 0 pixels deleted.
+
+    The first point of a protocol may show many pixels already (tied ones all at once), so that a picture would begin
+    high up. Nothing inserted is everything deleted, which is where the other curve ends, and the other way round.
+
+    Args:
+        insertion: (..., P).
+        deletion: (..., P).
+    """
+    inserted, deleted = np.asarray(insertion, dtype=np.float64), np.asarray(deletion, dtype=np.float64)
+    ends = deleted[..., -1:], inserted[..., -1:]
+    return np.concatenate([ends[0], inserted], axis=-1), np.concatenate([ends[1], deleted], axis=-1)

@@ -315,7 +315,7 @@ def _read_entries(texts: Iterable[str], run: str | None = None) -> tuple[dict[st
 
 def _text(path: Path) -> str:
     """What a file holds, if it is there; bytes that are no text stay visible, so that their line counts as damaged."""
-    return path.read_text(encoding="utf-8", errors="backslashreplace") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="backslashreplace") if path.is_file() else ""
 
 
 def _line(entry: Entry) -> str:

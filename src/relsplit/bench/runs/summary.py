@@ -99,6 +99,8 @@ def read_summary(folder: Path, what: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = folder / SUMMARY
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")  # a pipe would be waited for
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         wrong = [key for key, kind in what.items() if not isinstance(content[key], kind)]
     except FileNotFoundError:

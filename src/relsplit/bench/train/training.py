@@ -274,7 +274,7 @@ def _dashboard(settings: Settings, folder: Path, identity: Identity) -> WandbLog
     name = f"train-{settings.dataset.name}-{settings.model.name}-seed{settings.seed}"
     try:
         logger = WandbLogger(name=name, id=f"{name}-{identity.hash}", save_dir=str(folder.resolve()), **options)
-        logger.log_hyperparams(dict(identity.document))
+        logger.log_hyperparams(identity.written())
     except Exception as error:  # the dashboard is a copy: what metrics.csv has is all that it would show
         say(f"warning: no wandb dashboard ({' '.join(str(error).split())}); {folder / METRICS} has the curves")
         return False

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from relsplit.bench.runs.maps import Maps
 from relsplit.papers.products.failures_file import INITIALS, NAMES, decided
-from relsplit.pictures.overlay import overlay
+from relsplit.pictures.overlay import light_overlay
 
 SHEET_LEGEND = "On the contact sheet: ID score and category ({}); white: outline of the object.".format(
     ", ".join(f"{short} = {NAMES[category].lower()}" for short, category in INITIALS.items())
@@ -25,7 +25,7 @@ def contact_sheet(maps: Maps, failures: pd.DataFrame, across: int = 10) -> Figur
     for index, (axis, score, category) in enumerate(
         zip(axes[:count], failures["id_score"], decided(failures), strict=True)
     ):
-        axis.imshow(overlay(maps.image[index], maps.map[index]), interpolation="nearest")
+        axis.imshow(light_overlay(maps.image[index], maps.map[index]), interpolation="nearest")
         if maps.region[index].any():
             axis.contour(maps.region[index], levels=[0.5], colors="white", linewidths=0.7)
         axis.set(xticks=[], yticks=[])

@@ -10,6 +10,7 @@ from relsplit.bench.runs.records import CONSERVATION
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Brief, Product
 from relsplit.papers.reports.text_table import Cell, TextTable, words
+from relsplit.pictures.colours import colour_of
 
 CHECKPOINTS = {
     "input": "input of the network",
@@ -56,10 +57,7 @@ def conservation(rows: Sequence[Measured], brief: Brief) -> Product:
         brief: what the figure is made for.
     """
     frames = {row.label: pd.read_csv(row.folders[0] / CONSERVATION, dtype={"sample_id": str}) for row in rows}
-    colours = [f"C{index}" for index in range(len(rows))]
-    figure = conservation_scatter(
-        {label: (colour, frame) for (label, frame), colour in zip(frames.items(), colours, strict=True)}
-    )
+    figure = conservation_scatter({row.label: (colour_of(row.explainer), frames[row.label]) for row in rows})
     lines = [
         {"method": label, "checkpoint": column, "samples": len(frame), "max_relative_gap": maximal_gap(frame, column)}
         for label, frame in frames.items()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from relsplit.bench.runs.folder import read_config
 from relsplit.bench.runs.records import SampleCurves
 from relsplit.bench.runs.statistics import Values, standard_deviation, standard_error
 from relsplit.bench.runs.store import read_curves, read_samples
@@ -35,6 +36,11 @@ class Measured:
     control: bool = False
     command: str = ""
     traits: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def explainer(self) -> str:
+        """Name of the explainer, as its configuration has it."""
+        return str(read_config(self.folders[0])["explainer"]["name"])
 
     @cached_property
     def summaries(self) -> list[dict[str, Any]]:

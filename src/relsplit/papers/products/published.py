@@ -4,7 +4,7 @@
 printed there. ``error_analysis.csv`` holds its counts of failures, where it has any.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class Paper:
     folder: Path
     datasets: Sequence[str] = ()
     beside: str | None = None
-    checkpoint_seeds: dict[str, list[int]] = field(default_factory=dict)
+    checkpoint_seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def scores(self, table: str, dataset: str) -> dict[str, PublishedScores]:
         """Return the rows of one published table by row name; empty where the paper has none for that dataset.
