@@ -28,6 +28,10 @@ PACKAGES = {
         "Rules and splittings as objects, for options that a name does not say, and the class that uses them: "
         "[`relsplit.LRP`](relsplit.md#relsplit.lrp.LRP). They need torch alone.",
     ),
+    "relsplit.targets": (
+        "targets/__init__.pyi",
+        "What is explained besides a class: give one of these as `target`. They need torch alone.",
+    ),
     "relsplit.explainers": (
         "explainers/__init__.pyi",
         "An explainer is made as `Method(model, **options)` and has `attribute(images, target)`. What each of them is, "

@@ -17,6 +17,7 @@ PROJECT = Path(__file__).parents[1]
 FACES = {
     "relsplit": "__init__.pyi",
     "relsplit.lrp": "lrp/__init__.py",
+    "relsplit.targets": "targets/__init__.pyi",
     "relsplit.explainers": "explainers/__init__.pyi",
     "relsplit.metrics": "metrics/__init__.pyi",
 }
@@ -88,6 +89,8 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    package = PROJECT / "src/relsplit"
+    assert {face.relative_to(package).as_posix() for face in package.rglob("__init__.pyi")} <= set(FACES.values())
     anchors = set().union(*(read(page).names for page in (site / "api").glob("*.html")))
     for package, face in FACES.items():
         tree = ast.parse((PROJECT / "src/relsplit" / face).read_text(encoding="utf-8"))

@@ -723,7 +723,7 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("maps of another size", lambda _: scored(MAPS[:, :16], CLASSES), "resize the maps first"),
     ("too few maps", lambda _: scored(MAPS[:1], CLASSES), "the images need (2, 32, 32)"),
     ("a map with NaN", lambda _: scored(holding(NAN, MAPS), CLASSES), "map 0 of the batch contains NaN"),
-    ("maps of NumPy's", lambda _: scored(MAPS.numpy(), CLASSES), "maps must be a tensor, not ndarray"),  # type: ignore[arg-type]
+    ("maps in a list", lambda _: scored(MAPS.tolist(), CLASSES), "maps must be a tensor or an array, not list"),  # type: ignore[arg-type]
     ("a complex map", lambda _: scored(MAPS + 0j, CLASSES), "maps must be real numbers, not torch.complex64"),
     ("an infinite map", lambda _: scored(holding(INFINITE, MAPS), CLASSES), "map 0 of the batch contains NaN"),
     ("bool targets of a metric", lambda _: scored(MAPS, CLASSES > 0), "must be integers, not torch.bool"),
@@ -739,8 +739,8 @@ CALLS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a negative deviation", lambda _: scored(MAPS, CLASSES, std=(-1.0, 1.0, 1.0)), "std must be"),
     ("scores of nothing", lambda _: InsertionDeletion(network()).compute(), "call update before compute"),
     ("quantised NaN", lambda _: heat_quantization(holding(NAN, MAPS)), "contains NaN or infinity"),
-    ("quantised lists", lambda _: heat_quantization([[[0.5]]]), "must be a tensor, not list"),  # type: ignore[arg-type]
-    ("an attribution of NumPy's", lambda _: AttributionMap()(MAPS.numpy(), (32, 32)), "must be a tensor"),  # type: ignore[arg-type]
+    ("quantised lists", lambda _: heat_quantization([[[0.5]]]), "must be a tensor or an array, not list"),  # type: ignore[arg-type]
+    ("an attribution in a list", lambda _: AttributionMap()(MAPS.tolist(), (32, 32)), "must be a tensor or an array"),  # type: ignore[arg-type]
     ("one level", lambda _: heat_quantization(MAPS, levels=1), "levels must be"),
     ("too many levels", lambda _: heat_quantization(MAPS, levels=10**12), "at most 65,536"),
     ("an unknown style", lambda _: heat_quantization(MAPS, style="round"), "style must be"),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relsplit.checks import as_tensor, finite_maps, real_maps
+from relsplit.checks import finite_maps, real_maps
 from relsplit.errors import InputError
 from relsplit.options import Limits, checked_options
 
@@ -51,7 +51,7 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
     Raises:
         InputError: no tensor, wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
-    maps = as_tensor(maps)
+    maps = real_maps(maps, "attribution map")
     values = _finite(maps).flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)

@@ -144,18 +144,18 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
 
 
 def real_maps(maps: Tensor, what: str = "map") -> Tensor:
-    """Return ``maps`` as they are, a numpy array as a tensor.
+    """Return ``maps`` as a tensor.
 
     Args:
-        maps: one per entry of the first dimension.
+        maps: one per entry of the first dimension; a numpy array does as well.
         what: how a map is called in the error.
 
     Raises:
-        InputError: no tensor, or complex numbers.
+        InputError: neither a tensor nor an array, or complex numbers.
     """
     maps = as_tensor(maps)
     if not isinstance(maps, Tensor):
-        raise InputError(f"{what}s must be a tensor, not {type(maps).__name__}")
+        raise InputError(f"{what}s must be a tensor or an array, not {type(maps).__name__}")
     if maps.is_complex():
         raise InputError(f"{what}s must be real numbers, not {maps.dtype}")
     return maps

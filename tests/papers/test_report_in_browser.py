@@ -79,6 +79,9 @@ def test_a_click_on_a_sample_draws_its_curves(seen: dict[str, Any]) -> None:
 
     assert heights(insertion) == sorted(heights(insertion), reverse=True)  # a curve that rises; y points down
     assert heights(deletion) == sorted(heights(deletion))
+    assert heights(insertion)[0] == heights(deletion)[-1]  # 0 pixels inserted are all deleted
+    assert heights(deletion)[0] == heights(insertion)[-1]
+    assert [points.split()[0].split(",")[0] for points in (insertion, deletion)] == ["36.0", "36.0"]  # the left edge
 
 
 def test_the_page_runs_without_errors(seen: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.bench.configuration.settings import Settings
+from relsplit.checks import real_maps
 from relsplit.errors import InputError
 from relsplit.explainers.explainer import Explainer
 from relsplit.metrics.explained_batch import Explain
@@ -85,7 +86,7 @@ class ConfiguredExplainer:
         if (images._version, target._version) != before:
             name = self.settings.explainer.name
             raise InputError(f"explainer={name} writes over the images or classes that it is given: let it take a copy")
-        return attribution
+        return real_maps(attribution, "attribution map")
 
     def maps_of(self, network: nn.Module) -> Explain:
         """The function that computes the same method's maps for another network of the same architecture."""
