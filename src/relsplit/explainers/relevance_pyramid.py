@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from relsplit.checks import checked_images
 from relsplit.errors import InputError
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_on_the_image
 from relsplit.lrp import LRP
@@ -62,6 +63,7 @@ class RelevancePyramid:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`; or a module of ``at`` does not exist, or
                 returns no feature map (N, C, h, w).
         """
+        images = checked_images(images)
         size = (images.shape[-2], images.shape[-1])
         stages: dict[str, Tensor] = self._lrp.attribute(images, target, at=self._at)
         for name, stage in stages.items():
