@@ -49,7 +49,7 @@ def leak():
     "relsplit.lrp.operations": '''
 from relsplit.lrp.operations import OPERATIONS
 
-@OPERATIONS.register("cosh", "planted_misspelt")
+@OPERATIONS.register("lgamma", "planted_misspelt")
 def halved(call):
     """Says that relevance passes, and hands on a half."""
     output = call.run()
@@ -100,7 +100,7 @@ def test_what_is_planted_is_found(tmp_path: Path) -> None:
     (tmp_path / "planting.py").write_text(PLUGIN.format(folders=folders))
     command = [sys.executable, "-m", "pytest", "-p", "planting", "-p", "no:cacheprovider", "-rA", "--tb=no"]
     run = subprocess.run(
-        [*command, "-k", "planted or cosh", *(str(TESTS / each) for each in CONTRACTS)],
+        [*command, "-k", "planted or lgamma", *(str(TESTS / each) for each in CONTRACTS)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         cwd=tmp_path,
         capture_output=True,
@@ -114,7 +114,7 @@ def test_what_is_planted_is_found(tmp_path: Path) -> None:
         ("test_a_splitting", "planted_unbounded"),
         ("test_a_treatment_of_attention", "planted_attention"),
         ("test_an_operation_is_called_as_pytorch_calls_it", "planted_misspelt"),
-        ("test_an_operation_on_one_activation", "cosh"),
+        ("test_an_operation_on_one_activation", "lgamma"),
         ("test_a_protocol", "planted_protocol"),
         ("test_a_metric", "PlantedMetric"),
         ("test_an_explainer", "PlantedExplainer"),

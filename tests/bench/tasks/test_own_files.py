@@ -70,10 +70,8 @@ def test_a_file_that_would_be_hidden_is_refused(photographs: Path) -> None:
     copied.write_text(f"{text}split: symmetric\n")
     done = started(photographs, "explainer=center")
     assert done.returncode == 2
-    said = (
-        "error: conf/explainer/ours.yaml is hidden by the file of that name in relsplit: rename yours, or start in a "
-    )
-    assert done.stderr == f"{said}a folder without it\n"
+    said = "conf/explainer/ours.yaml is hidden by the file of that name in relsplit: rename yours, or start in a folder"
+    assert done.stderr == f"error: {said} without it\n"
 
 
 def test_a_misspelt_name_is_compared_with_ones_own_too(photographs: Path) -> None:

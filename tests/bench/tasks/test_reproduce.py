@@ -273,11 +273,16 @@ def test_the_confirmation_has_no_image_of_the_development(run: Run, tmp_path: Pa
         "{label: Pyramid, overrides: ['explainer=relevance_pyramid']}]"
     )
     images = {}
-    for name in ("choice", "versus_grad_cam"):
-        assert run(f"experiment=method/{name}", rows, "reproduce.controls=[]", "metric=[]", "num_samples=2") == 0
+    only = [
+        "reproduce.product.metrics=[{column: id_score, label: ID, better: high}]",
+        "reproduce.product.references=[Grad-CAM]",
+    ]
+    for name, more in (("choice", only), ("versus_grad_cam", [])):
+        assert run(f"experiment=method/{name}", rows, "reproduce.controls=[]", "metric=[]", "num_samples=2", *more) == 0
         folder = tmp_path / "outputs/reproduce/method/image_folder" / name
-        versus = pd.read_csv(folder / "table.csv").set_index(["protocol", "method"])["versus_reference_low"]
-        assert np.isfinite(versus["strict", "Pyramid"])
+        table = pd.read_csv(folder / "table.csv").set_index("method").loc[["Pyramid"]]
+        low = table["id_score_minus_Grad-CAM_low" if name == "choice" else "versus_reference_low"]
+        assert np.isfinite(low).all()
         measured = json.loads((folder / "product.json").read_text())["rows"][1]["folders"][0]
         images[name] = set(pd.read_csv(folder / measured / "samples.csv")["sample_id"])
     assert all(len(each) == 2 for each in images.values())

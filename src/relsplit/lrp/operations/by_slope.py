@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import where_supported
+from relsplit.lrp.options import Options
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.rules.quotient import signed_denominator
@@ -32,7 +33,8 @@ _SHIFTED = (
 
 def goes_by_slope(call: Call) -> bool:
     """Say whether contributions pass an operation by its slope."""
-    return bool(call.options.by_slope) and (call.name in NORMALISATIONS or call.name in _SHIFTED)
+    options = call.options  # those of absLRP are others
+    return isinstance(options, Options) and options.by_slope and (call.name in NORMALISATIONS or call.name in _SHIFTED)
 
 
 def record_by_slope(call: Call, source: Step, **facts: Any) -> Any:
