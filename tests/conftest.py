@@ -1,6 +1,7 @@
 """Photographs and weights that the tasks are run on."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ settings.load_profile("seeded")
 
 
 os.environ.setdefault("WANDB__SERVICE_WAIT", "900")  # seconds for its process to start, 30 by default
+
+
+@pytest.fixture
+def seed() -> Iterator[None]:
+    """Draws the same random numbers in every test, and leaves the generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

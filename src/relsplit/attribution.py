@@ -51,16 +51,16 @@ def heat_quantization(maps: Tensor, levels: Levels = 8, style: Style = "linspace
     Raises:
         InputError: no tensor, wrong shape, a value that is NaN or infinite, an unknown style, fewer than 2 levels.
     """
-    maps = real_maps(maps, "attribution map")
-    values = _finite(maps).flatten(1).contiguous()
+    found = _finite(maps)
+    values = found.flatten(1).contiguous()
     low, high = (edge.double()[:, None] for edge in values.aminmax(dim=1))
     count = EDGES[style](levels)
-    step = torch.arange(count, device=maps.device, dtype=torch.float64) / (count - 1)
+    step = torch.arange(count, device=values.device, dtype=torch.float64) / (count - 1)
     # Interpolated from both ends: exact at the minimum and the maximum, and no overflow of high - low.
     # Edges in the maps' own precision: a pixel that lies on an edge keeps its value.
     edges = (low * (1 - step) + high * step).to(values.dtype)
     bins = torch.searchsorted(edges.contiguous(), values, right=True) - 1
-    return edges.gather(1, bins.clamp(min=0)).reshape(maps.shape)
+    return edges.gather(1, bins.clamp(min=0)).reshape(found.shape)
 
 
 @checked_options
@@ -154,6 +154,7 @@ def _first_row(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _finite(maps: Tensor) -> Tensor:
-    if real_maps(maps, "attribution map").ndim != 3 or not maps.numel():
+    maps = real_maps(maps, "attribution map")
+    if maps.ndim != 3 or not maps.numel():
         raise InputError(f"expected attribution maps of shape (N, H, W), none of them 0, got {tuple(maps.shape)}")
     return finite_maps(maps, "attribution map")

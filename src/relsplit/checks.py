@@ -32,8 +32,7 @@ def checked_batch(values: object, what: str, look_at_values: bool = True) -> Ten
     """
     if not isinstance(values, Tensor):
         raise InputError(f"{what}: expected a tensor with the batch first, not {type(values).__name__}")
-    if torch._C._functorch.is_functorch_wrapped_tensor(values):
-        raise InputError(f"{what}: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
+    _check_unwrapped(values, what)
     if values.ndim < 2:
         raise InputError(
             f"{what}: expected the batch first, (N, ...), not {tuple(values.shape)}: one sample alone is sample[None]"
@@ -43,12 +42,7 @@ def checked_batch(values: object, what: str, look_at_values: bool = True) -> Ten
             f"{what}: expected floating point values, or integers that are tokens, not {values.dtype}: a mask is "
             "handed on with forward_kwargs="
         )
-    if values.numel() == 0:
-        raise InputError(f"{what}: the batch is empty, shape {tuple(values.shape)}")
-    values = values.detach()
-    if look_at_values and values.is_floating_point() and not _is_finite(values):
-        raise InputError(f"{what}: some values are NaN or infinite: check the files and the normalisation")
-    return values
+    return _checked_entries(values, what, "values", look_at_values)
 
 
 def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
@@ -64,24 +58,28 @@ def checked_images(images: Tensor, look_at_pixels: bool = True) -> Tensor:
     """
     if not isinstance(images, Tensor):
         raise InputError(f"images: expected a tensor of shape (N, C, H, W), not {type(images).__name__}")
-    if torch._C._functorch.is_functorch_wrapped_tensor(images):
-        raise InputError("images: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
+    _check_unwrapped(images, "images")
     if images.ndim != 4:
         one = ": a single image is image[None]" if images.ndim == 3 else ""
         raise InputError(f"images: expected shape (N, C, H, W), not {tuple(images.shape)}{one}")
     if not images.is_floating_point():
         raise InputError(f"images: expected normalised floating point pixels, not {images.dtype}")
-    if images.numel() == 0:
-        raise InputError(f"images: the batch is empty, shape {tuple(images.shape)}")
-    images = images.detach()
-    if look_at_pixels and not _is_finite(images):
-        raise InputError("images: some pixels are NaN or infinite: check the files and the normalisation")
-    return images
+    return _checked_entries(images, "images", "pixels", look_at_pixels)
 
 
-def _is_finite(values: Tensor) -> bool:
-    """One reduction finds a NaN or an infinity anywhere, as long as the finite values do not overflow."""
-    return bool(torch.isfinite(values.abs().amax()))
+def _check_unwrapped(values: Tensor, what: str) -> None:
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        raise InputError(f"{what}: they cannot be explained within torch.func or torch.vmap: hand in the whole batch")
+
+
+def _checked_entries(values: Tensor, what: str, entries: str, look_at_them: bool) -> Tensor:
+    if values.numel() == 0:
+        raise InputError(f"{what}: the batch is empty, shape {tuple(values.shape)}")
+    values = values.detach()
+    # One reduction finds a NaN or an infinity anywhere, as long as the finite values do not overflow.
+    if look_at_them and values.is_floating_point() and not bool(torch.isfinite(values.abs().amax())):
+        raise InputError(f"{what}: some {entries} are NaN or infinite: check the files and the normalisation")
+    return values
 
 
 def checked_target(

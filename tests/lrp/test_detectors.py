@@ -60,11 +60,7 @@ def ssd() -> nn.Module:
     )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> object:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 @pytest.mark.parametrize("make", [faster_rcnn, retina_net, ssd], ids=["Faster R-CNN", "RetinaNet", "SSD"])

@@ -15,11 +15,7 @@ def seeded(*modules: nn.Module) -> nn.Sequential:
     return nn.Sequential(*modules).double().eval()
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 def wider(network: nn.Sequential, dims: int) -> nn.Sequential:

@@ -13,11 +13,7 @@ KINDS = ["LSTM", "GRU", "RNN"]
 INPUTS, HIDDEN, STEPS = 5, 7, 4
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 class Reader(nn.Module):

@@ -13,11 +13,7 @@ from relsplit.errors import InputError, UnsupportedModelError
 VOCABULARY, WIDTH, PAD = 20, 16, 0
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 class Reader(nn.Module):

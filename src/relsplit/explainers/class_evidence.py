@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
-from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages
+from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages, probability_of, warn_of_flat_evidence
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
-from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
 from relsplit.lrp.evidence import Against
 from relsplit.lrp.positions import on_grid
@@ -85,10 +84,7 @@ class ClassEvidence:
             nets = [net.clamp(min=0) for net in nets]
         smoothing = None if self._at == "pixels" else self._smoothing
         shares, is_flat = mean_of_shares(nets, (size[0], size[1]), smoothing)
-        if run.is_flat is not None:  # said by LRP
+        if run.is_flat is not None:
             shares = torch.where(run.is_flat[:, None, None], 1 / size.numel(), shares)
-            is_flat = is_flat & ~run.is_flat
-        total = run.start.abs().flatten(1).sum(1)
-        for flat, why in ((total > 0, "no position speaks for the class"), (total == 0, "the class has probability 0")):
-            warn_of_flat_maps("class_evidence", is_flat & flat, why, stacklevel=2)
-        return total[:, None, None] * shares
+        warn_of_flat_evidence("class_evidence", is_flat, run, stacklevel=2)
+        return probability_of(run)[:, None, None] * shares

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages
+from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages, probability_of, warn_of_flat_evidence
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares, mean_on_the_image, on_the_image
-from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
@@ -118,10 +117,8 @@ class MeasuredPyramid:
         nets = [net.clamp(min=0) for net in nets]
         coarse = [mean_of_shares([net], size, 0)[0] for net in (nets[-1], nets[max(len(nets) - 2, 0)])]
         whole = [mean_of_shares(nets, size, smoothing) for smoothing in self._smoothing]
-        is_flat = whole[0][1] if run.is_flat is None else whole[0][1] & ~run.is_flat  # LRP has said the others
-        warn_of_flat_maps("measured_pyramid", is_flat, "no position speaks for the class", stacklevel=3)
-        probability = run.start.abs().flatten(1).sum(1)[:, None, None]
-        return probability * torch.stack([*coarse, *(maps for maps, _ in whole)])
+        warn_of_flat_evidence("measured_pyramid", whole[0][1], run, stacklevel=3)
+        return probability_of(run)[:, None, None] * torch.stack([*coarse, *(maps for maps, _ in whole)])
 
     def _areas(self, probability: Callable[[Tensor], Tensor], image: Tensor, baseline: Tensor, maps: Tensor) -> Tensor:
         """Area between the insertion and the deletion curve of every map (candidates, H, W) of one image."""

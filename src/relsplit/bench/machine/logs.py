@@ -36,7 +36,12 @@ def read_lines(path: Path) -> list[str]:
     What follows the last line feed is left out: it is the beginning of a line whose writing was interrupted. No file
     counts as an empty log.
     """
-    return path.read_text(encoding="utf-8", errors="backslashreplace").split("\n")[:-1] if path.is_file() else []
+    return read_text(path).split("\n")[:-1]
+
+
+def read_text(path: Path) -> str:
+    """Return what a log holds, if it is there; bytes that are no text stay visible, so that their line is damaged."""
+    return path.read_text(encoding="utf-8", errors="backslashreplace") if path.is_file() else ""
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from relsplit.bench.configuration.folders import SUMMARY
 from relsplit.bench.configuration.identity import Identity
-from relsplit.bench.machine.logs import append_lines, checksum, read_lines
+from relsplit.bench.machine.logs import append_lines, checksum, read_lines, read_text
 from relsplit.bench.runs.folder import CONFIG, claim_folder
 from relsplit.bench.runs.records import SampleCurves, SampleRecord, SkippedSample
 from relsplit.bench.runs.summary import SAMPLES_CHECK, read_summary
@@ -112,7 +112,7 @@ class SampleStore:
     def read(self) -> MeasuredSamples:
         """Return what the folder holds now; every file is read once."""
         shards = self._shards(CURVES)
-        texts = [_text(path) for path in (self.folder / CURVES, *shards)]
+        texts = [read_text(path) for path in (self.folder / CURVES, *shards)]
         entries, damaged = _read_entries(texts, self.identity.hash)
         skipped = {sample.sample_id: sample for sample in self._skipped()}
         in_order = not shards and not (self.folder / SKIPPED).exists() and self._is_table_of(list(entries.values()))
@@ -274,11 +274,11 @@ def read_curves(folder: Path) -> list[SampleCurves]:
 
 def samples_check(folder: Path) -> str:
     """Return a checksum over all samples of a run folder, for its summary: a line that is gone leaves no trace."""
-    return checksum(_text(folder / CURVES))
+    return checksum(read_text(folder / CURVES))
 
 
 def _whole(folder: Path) -> list[Entry]:
-    text = _text(folder / CURVES)
+    text = read_text(folder / CURVES)
     entries, damaged = _read_entries([text])
     if damaged or not entries:
         what = f"{damaged} damaged lines in {CURVES}" if damaged else f"no {CURVES}"
@@ -311,11 +311,6 @@ def _read_entries(texts: Iterable[str], run: str | None = None) -> tuple[dict[st
             else:
                 entries[entry.sample_id] = entry
     return entries, damaged
-
-
-def _text(path: Path) -> str:
-    """What a file holds, if it is there; bytes that are no text stay visible, so that their line counts as damaged."""
-    return path.read_text(encoding="utf-8", errors="backslashreplace") if path.is_file() else ""
 
 
 def _line(entry: Entry) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp import LRP
 from relsplit.lrp.lrp import Run
 from relsplit.lrp.positions import on_grid
@@ -32,3 +33,23 @@ def evidence_at_stages(lrp: LRP, images: Tensor, target: Tensor | int | None) ->
     if run.start.dim() == 3 and (tokens := on_grid(run.start, size)) is not None:
         stages.append(tokens)
     return [stage.sum(1) for stage in stages], run
+
+
+def probability_of(run: Run[Any]) -> Tensor:
+    """Return the probability of the class that evidence is of, (N,)."""
+    return run.start.abs().flatten(1).sum(1)
+
+
+def warn_of_flat_evidence(method: str, is_flat: Tensor, run: Run[Any], stacklevel: int) -> None:
+    """Warn of the images in which nothing was left to show, but for those that LRP has warned of itself.
+
+    Args:
+        method: that made the maps.
+        is_flat: (N,) bool.
+        run: see :func:`evidence_at_stages`.
+        stacklevel: see :func:`relsplit.flat_maps.warn_of_flat_maps`.
+    """
+    unsaid = is_flat if run.is_flat is None else is_flat & ~run.is_flat
+    has_none = probability_of(run) == 0
+    warn_of_flat_maps(method, unsaid & ~has_none, "no position speaks for the class", stacklevel + 1)
+    warn_of_flat_maps(method, unsaid & has_none, "the class has probability 0", stacklevel + 1)
