@@ -192,8 +192,13 @@ _library: list[torch.library.Library] = []
 
 
 def registered() -> torch.device:
-    """Register the device in this process and return it."""
+    """Register the device in this process and return it.
+
+    Gradients are found in the thread that asks for them. A thread of the device's own may still hold Python's objects
+    when the process ends, and Python then ends the process with it (SIGABRT).
+    """
     if not _library:
+        torch.autograd.set_multithreading_enabled(False)
         backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
         library = torch.library.Library("aten", "IMPL")
         library.impl("empty_strided", _empty_strided, "PrivateUse1")

@@ -120,6 +120,11 @@ HOLDS: dict[str, str] = {
     ),
     "a number may be mixed in": "there + 1, there * torch.tensor(2.0)",
     "gradients": "there.requires_grad_().square().sum().backward(); assert there.grad.device == device",
+    "gradients in this thread": (
+        "import threading; ran = []; there.requires_grad_(); "
+        "there.register_hook(lambda _: ran.append(threading.get_ident())); there.square().sum().backward(); "
+        "assert ran == [threading.get_ident()]"
+    ),
     "counts": "there.sum().item(); bool((there > 0).all()); there.cpu(); there.nonzero(); there[there > 2]; "
     "torch.equal(there, there); assert sum(watch.waits.values()) == 6, watch.waits",
     "counts nothing else": "there.relu().sum(); there[:, 1]; torch.zeros(3, device=device) + there[:, 0]; "
