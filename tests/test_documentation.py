@@ -24,6 +24,9 @@ def commands() -> Iterator[str]:
                 if line.startswith(("relsplit ", "python run.py "))
             )
         yield from re.findall(r"`((?:relsplit|python run\.py) [^`]*)`", text)
+    config = (PROJECT / "conf" / "config.yaml").read_text(encoding="utf-8")
+    for line in re.findall(r"^ +(relsplit [^ ]+=.*)", config, re.MULTILINE):  # what --help shows
+        yield re.split(r"  +", line)[0]
 
 
 def test_there_are_commands() -> None:

@@ -71,8 +71,8 @@ def test_a_folder_that_is_in_use_is_waited_for_and_that_is_said(
             pass
         second = threading.Thread(target=wait)
         second.start()
-        assert waits.wait(60)
+        assert waits.wait(GUARD)
         order.append("first")
-    second.join(60)
+    second.join(GUARD)
     assert order == ["first", "second"]
     assert said[0].startswith(f"waiting until {tmp_path / 'train'} is no longer in use")
