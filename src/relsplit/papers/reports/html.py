@@ -5,9 +5,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.papers.products.product import PRODUCT, read_product
 from relsplit.papers.reports.html_tables import attributes_table, evaluations_table, titled_table
+from relsplit.papers.reports.page import Page, embedded, page_part
 from relsplit.papers.reports.text_table import TextTable
 
 
@@ -63,25 +62,17 @@ def write_report(root: Path, path: Path, title: str) -> None:
     if not evaluations and not products:
         raise InputError(f"{root} holds no finished evaluation: run one first, or name another folder with task.root=")
     labels = [rows.get(each.folder, {}).get("label", each.folder.name) for each in evaluations]
-    page = _Page(
-        resources.files("relsplit.papers.reports").joinpath("page.html").read_text(encoding="utf-8")
-    ).substitute(
+    page = Page(page_part("page.html")).substitute(
         title=html.escape(title),
         subtitle=html.escape(_subtitle(evaluations, products, gone)),
         navigation=_navigation([product for _, product in products]),
         products="\n".join(_product(folder, product) for folder, product in products),
         evaluations=evaluations_table([evaluation.summary for evaluation in evaluations], labels),
         provenance=_provenance(evaluations),
-        data=_embedded([_run_data(each, rows.get(each.folder, {}).get("command")) for each in evaluations]),
+        data=embedded([_run_data(each, rows.get(each.folder, {}).get("command")) for each in evaluations]),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
-
-
-class _Page(Template):
-    """A template whose placeholders (%%name) cannot be mistaken for JavaScript's ${name}."""
-
-    delimiter = "%%"
 
 
 def _subtitle(
@@ -165,11 +156,6 @@ def _packed(measured: Sequence[SampleCurves], protocol: str, order: Sequence[str
     """All curves of a run as base64 of bytes (sample, insertion/deletion, position): a thousand samples are 270 kB."""
     curves = np.stack(sampled_curves(measured, protocol, order), axis=1)
     return base64.b64encode(np.round(curves.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
-
-
-def _embedded(data: Any) -> str:
-    """JSON that may stand inside a script element."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _provenance(evaluations: Sequence[Evaluation]) -> str:
