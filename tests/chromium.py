@@ -109,7 +109,13 @@ def opened() -> Iterator[Tab]:
     program = browser()
     (its_in, sending), (receiving, its_out) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+        ]
         # Chromium reads commands from descriptor 3 and answers on 4.
         script = f'exec 3<&{its_in} 4>&{its_out}; exec "$@"'
         process = subprocess.Popen(

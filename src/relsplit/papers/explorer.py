@@ -26,9 +26,7 @@ def run(settings: Settings) -> Path:
 
     task = settings.task_as(Explorer)
     page = Path(settings.output_dir or FOLDER) / "explorer.html"
-    runs = [
-        Explored(str(read_summary(folder, EVALUATION)["explainer"]), folder) for folder in finished(task.runs)
-    ]
+    runs = [Explored(str(read_summary(folder, EVALUATION)["explainer"]), folder) for folder in finished(task.runs)]
     try:
         notes = write_explorer(runs, page, task.title, task.samples)
     except OSError as error:

@@ -106,7 +106,8 @@ class Reproduce(Evaluating):
 
 
 Task = Annotated[
-    Evaluate | Explain | Conservation | Train | Report | Table | Explorer | Reproduce, Field(discriminator="import_path")
+    Evaluate | Explain | Conservation | Train | Report | Table | Explorer | Reproduce,
+    Field(discriminator="import_path"),
 ]
 TaskKind = TypeVar("TaskKind", bound=Group)
 

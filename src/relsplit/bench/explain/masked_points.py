@@ -50,9 +50,7 @@ def masked_points(run: Path, maps: Maps, levels: npt.NDArray[np.integer]) -> Mas
         InputError: the folder's configuration is damaged, or names a protocol that is there no more.
     """
     settings = Settings.of(resolved(OmegaConf.create(without_identity(read_config(run)))))
-    protocols: dict[str, Protocol] = {
-        name: each.build(f"protocol.{name}") for name, each in settings.protocol.items()
-    }
+    protocols: dict[str, Protocol] = {name: each.build(f"protocol.{name}") for name, each in settings.protocol.items()}
     scored = ordered(torch.from_numpy(maps.map))
     bands: list[dict[int, Bands]] = [{} for _ in maps.sample_id]
     for patch in sorted({1, *(protocol.patch for protocol in protocols.values())}):
