@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from chromium import Tab, opened
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
-from small_runs import ROOT, configured
 
+from chromium import Tab, opened
 from relsplit.bench.data.transforms import Normalization
 from relsplit.bench.evaluate.task import measure
 from relsplit.bench.explain.explained_network import explained_network
@@ -31,6 +30,7 @@ from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.papers.reports.explorer import Explored, write_explorer
 from relsplit.papers.reports.html import write_report
 from relsplit.pictures.overlay import light_overlay
+from small_runs import ROOT, configured
 
 CLASSES = ("<script>x", "Zaunkönig", "鳥 & wren")
 PROTOCOLS = {

@@ -1,8 +1,8 @@
 """One HTML page to look into evaluations: map over image, curves, and the masked image at each of their points.
 
 The page holds what it shows: each image once, and for each method and sample one small number per pixel, its band (see
-:mod:`relsplit.metrics.insertion_deletion.bands`). A point of a curve shows the first bands, and a band has one colour, so
-masks are exact and colours are steps of one in :data:`STEPS`. All of it lies in script elements of its own that are
+:mod:`relsplit.metrics.insertion_deletion.bands`). A point of a curve shows the first bands, and a band has one colour:
+masks are exact, and colours are steps of one in :data:`STEPS`. All of it lies in script elements of its own, which are
 decoded when they are looked at.
 """
 
@@ -231,7 +231,7 @@ def _levels(band: npt.NDArray[np.int64], strengths: npt.NDArray[np.float64]) -> 
 
 
 def _plane(band: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Bands as zlib's deflate of whole numbers, row by row; of two bytes each the low ones stand before the high ones."""
+    """Bands as zlib's deflate of whole numbers, row by row; of two bytes each the low ones come before the high ones."""
     low, high = (band & 255).astype(np.uint8), (band >> 8).astype(np.uint8)
     wide = bool(high.any())
     content = low.tobytes() + (high.tobytes() if wide else b"")
