@@ -231,7 +231,7 @@ def _levels(band: npt.NDArray[np.int64], strengths: npt.NDArray[np.float64]) -> 
 
 
 def _plane(band: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Bands as zlib's deflate of whole numbers, row by row; of two bytes each the low ones come before the high ones."""
+    """Bands as zlib's deflate of whole numbers, row by row; of two bytes each the low ones come first."""
     low, high = (band & 255).astype(np.uint8), (band >> 8).astype(np.uint8)
     wide = bool(high.any())
     content = low.tobytes() + (high.tobytes() if wide else b"")
