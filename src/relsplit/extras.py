@@ -1,6 +1,13 @@
 """Which extra of this package brings a module that the library needs for one of its methods only."""
 
-EXTRAS = {"captum": "explainers", "pytorch_grad_cam": "explainers", "torchmetrics": "metrics", "scipy": "metrics"}
+EXTRAS = {
+    "captum": "explainers",
+    "pytorch_grad_cam": "explainers",
+    "torchmetrics": "metrics",
+    "scipy": "metrics",
+    "matplotlib": "pictures",
+    "PIL": "pictures",
+}
 """Extra by module."""
 
 

@@ -104,7 +104,8 @@ def test_different_tasks_that_need_one_network_train_it_once(starts: Starts, roo
     ended = starts.start_at_once(tasks, folder)
     assert [each.code for each in ended] == [0] * len(tasks), [each.error for each in ended]
     assert difference(state(folder), expected) == ""
-    assert sum("waiting until outputs/train" in each.said for each in ended) >= 1
+    said = [line for each in ended for line in each.said.splitlines()]
+    assert sum(line.startswith("trained: outputs/train") for line in said) == 1, said
 
 
 def test_different_tasks_work_in_one_folder_at_once(starts: Starts, root: Path) -> None:

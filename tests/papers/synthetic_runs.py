@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,11 @@ def write_run(
     points: int = 5,
     more: Mapping[str, float | npt.NDArray[np.float64]] | None = None,
     relevance: float | list[float] = 1.0,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """A finished run scored under ``published`` and ``strict``; ids are s00, s01, ...
 
-    ``relevance`` is the relevance sum as a share of the probability.
+    ``relevance`` is the relevance sum as a share of the probability; ``options`` are further ones of the explainer.
     """
     generator = np.random.default_rng(seed)
     ins = np.broadcast_to(np.asarray(insertion, dtype=float), (num_samples,)) + noise * generator.normal(
@@ -35,7 +37,8 @@ def write_run(
     )
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
     arrived = np.broadcast_to(np.asarray(relevance, dtype=float), (num_samples,))
-    document = {"explainer": {"name": explainer, "_target_": explainer}, "seed": seed, "dataset": {"name": "demo"}}
+    chosen = {"name": explainer, "_target_": explainer, **(options or {})}
+    document = {"explainer": chosen, "seed": seed, "dataset": {"name": "demo"}}
     store = SampleStore(folder, Identity(document))
     records, curves = [], []
     for i in range(num_samples):

@@ -1,6 +1,7 @@
 """The paper's overlay against captum's normalisation, and figures that show what they are given."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -98,13 +99,39 @@ def test_a_wide_figure_wraps_beside_the_original_once_more() -> None:
 def test_a_light_overlay_leaves_the_photograph_where_nothing_is_relevant() -> None:
     image = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     attribution = np.zeros((4, 4))
-    attribution[0, 0], attribution[1, 1] = 2.0, -3.0
+    attribution[0, 0] = 2.0
     seen = light_overlay(image, attribution)
-    untouched = np.ones((4, 4), dtype=bool)
-    untouched[0, 0] = False
+    untouched = attribution == 0
     np.testing.assert_allclose(seen[untouched], image[untouched] / 255)
     colour = np.array(matplotlib.colormaps["plasma"](1.0)[:3])
     np.testing.assert_allclose(seen[0, 0], 0.2 * image[0, 0] / 255 + 0.8 * colour)
+
+
+def test_a_signed_map_has_two_colours_on_one_scale() -> None:
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    attribution = np.zeros((4, 4))
+    attribution[0, 0], attribution[1, 1], attribution[2, 2] = 2.0, -2.0, -1.0
+    seen = light_overlay(image, attribution)
+    np.testing.assert_allclose(seen[attribution == 0], 0)
+    np.testing.assert_allclose(seen[0, 0], [0.8, 0, 0], atol=0.01)
+    np.testing.assert_allclose(seen[1, 1], [0, 0, 0.8], atol=0.01)
+    assert seen[2, 2].argmax() == 2
+    assert seen[2, 2].max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("image", "attribution", "options", "said"),
+    [
+        (np.zeros((4, 4, 3)), np.ones((4, 4)), {}, "uint8"),
+        (np.zeros((5, 4, 3), dtype=np.uint8), np.ones((4, 4)), {}, r"of the map's size \(4, 4\)"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), np.ones((1, 4, 4)), {}, r"one finite map \(H, W\)"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), np.full((4, 4), np.nan), {}, "NaN"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), np.ones((4, 4)), {"cmap": "virids"}, "did you mean viridis"),
+    ],
+)
+def test_what_is_no_image_or_map_is_refused(image: Any, attribution: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        overlay(image, attribution, **options)
 
 
 def test_methods_on_different_images_are_refused() -> None:

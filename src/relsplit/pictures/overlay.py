@@ -4,6 +4,9 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
+from relsplit.errors import InputError
+from relsplit.spelling import did_you_mean
+
 Array = npt.NDArray[np.floating]
 
 
@@ -17,7 +20,12 @@ def normalise(attribution: Array, outlier_percent: float = 2.0) -> Array:
         attribution: (H, W).
         outlier_percent: share of the total attribution that counts as outliers, in [0, 100).
     """
-    positive = np.maximum(np.asarray(attribution, dtype=np.float64), 0.0)
+    values = np.asarray(attribution, dtype=np.float64)
+    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+        raise InputError(
+            f"attribution: expected one finite map (H, W), not {values.shape}, or it holds NaN or infinity"
+        )
+    positive = np.maximum(values, 0.0)
     ordered = np.sort(positive, axis=None)
     summed = np.cumsum(ordered)
     if summed[-1] <= 0:
@@ -44,7 +52,10 @@ def overlay(
         outlier_percent: see :func:`normalise`.
 
     Returns:
-        (H, W, 3) in [0, 1].
+        (H, W, 3) in [0, 1]. What is negative is not shown, as in the paper; :func:`light_overlay` shows it.
+
+    Raises:
+        InputError: another shape or type, a value that is NaN or infinite, or an unknown colour map.
     """
     return _blended(image, normalise(attribution, outlier_percent), alpha, cmap)
 
@@ -54,13 +65,21 @@ def light_overlay(image: npt.NDArray[np.uint8], attribution: Array) -> Array:
 
     Args:
         image: (H, W, 3) uint8.
-        attribution: (H, W); what is negative is not shown.
+        attribution: (H, W). Where it holds negative values, what is positive is red and what is negative is blue, both
+            on one scale.
 
     Returns:
         (H, W, 3) in [0, 1].
+
+    Raises:
+        InputError: another shape or type, or a value that is NaN or infinite.
     """
-    normalised = normalise(attribution)
-    return _blended(image, normalised, _MOST * normalised[..., None], "plasma")
+    attribution = np.asarray(attribution)
+    strength = normalise(np.abs(attribution))
+    if attribution.min() >= 0:
+        return _blended(image, strength, _MOST * strength[..., None], "plasma")
+    two_sided = (1 + np.sign(attribution) * strength) / 2
+    return _blended(image, two_sided, _MOST * strength[..., None], "bwr")
 
 
 _MOST = 0.8
@@ -68,6 +87,13 @@ _MOST = 0.8
 
 
 def _blended(image: npt.NDArray[np.uint8], normalised: Array, alpha: "float | Array", cmap: str) -> Array:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.shape != (*normalised.shape, 3):
+        raise InputError(
+            f"image: expected (H, W, 3) uint8 of the map's size {normalised.shape}, not {image.shape} {image.dtype}"
+        )
+    if cmap not in matplotlib.colormaps:
+        raise InputError(f"cmap={cmap}: matplotlib has no such colour map{did_you_mean(cmap, matplotlib.colormaps)}")
     colours: Array = matplotlib.colormaps[cmap](normalised)[..., :3]
     blended: Array = (1 - alpha) * image.astype(np.float64) / 255 + alpha * colours
     return blended

@@ -1,5 +1,6 @@
 """The folder of a run belongs to one configuration, however many processes claim it for that one."""
 
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
@@ -9,7 +10,7 @@ import pytest
 
 from pausing import GUARD
 from relsplit.bench.configuration.identity import Identity
-from relsplit.bench.runs.folder import CONFIG, claim_folder, read_config
+from relsplit.bench.runs.folder import CONFIG, claim_folder, holding, read_config
 from relsplit.errors import InputError
 
 CONFIGURATION = {"seed": 0}
@@ -47,3 +48,31 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"holds other files \\({name}\\)"):
         claim_folder(tmp_path, IDENTITY)
     assert not (tmp_path / CONFIG).exists()
+
+
+def test_a_folder_that_is_in_use_is_waited_for_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other says of waiting is when the first lets go, so that no time decides."""
+    said: list[str] = []
+    waits, order = threading.Event(), []
+
+    def say(text: str) -> None:
+        said.append(text)
+        waits.set()
+
+    def wait() -> None:
+        with holding(tmp_path / "train", waiting=True):
+            order.append("second")
+
+    monkeypatch.setattr("relsplit.bench.runs.folder.say", say)
+    with holding(tmp_path / "train"):
+        with pytest.raises(InputError, match="is in use"), holding(tmp_path / "train"):
+            pass
+        second = threading.Thread(target=wait)
+        second.start()
+        assert waits.wait(60)
+        order.append("first")
+    second.join(60)
+    assert order == ["first", "second"]
+    assert said[0].startswith(f"waiting until {tmp_path / 'train'} is no longer in use")

@@ -81,13 +81,23 @@ class Report(Group):
     title: str
 
 
+class Table(Group):
+    """``task=table``."""
+
+    import_path: Literal["relsplit.papers.table.run"] = Field(alias="_target_")
+    runs: list[str] = Field(min_length=1)
+    title: str
+
+
 class Reproduce(Evaluating):
     """``task=reproduce``."""
 
     import_path: Literal["relsplit.papers.reproduce.run"] = Field(alias="_target_")
 
 
-Task = Annotated[Evaluate | Explain | Conservation | Train | Report | Reproduce, Field(discriminator="import_path")]
+Task = Annotated[
+    Evaluate | Explain | Conservation | Train | Report | Table | Reproduce, Field(discriminator="import_path")
+]
 TaskKind = TypeVar("TaskKind", bound=Group)
 
 

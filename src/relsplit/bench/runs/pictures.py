@@ -67,7 +67,7 @@ def sample_grid(maps: Maps, curves: Sequence[SampleCurves], title: str) -> Figur
         row[0].set_title(plain(caption(str(maps.class_name[index]), float(maps.probability[index]))), **label)
         row[1].imshow(light_overlay(image, attribution), interpolation="nearest")
         signed = bool(attribution.min() < 0)
-        row[1].set_title("what is positive, over the image" if signed else "map over image", **label)
+        row[1].set_title("map over image: red for, blue against" if signed else "map over image", **label)
         row[2].imshow(attribution, interpolation="nearest", **colours_of(attribution))
         row[2].set_title(f"map, {attribution.min():.2g} to {attribution.max():.2g}", **label)
         for axis in row[:3]:
