@@ -110,10 +110,10 @@ def evaluate_what_is_left(methods: Sequence[Prepared], stores: Sequence[SampleSt
                 run_test(trainer, module)
         for method, store, dashboard in unfinished:
             finish(method, store, trainer, dashboard)
-    done = {id(store) for _, store, _ in unfinished}
-    for method, store, known in zip(methods, stores, begun, strict=True):
-        if id(store) not in done and lacks_maps(store.folder, method.settings, known):
-            illustrate(store.folder, method.on_device(), known)
+    illustrated = {store.folder for _, store, _ in unfinished}
+    for method, store, there in zip(methods, stores, begun, strict=True):
+        if store.folder not in illustrated and lacks_maps(store.folder, method.settings, there):
+            illustrate(store.folder, method.on_device(), there)
 
 
 def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard: Dashboard) -> None:

@@ -218,7 +218,9 @@ def _points(curve: SampleCurves, masked: MaskedPoints, index: int) -> dict[str, 
             f"the map of {curve.sample_id} in {MAPS} has {len(shown)} points under {curve.protocol} and its curve "
             f"{len(curve.fraction)}: delete {MAPS} and start the evaluation again with task.maps=200"
         )
-    values = {name: [None if each is None else round(each, 5) for each in getattr(curve, name)] for name in CURVES}
+    values: dict[str, Any] = {
+        name: [None if each is None else round(each, 5) for each in getattr(curve, name)] for name in CURVES
+    }
     return {"fraction": [round(each, 5) for each in curve.fraction], "shown": shown.tolist(), **values}
 
 
