@@ -1,5 +1,6 @@
 """The command: interruptions are never lost, and what it says of itself."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -64,3 +65,14 @@ def test_a_checkout_that_is_not_installed_has_a_version() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "0+unknown\n", done.stderr
+
+
+def test_how_much_hydra_is_to_say_changes_neither_the_code_nor_the_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "relsplit", "metric.localisatoin=1"]
+    said = [
+        subprocess.run(command, cwd=tmp_path, env=os.environ | more, capture_output=True, text=True, check=False)
+        for more in ({}, {"HYDRA_FULL_ERROR": "0"})
+    ]
+    assert [each.returncode for each in said] == [2, 2]
+    assert said[0].stderr == said[1].stderr
+    assert said[0].stderr.count("\n") == 1

@@ -1,8 +1,10 @@
 """Class evidence conserves, tells classes apart, and lets what speaks for two classes alike cancel out."""
 
 import warnings
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision.models
@@ -11,8 +13,8 @@ from torch import Tensor, nn
 
 from relsplit import LRP
 from relsplit.bench.models.attention_branch import AttentionBranchNetwork
-from relsplit.errors import InputError
-from relsplit.explainers import ClassEvidence, GradCAM
+from relsplit.errors import InputError, UnsupportedModelError
+from relsplit.explainers import ClassEvidence, GradCAM, GradientPyramid
 from relsplit.metrics import randomisation_correlation
 
 SIDE = 64
@@ -205,6 +207,19 @@ def test_a_constant_added_to_all_logits_changes_nothing(against: Any) -> None:
     torch.testing.assert_close(found, expected * shift[:, None, None].detach())
 
 
+@pytest.mark.parametrize("end", [nn.Identity(), nn.Dropout(), nn.LogSoftmax(1)])
+def test_a_logit_of_0_is_made_of_contributions_as_any_other(end: nn.Module) -> None:
+    """Red speaks for both classes alike; what speaks against class 1 outweighs it exactly."""
+    network = TwoFeatures()
+    network.classify.weight.data[1, 2] = -4
+    x = torch.zeros(1, 3, 4, 4)
+    x[:, 0, :, 0] = x[:, 1, :, 1] = x[:, 2, :, 2] = 1
+    assert network(x)[0, 1] == 0
+    evidence = [3, 4]  # for class 0 more than for class 1: of green and of blue, of red none
+    (found,) = ClassEvidence(nn.Sequential(network, end).eval(), at="pixels").attribute(x, 0).sum(1)
+    torch.testing.assert_close(found / found.sum(), torch.tensor([0, *evidence, 0]) / sum(evidence))
+
+
 def test_a_network_that_is_sure_has_evidence_as_well() -> None:
     network, x = small_resnet().float(), images(1)
     label = int(network(x).argmax(1))
@@ -293,6 +308,29 @@ def test_one_call_says_why_one_class_and_not_another() -> None:
         torch.testing.assert_close(ClassEvidence(network, against=rival).attribute(x, 1)[index], several[index])
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.array([2, 4]), np.array([4, 2])[::-1], np.array([2, 4], dtype=np.uint16), np.array([2, 4], dtype=">i4"),
+        torch.tensor([2, 4], dtype=torch.uint8), torch.tensor([2, 4], dtype=torch.uint64),
+    ],
+    ids=["int64", "mirrored", "uint16", "big-endian", "tensor of uint8", "tensor of uint64"],
+)  # fmt: skip
+def test_classes_are_integers_of_any_kind(classes: Any) -> None:
+    network, x = small_resnet(), images().double()
+    same = torch.tensor([2, 4])
+    for method in (partial(LRP, network, start="evidence"), partial(ClassEvidence, network)):
+        for found, expected in (
+            (method(against=classes).attribute(x, 0), method(against=same).attribute(x, 0)),
+            (method(against=3).attribute(x, classes), method(against=3).attribute(x, same)),
+        ):
+            assert (found.flatten(1).std(1) > 0).all()
+            assert torch.equal(found, expected)
+    for one in (np.int64(2), np.uint16(2), np.array(2)):
+        found = ClassEvidence(network, against=one).attribute(x, one + 2)  # type: ignore[arg-type]
+        assert torch.equal(found, ClassEvidence(network, against=2).attribute(x, 4))
+
+
 class Flattened(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -323,3 +361,72 @@ def test_one_line_says_what_cannot_be_explained(said: str, call: Any) -> None:
     with pytest.raises(InputError, match=said) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+class PooledInTwoSteps(nn.Module):
+    """Four rows of four cells, pooled over one side, then the other, or as a row of cells: the same mean."""
+
+    def __init__(self, channels: int, steps: str) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, channels, 2, stride=2), nn.ReLU())
+        self.row_of_cells = nn.Flatten(2)
+        self.classify = nn.Linear(channels, 5)
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.features(x)
+        if self.steps == "row of cells":
+            return self.classify(self.row_of_cells(found).mean(2))
+        return self.classify(found.mean(3).mean(2) if self.steps == "sides" else found.mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", [ClassEvidence, GradientPyramid, GradCAM])
+@pytest.mark.parametrize("steps", ["sides", "row of cells"])
+@pytest.mark.parametrize("channels", [6, 17, 64, 16])
+def test_channels_are_not_taken_for_the_tokens_of_patches(method: Any, steps: str, channels: int) -> None:
+    """As many as two by two patches, four by four and a class token, eight by eight; and exactly as many as cells."""
+    network, x, targets = seeded(lambda: PooledInTwoSteps(channels, steps)), images(5, 8), torch.arange(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no position speaks for some of the classes
+        found = method(network).attribute(x, targets)
+        network.steps = "at once"
+        expected = method(network).attribute(x, targets)
+    assert (expected.flatten(1).std(1) > 0).any()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_as_many_tokens_as_channels_are_tokens() -> None:
+    """Sixteen patches of sixteen channels, in the order of tokens: the evidence is that of the last of them."""
+
+    class Patches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Conv2d(3, 16, 2, stride=2)
+            self.mix = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+            self.classify = nn.Linear(16, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.classify(self.mix(self.embed(x).flatten(2).transpose(1, 2)).mean(1))
+
+    network, x = seeded(Patches), images(2, 8)
+    tokens = network.mix(network.embed(x).flatten(2).transpose(1, 2)).detach().requires_grad_()
+    logits = network.classify(tokens.mean(1))
+    (gradient,) = torch.autograd.grad(logits.log_softmax(1)[:, 1].sum(), tokens)
+    net = (tokens * gradient).sum(2).clamp(min=0).detach()
+    expected = net / net.sum(1, keepdim=True) * logits.softmax(1)[:, 1, None].detach()
+    found = LRP(network, start="evidence").attribute(x, 1, at="mix").sum(2)
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_operation_without_a_rule_in_the_head_is_named() -> None:
+    class Prototypes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(3, 8, 3)
+            self.prototypes = nn.Parameter(torch.randn(5, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return -torch.cdist(self.features(x).mean((2, 3)), self.prototypes)
+
+    with pytest.raises(UnsupportedModelError, match="cdist"):
+        LRP(seeded(Prototypes), start="evidence").attribute(images(1, 8), 1)

@@ -101,7 +101,7 @@ class Command:
             print(f"relsplit {__version__}")
             return
         # Hydra then raises its errors instead of printing them over several lines and leaving with code 1.
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         import hydra
         from hydra.core.hydra_config import HydraConfig
 

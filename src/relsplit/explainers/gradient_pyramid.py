@@ -10,8 +10,9 @@ from relsplit.explainers.shared.common_places import KeptValues, passed_by_all_g
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.evidence import difference
-from relsplit.lrp.positions import on_grid
+from relsplit.lrp.positions import on_grid, same_as_channels
 from relsplit.networks.answer import Scores
+from relsplit.networks.feature_maps import rows_are_channels
 from relsplit.networks.shared_network import SharedNetwork, check_differentiable, differentiated
 from relsplit.options import checked_options
 
@@ -84,17 +85,29 @@ def contributions(output: Tensor, score: Tensor, values: Values, images: Tensor)
     places = [*_places(output, values, images), images]
     *gradients, of_images = differentiated(score, places)
     found: dict[torch.Size, Tensor] = {}
-    for value, gradient in zip(places, gradients, strict=False):
-        product = _product(value, gradient, images)
+    products = [value.detach() * gradient for value, gradient in zip(places, gradients, strict=False)]
+    for number, contribution in enumerate(products):
+        product = _on_grid(contribution, images)
         # The last block of a transformer hands on the class token alone: its patches say nothing any more.
-        if value.dim() == 3 and not bool(product.any()):
+        is_seen = contribution.dim() == 4 or bool(product.any())
+        if not is_seen or (contribution.dim() == 3 and not _are_places(contribution, products[number + 1 :], images)):
             continue
         resolution = product.shape[2:]
         # What is larger nearer to the output was padded or repeated: it shows nothing that this does not show.
         for enlarged in [each for each in found if each.numel() > resolution.numel()]:
             del found[enlarged]
         found.setdefault(resolution, product)
-    return [*found.values(), _product(images, of_images, images)]
+    return [*found.values(), _on_grid(images.detach() * of_images, images)]
+
+
+def _are_places(rows: Tensor, below: list[Tensor], images: Tensor) -> bool:
+    """Say whether contributions (N, T, D) are those of tokens, and not of the channels of a map ``below``."""
+    size = images.shape[2], images.shape[3]
+    of_map = next((_on_grid(each, images) for each in below if each.dim() == 4), None)
+    are_channels = rows_are_channels(rows.shape, None if of_map is None else of_map.shape, size)
+    if are_channels is None and of_map is not None:
+        are_channels = same_as_channels(rows, of_map)
+    return not are_channels
 
 
 def _places(output: Tensor, values: Values, images: Tensor) -> list[Tensor]:
@@ -114,7 +127,7 @@ def _places(output: Tensor, values: Values, images: Tensor) -> list[Tensor]:
     return places
 
 
-def _product(value: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
-    product = on_grid(value.detach() * gradient, images.shape[2:])
-    assert product is not None  # places were chosen by it, and images lie on a grid of their own
-    return product.to(torch.promote_types(product.dtype, torch.float32))
+def _on_grid(contribution: Tensor, images: Tensor) -> Tensor:
+    found = on_grid(contribution, images.shape[2:])
+    assert found is not None  # places were chosen by it, and images lie on a grid of their own
+    return found.to(torch.promote_types(found.dtype, torch.float32))

@@ -17,15 +17,17 @@ from relsplit.checks import checked_target
 from relsplit.errors import InputError
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.options import Options
-from relsplit.lrp.positions import on_grid
+from relsplit.lrp.positions import on_grid, same_as_channels, shape_of_map
 from relsplit.lrp.recording.cuts import cuts
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import SIGMOIDS, SOFTMAXES, Step
 from relsplit.lrp.rules.choice import Everywhere
 from relsplit.lrp.rules.epsilon import Epsilon
+from relsplit.lrp.rules.quotient import signed_denominator
 from relsplit.lrp.splitting.proportional import Proportional
 from relsplit.lrp.walk import Watch, walk_back
 from relsplit.networks.answer import Answer, Kind
+from relsplit.networks.feature_maps import rows_are_channels
 
 Rivals = Literal["rivals", "strongest", "mean", "none"]
 Against = Rivals | int | Tensor
@@ -103,16 +105,26 @@ def evidence(recording: Recording, answer: Answer, classes: Tensor, against: Aga
 
     Raises:
         InputError: no feature map is such a place, or see :func:`difference`.
+        UnsupportedModelError: an operation without a rule stands in the way.
     """
     first, contributions = _of_scores(recording, answer, classes, against)
-    step = first
-    for cut, place in dropwhile(lambda each: each[0] is not first, _places(recording)):
+    step, tokens = first, None
+    places = list(dropwhile(lambda each: each[0] is not first, _places(recording)))
+    for number, (cut, place) in enumerate(places):
         if cut is not step:
             (contributions,) = walk_back(step, contributions, [cut], Watch())
         step, found = cut, on_grid(contributions, size)
+        here = Evidence(contributions, place, answer.probability(classes))
+        if found is not None and contributions.dim() == 4:
+            return here if tokens is None or same_as_channels(tokens.contributions, found) else tokens
         # The last block of a transformer hands on the class token alone: its patches say nothing any more.
-        if found is not None and (contributions.dim() == 4 or bool(found.any())):
-            return Evidence(contributions, place, answer.probability(classes))
+        if tokens is None and found is not None and bool(found.any()):
+            below = (shape_of_map(each.shape, size) for each, _ in places[number + 1 :])
+            are_channels = rows_are_channels(step.shape, next(filter(None, below), None), (size[0], size[1]))
+            if are_channels is False:
+                return here
+            tokens = here if are_channels is None else None
+    walk_back(step, contributions, [recording.image], Watch())  # what has no rule on the way is said first
     raise InputError(
         'start="evidence": the network has no feature map that all relevance passes before it reaches the pixels: use '
         'start="probability"'
@@ -155,7 +167,11 @@ def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
 
 
 def _of_scores(recording: Recording, answer: Answer, classes: Tensor, against: Against) -> tuple[Step, Tensor]:
-    """Return the step of the scores, and what each contributes to the difference: itself times its gradient."""
+    """Return the step of the scores, and what each contributes to the difference: itself times its gradient.
+
+    A score of 0 counts as the smallest number that the walk divides by: what it is made of speaks for and against the
+    class as that of any other score does, and times 0 it would be lost.
+    """
     step, scores, read = recording.result, recording.output, answer
     end = recording.end()
     if end.given is not None and end.operation in _ENDS.get(answer.kind, ()):
@@ -167,7 +183,7 @@ def _of_scores(recording: Recording, answer: Answer, classes: Tensor, against: A
         logits = replace(read, output=values.reshape(answer.output.shape)).logits
         score = difference(logits, classes, against, are_exclusive=answer.kind != "multi_label")
         (gradient,) = torch.autograd.grad(score.sum(), values)
-    return step, values.detach() * gradient
+    return step, signed_denominator(values.detach(), 0.0) * gradient
 
 
 def difference(logits: Tensor, classes: Tensor, against: Against, are_exclusive: bool = True) -> Tensor:

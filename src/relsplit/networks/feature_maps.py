@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Kind = Literal["channels first", "channels last", "tokens"]
+Shape = tuple[int, ...]
 MOST_SPECIAL_TOKENS = 8
 """Class, distillation and register tokens, which come before those of the grid."""
 
@@ -71,6 +72,32 @@ def layout(output: object, count: int, size: tuple[int, int]) -> Layout | None:
         grid = _token_grid(output.shape[1], size)
         return None if grid is None else Layout("tokens", *grid)
     return None
+
+
+def rows_are_channels(rows: Shape, below: Shape | None, size: tuple[int, int]) -> bool | None:
+    """Say whether what looks like tokens (N, T, D) holds in its rows what the channels of a feature map say.
+
+    ``map.mean(3)`` and ``map.flatten(2)`` have the shape of tokens wherever the number of channels could be one of
+    patches.
+
+    Args:
+        rows: shape of a value that :func:`layout` takes for tokens.
+        below: (N, C, h, w), shape of the nearest feature map that it was made of; None: of the images themselves.
+        size: (H, W) of the images.
+
+    Returns:
+        None where the map has as many channels as cells, so that no shape tells.
+    """
+    if below is None:
+        return False
+    grid = _token_grid(rows[1], size)
+    assert grid is not None  # it was taken for tokens
+    channels, height, width = below[1:]
+    if grid[0] > height or grid[1] > width:
+        return True  # no grid is finer than what it was made of
+    if rows[1] != channels:
+        return False
+    return None if grid == (height, width) else True
 
 
 def _is_like(height: int, width: int, size: tuple[int, int]) -> bool:

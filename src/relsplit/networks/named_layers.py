@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.networks.feature_maps import Layout, layout
+from relsplit.networks.feature_maps import Layout, layout, rows_are_channels
 from relsplit.networks.outputs import obvious_part
 
 
@@ -57,6 +57,14 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
         found = layout(output, len(images), size)
         if found is None or not isinstance(output, Tensor) or found.cells == 1:
             return None
+        if found.kind == "tokens":
+            before = (earlier.grid(kept) for _, earlier, kept in reversed(maps) if earlier.kind != "tokens")
+            below = next(before, None)
+            are_channels = rows_are_channels(output.shape, None if below is None else below.shape, size)
+            if are_channels is None and below is not None:
+                are_channels = torch.equal(output, below.flatten(2))
+            if are_channels:
+                return None
         # What is read as a map has to be a node of the graph; what follows may change it in place.
         kept = output.clone() if output.requires_grad else output.detach().requires_grad_()
         maps.append((module, found, kept))

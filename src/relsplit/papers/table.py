@@ -30,7 +30,14 @@ EVERYWHERE = ("dataset.name", "model.name", "seed", "num_samples")
 """Settings that tell runs of different explainers apart, too."""
 OF_AN_EXPLAINER = ("explainer", "map", "protocol", "task")
 """Groups whose settings tell runs of one explainer apart."""
-WITHOUT_EFFECT = ("task.batch_size", "task.forward_batch_size", "task.pictures", "task.on_change", "task.explainers")
+WITHOUT_EFFECT = (
+    "task.batch_size",
+    "task.forward_batch_size",
+    "task.pictures",
+    "task.maps",
+    "task.on_change",
+    "task.explainers",
+)
 """Settings that change no number."""
 
 
