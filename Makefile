@@ -10,7 +10,7 @@ PAPER ?= otsuki2024
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs report
+.PHONY: help setup demo test lint bench docs notebooks report
 
 help: ## list the targets
 	@grep -hE '^[a-zA-Z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ lint: setup ## ruff and mypy
 docs: setup ## the documentation site in site/, offline and without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "site/index.html; for its search: $(BIN)/python -m http.server --directory site"
+
+notebooks: setup ## run docs/notebooks where they lie, so that they hold what they show
+	PYTHONWARNINGS=ignore $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
 
 bench: setup ## speed against the peers; each table in one run
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done

@@ -18,6 +18,7 @@ FACES = {
     "relsplit": "__init__.pyi",
     "relsplit.lrp": "lrp/__init__.py",
     "relsplit.targets": "targets/__init__.pyi",
+    "relsplit.pictures": "pictures/__init__.pyi",
     "relsplit.explainers": "explainers/__init__.pyi",
     "relsplit.metrics": "metrics/__init__.pyi",
 }

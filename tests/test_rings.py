@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 RINGS = ("library", "bench", "papers")
 """From the inside out."""
 CHOICES = {
-    ("relsplit/bench/configuration/settings.py", f"relsplit.papers.{task}.run") for task in ("report", "reproduce")
+    ("relsplit/bench/configuration/settings.py", f"relsplit.papers.{task}.run")
+    for task in ("report", "reproduce", "table", "explorer")
 }
 """Names that nobody imports there: what ``task._target_`` may be, which the command then imports."""
 

@@ -16,6 +16,9 @@ def as_tensor(value: Any) -> Any:
         return torch.as_tensor(value)
     except TypeError:  # of objects, or of text
         return value
+    except ValueError:  # torch reads neither a mirrored view nor the byte order of another machine
+        array = value.__array__()
+        return torch.as_tensor(array.astype(array.dtype.newbyteorder("="), order="C"))
 
 
 def checked_batch(values: object, what: str, look_at_values: bool = True) -> Tensor:
@@ -118,7 +121,8 @@ def checked_target(
         classes = classes.expand(count)
     if classes.shape != (count,):
         raise InputError(f"{option}: expected one class index per image, ({count},), not {tuple(classes.shape)}")
-    looked_at, classes = classes, classes.to(device=device, dtype=torch.int64)  # a number is not looked up on a GPU
+    looked_at = classes.to(torch.int64)  # where it lies: a number is not looked up on a GPU
+    classes = looked_at.to(device=device)
     if not look_at_classes:
         return classes
     if num_classes is None and bool((looked_at < 0).any()):

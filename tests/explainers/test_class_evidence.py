@@ -1,8 +1,10 @@
 """Class evidence conserves, tells classes apart, and lets what speaks for two classes alike cancel out."""
 
 import warnings
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision.models
@@ -205,6 +207,19 @@ def test_a_constant_added_to_all_logits_changes_nothing(against: Any) -> None:
     torch.testing.assert_close(found, expected * shift[:, None, None].detach())
 
 
+@pytest.mark.parametrize("end", [nn.Identity(), nn.Dropout(), nn.LogSoftmax(1)])
+def test_a_logit_of_0_is_made_of_contributions_as_any_other(end: nn.Module) -> None:
+    """Red speaks for both classes alike; what speaks against class 1 outweighs it exactly."""
+    network = TwoFeatures()
+    network.classify.weight.data[1, 2] = -4
+    x = torch.zeros(1, 3, 4, 4)
+    x[:, 0, :, 0] = x[:, 1, :, 1] = x[:, 2, :, 2] = 1
+    assert network(x)[0, 1] == 0
+    evidence = [3, 4]  # for class 0 more than for class 1: of green and of blue, of red none
+    (found,) = ClassEvidence(nn.Sequential(network, end).eval(), at="pixels").attribute(x, 0).sum(1)
+    torch.testing.assert_close(found / found.sum(), torch.tensor([0, *evidence, 0]) / sum(evidence))
+
+
 def test_a_network_that_is_sure_has_evidence_as_well() -> None:
     network, x = small_resnet().float(), images(1)
     label = int(network(x).argmax(1))
@@ -291,6 +306,29 @@ def test_one_call_says_why_one_class_and_not_another() -> None:
     several = ClassEvidence(network, against=torch.tensor([2, 4])).attribute(x, 1)
     for index, rival in enumerate((2, 4)):
         torch.testing.assert_close(ClassEvidence(network, against=rival).attribute(x, 1)[index], several[index])
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.array([2, 4]), np.array([4, 2])[::-1], np.array([2, 4], dtype=np.uint16), np.array([2, 4], dtype=">i4"),
+        torch.tensor([2, 4], dtype=torch.uint8), torch.tensor([2, 4], dtype=torch.uint64),
+    ],
+    ids=["int64", "mirrored", "uint16", "big-endian", "tensor of uint8", "tensor of uint64"],
+)  # fmt: skip
+def test_classes_are_integers_of_any_kind(classes: Any) -> None:
+    network, x = small_resnet(), images().double()
+    same = torch.tensor([2, 4])
+    for method in (partial(LRP, network, start="evidence"), partial(ClassEvidence, network)):
+        for found, expected in (
+            (method(against=classes).attribute(x, 0), method(against=same).attribute(x, 0)),
+            (method(against=3).attribute(x, classes), method(against=3).attribute(x, same)),
+        ):
+            assert (found.flatten(1).std(1) > 0).all()
+            assert torch.equal(found, expected)
+    for one in (np.int64(2), np.uint16(2), np.array(2)):
+        found = ClassEvidence(network, against=one).attribute(x, one + 2)  # type: ignore[arg-type]
+        assert torch.equal(found, ClassEvidence(network, against=2).attribute(x, 4))
 
 
 class Flattened(nn.Module):

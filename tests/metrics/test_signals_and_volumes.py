@@ -77,6 +77,13 @@ def test_arrays_are_tensors() -> None:
     assert torch.equal(heat_quantization(maps.numpy()), heat_quantization(maps))  # type: ignore[arg-type]
 
 
+def test_a_mirrored_array_and_one_of_another_byte_order_are_tensors() -> None:
+    maps = torch.rand(3, 5, 6, dtype=torch.float64)
+    mirrored, other = maps.numpy()[:, ::-1], maps.numpy().astype(">f8")
+    assert torch.equal(heat_quantization(mirrored), heat_quantization(maps.flip(1)))  # type: ignore[arg-type]
+    assert torch.equal(heat_quantization(other), heat_quantization(maps))  # type: ignore[arg-type]
+
+
 def test_what_does_not_fit_is_one_line(case: Any) -> None:
     model, x, maps, targets = case
     for options, arguments, words in (

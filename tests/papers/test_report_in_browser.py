@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from html import unescape
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import pytest
 from synthetic_runs import write_run
 
+from chromium import browser
 from relsplit.papers.reports.html import write_report
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 # Clicks as a reader would, and leaves what is then to be seen in an element of the page.
 READER = """
@@ -38,8 +36,7 @@ document.body.append(element("pre", { id: "seen" }, JSON.stringify(seen)));
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome on this machine")
+    chromium = browser()
     root = tmp_path_factory.mktemp("results")
     for name, insertion in (("middle", 0.5), ("best", 0.9), ("worst", 0.2)):
         write_run(root / name, name, insertion=[insertion, insertion / 2], num_samples=2)
@@ -49,7 +46,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (root / "read.html").write_text(page.replace("</body>", READER + "</body>"), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={root / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [BROWSER, *options, (root / "read.html").as_uri()], capture_output=True, text=True, timeout=900, check=True
+        [chromium, *options, (root / "read.html").as_uri()], capture_output=True, text=True, timeout=900, check=True
     )
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stdout[-2000:]

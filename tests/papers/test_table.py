@@ -66,6 +66,15 @@ def test_rows_on_different_samples_are_not_compared(runs: list[Path], tmp_path: 
     assert any(note.startswith("6 to 12 samples") for note in table.notes)
 
 
+def test_settings_of_a_protocol_are_compared_among_runs_that_were_scored_under_it(tmp_path: Path) -> None:
+    scored = [{"strict": {"patch": 1}}, {"strict": {"patch": 8}}, {"levels": {"patch": 1}}]
+    runs = [write_run(tmp_path / str(at), protocols=each) for at, each in enumerate(scored)]
+    (table,) = table_of([row(run) for run in runs[:2]], "Patches").tables
+    assert table.header[1] == "protocol.strict.patch"
+    (table,) = table_of([row(run) for run in runs[1:]], "Others").tables
+    assert table.header[1] == "Insertion ↑ published"
+
+
 def test_one_run_alone_needs_no_column(runs: list[Path]) -> None:
     (table,) = table_of([row(runs[0])], "One").tables
     assert table.header[:2] == ["Method", "Insertion ↑ published"]

@@ -23,6 +23,7 @@ from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import SIGMOIDS, SOFTMAXES, Step
 from relsplit.lrp.rules.choice import Everywhere
 from relsplit.lrp.rules.epsilon import Epsilon
+from relsplit.lrp.rules.quotient import signed_denominator
 from relsplit.lrp.splitting.proportional import Proportional
 from relsplit.lrp.walk import Watch, walk_back
 from relsplit.networks.answer import Answer, Kind
@@ -166,7 +167,11 @@ def _places(recording: Recording) -> Iterator[tuple[Step, Place]]:
 
 
 def _of_scores(recording: Recording, answer: Answer, classes: Tensor, against: Against) -> tuple[Step, Tensor]:
-    """Return the step of the scores, and what each contributes to the difference: itself times its gradient."""
+    """Return the step of the scores, and what each contributes to the difference: itself times its gradient.
+
+    A score of 0 counts as the smallest number that the walk divides by: what it is made of speaks for and against the
+    class as that of any other score does, and times 0 it would be lost.
+    """
     step, scores, read = recording.result, recording.output, answer
     end = recording.end()
     if end.given is not None and end.operation in _ENDS.get(answer.kind, ()):
@@ -178,7 +183,7 @@ def _of_scores(recording: Recording, answer: Answer, classes: Tensor, against: A
         logits = replace(read, output=values.reshape(answer.output.shape)).logits
         score = difference(logits, classes, against, are_exclusive=answer.kind != "multi_label")
         (gradient,) = torch.autograd.grad(score.sum(), values)
-    return step, values.detach() * gradient
+    return step, signed_denominator(values.detach(), 0.0) * gradient
 
 
 def difference(logits: Tensor, classes: Tensor, against: Against, are_exclusive: bool = True) -> Tensor:

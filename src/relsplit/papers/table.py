@@ -30,7 +30,14 @@ EVERYWHERE = ("dataset.name", "model.name", "seed", "num_samples")
 """Settings that tell runs of different explainers apart, too."""
 OF_AN_EXPLAINER = ("explainer", "map", "protocol", "task")
 """Groups whose settings tell runs of one explainer apart."""
-WITHOUT_EFFECT = ("task.batch_size", "task.forward_batch_size", "task.pictures", "task.on_change", "task.explainers")
+WITHOUT_EFFECT = (
+    "task.batch_size",
+    "task.forward_batch_size",
+    "task.pictures",
+    "task.maps",
+    "task.on_change",
+    "task.explainers",
+)
 """Settings that change no number."""
 
 
@@ -157,8 +164,11 @@ def _differing(rows: Sequence[Measured]) -> list[str]:
         own = [config for row, config in zip(rows, configs, strict=True) if row.explainer == explainer]
         names = dict.fromkeys(name for config in own for name in config)
         for name in names:
-            decides = name.partition(".")[0] in OF_AN_EXPLAINER and name not in WITHOUT_EFFECT
-            if decides and len({str(config.get(name)) for config in own}) > 1:
+            group = name.partition(".")[0]
+            # That a protocol was not scored under is seen in its columns.
+            asked = [config for config in own if name in config] if group == "protocol" else own
+            values = {str(config.get(name)) for config in asked}
+            if group in OF_AN_EXPLAINER and name not in WITHOUT_EFFECT and len(values) > 1:
                 found[name] = None
     return list(found)
 

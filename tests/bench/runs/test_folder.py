@@ -10,6 +10,7 @@ import pytest
 
 from pausing import GUARD
 from relsplit.bench.configuration.identity import Identity
+from relsplit.bench.runs import folder as folder_module
 from relsplit.bench.runs.folder import CONFIG, claim_folder, holding, read_config
 from relsplit.errors import InputError
 
@@ -71,8 +72,28 @@ def test_a_folder_that_is_in_use_is_waited_for_and_that_is_said(
             pass
         second = threading.Thread(target=wait)
         second.start()
-        assert waits.wait(60)
+        assert waits.wait(GUARD)
         order.append("first")
-    second.join(60)
+    second.join(GUARD)
     assert order == ["first", "second"]
     assert said[0].startswith(f"waiting until {tmp_path / 'train'} is no longer in use")
+    assert not (tmp_path / "train").exists()  # nobody put anything in it
+
+
+def test_a_folder_that_is_removed_when_its_lock_is_to_be_acquired_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment is forced: whoever held it, and left nothing, removes it between its making and its lock."""
+    folder, make = tmp_path / "outputs" / "train", folder_module._make
+    left = [folder]
+
+    def make_and_lose(each: Path) -> list[Path]:
+        made = make(each)
+        if left:
+            left.pop().rmdir()
+        return made
+
+    monkeypatch.setattr(folder_module, "_make", make_and_lose)
+    with holding(folder):
+        (folder / "result").write_text("1")
+    assert [path.name for path in folder.iterdir()] == ["result"]

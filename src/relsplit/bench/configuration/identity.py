@@ -25,6 +25,7 @@ EXECUTION_KEYS = (
     "task.batch_size",
     "task.forward_batch_size",
     "task.pictures",
+    "task.maps",
     "task.on_change",
     "task.explainers",
     "reproduce",

@@ -40,6 +40,7 @@ class Evaluating(Group):
     precision: Literal["fp32", "bf16", "fp16"]
     curve_tolerance: Annotated[float, Limits(above=0, below=1)] | None
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
+    maps: Annotated[int, Limits(minimum=0, maximum=10_000)] | None = None
     on_change: Literal["refuse", "anew", "accept"]
     explainers: Sequence[GroupOption] | None = None
 
@@ -89,6 +90,15 @@ class Table(Group):
     title: str
 
 
+class Explorer(Group):
+    """``task=explorer``."""
+
+    import_path: Literal["relsplit.papers.explorer.run"] = Field(alias="_target_")
+    runs: list[str] = Field(min_length=1)
+    samples: Count
+    title: str
+
+
 class Reproduce(Evaluating):
     """``task=reproduce``."""
 
@@ -96,7 +106,8 @@ class Reproduce(Evaluating):
 
 
 Task = Annotated[
-    Evaluate | Explain | Conservation | Train | Report | Table | Reproduce, Field(discriminator="import_path")
+    Evaluate | Explain | Conservation | Train | Report | Table | Explorer | Reproduce,
+    Field(discriminator="import_path"),
 ]
 TaskKind = TypeVar("TaskKind", bound=Group)
 

@@ -16,7 +16,7 @@ from relsplit.bench.data.catalogue import Sample
 from relsplit.bench.data.manifest import write_manifest
 from relsplit.bench.evaluate.evaluation_module import EvaluationModule
 from relsplit.bench.evaluate.refined_curves import refined_summary
-from relsplit.bench.evaluate.resumption import begin, is_summarised, say_done
+from relsplit.bench.evaluate.resumption import begin, is_summarised, lacks_maps, say_done
 from relsplit.bench.explain.prepare import Prepared, prepare_all
 from relsplit.bench.explain.sample_maps import sample_maps
 from relsplit.bench.machine.lightning import accelerator_name, evaluation_trainer, run_test
@@ -24,7 +24,7 @@ from relsplit.bench.machine.processes import first_process
 from relsplit.bench.runs.dashboard import Dashboard, opened
 from relsplit.bench.runs.evaluation_dashboard import evaluation_dashboard, publish, watched
 from relsplit.bench.runs.folder import CONFIG, check_folder, holding
-from relsplit.bench.runs.maps import write_maps
+from relsplit.bench.runs.maps import chosen, write_maps
 from relsplit.bench.runs.pictures import write_pictures
 from relsplit.bench.runs.provenance import hardware, is_changed, own_code, versions
 from relsplit.bench.runs.store import MeasuredSamples, SampleStore, samples_check
@@ -110,6 +110,10 @@ def evaluate_what_is_left(methods: Sequence[Prepared], stores: Sequence[SampleSt
                 run_test(trainer, module)
         for method, store, dashboard in unfinished:
             finish(method, store, trainer, dashboard)
+    illustrated = {store.folder for _, store, _ in unfinished}
+    for method, store, there in zip(methods, stores, begun, strict=True):
+        if store.folder not in illustrated and lacks_maps(store.folder, method.settings, there):
+            illustrate(store.folder, method.on_device(), there)
 
 
 def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard: Dashboard) -> None:
@@ -237,13 +241,27 @@ def describe(method: Prepared, cost: float, trainer: pl.Trainer, measured: Measu
 
 
 def illustrate(folder: Path, prepared: Prepared, measured: MeasuredSamples) -> None:
-    """Write maps.npz and the pictures of the first samples that can be read; with ``task.pictures=0`` neither."""
+    """Write maps.npz, of the first samples that can be read, and pictures of them.
+
+    Whole batches are explained, as they were scored: what is computed together decides the last bits of a map.
+
+    Args:
+        folder: of the run.
+        prepared: what was evaluated; ``task.pictures`` and ``task.maps`` say of how many samples.
+        measured: the samples of the run.
+    """
     task = prepared.settings.task_as(Evaluate)
     readable = [index for index, sample in enumerate(prepared.samples) if sample.sample_id in measured.entries]
-    if shown := readable[: task.pictures]:
-        names = prepared.catalogue.class_names
-        maps = sample_maps(
-            prepared.explainer, prepared.dataset, shown, names, task.batch_size, scored=task.scored_class
-        )
-        write_maps(folder, maps, own_code(prepared.settings.code()))
-        write_pictures(folder, maps, measured.curves(), prepared.title)
+    kept = readable[: max(task.pictures, task.maps or 0)]
+    if not kept:
+        return
+    batches = fixed_batches(len(prepared.samples), task.batch_size)
+    explained = [index for batch in batches if batch[0] <= kept[-1] for index in batch]
+    names = prepared.catalogue.class_names
+    maps = sample_maps(
+        prepared.explainer, prepared.dataset, explained, names, task.batch_size, scored=task.scored_class
+    )
+    maps = chosen(maps, range(len(kept)))
+    write_maps(folder, maps, own_code(prepared.settings.code()))
+    if task.pictures:
+        write_pictures(folder, chosen(maps, range(task.pictures)), measured.curves(), prepared.title)

@@ -14,7 +14,7 @@ from relsplit.bench.explain.samples import chosen_samples
 from relsplit.bench.machine.processes import first_process
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.folder import CONFIG, check_folder, holding
-from relsplit.bench.runs.maps import MAPS
+from relsplit.bench.runs.maps import MAPS, kept_maps
 from relsplit.bench.runs.provenance import is_changed, made_with
 from relsplit.bench.runs.records import CONSERVATION
 from relsplit.bench.runs.store import CURVES, Entry, MeasuredSamples, SampleStore
@@ -48,13 +48,19 @@ def finished_folder(settings: Settings) -> Path | None:
         measured = SampleStore(folder, identity).read()
         if not measured.are([sample.sample_id for sample in samples]):
             return None
-        if not is_summarised(folder, identity, measured.check):
+        if not is_summarised(folder, identity, measured.check) or lacks_maps(folder, settings, measured):
             return None
         accepted = settings.task_as(Evaluate).on_change == "accept"
         if not accepted and changed_since(measured.entries, samples, settings):
             return None
     say_done(settings, folder, len(measured.entries), len(samples))
     return folder
+
+
+def lacks_maps(folder: Path, settings: Settings, measured: MeasuredSamples) -> bool:
+    """Say whether ``task.maps`` asks for more maps than a run keeps, which holds all of its samples."""
+    wanted = min(settings.task_as(Evaluate).maps or 0, len(measured.entries))
+    return kept_maps(folder) < wanted
 
 
 def was_measured(settings: Settings) -> bool:

@@ -48,14 +48,14 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
     )
     try:
         try:
-            lock.acquire()
+            _acquire(lock, folder, made, timeout=0)
         except Timeout:
             if not waiting:
                 raise InputError(
                     f"{folder} is in use{_holder(path)}: wait until that run has ended, or choose another output_dir"
                 ) from None
             say(f"waiting until {folder} is no longer in use{_holder(path)}")
-            lock.acquire(timeout=-1)
+            _acquire(lock, folder, made, timeout=-1)
         except OSError as error:
             raise unwritable(folder, error) from error
         held = path.stat().st_ino
@@ -82,6 +82,30 @@ def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
         for each in made:
             with suppress(OSError):  # it holds something
                 each.rmdir()
+
+
+def _acquire(lock: FileLock, folder: Path, made: list[Path], timeout: float) -> None:
+    """Acquire the lock of a folder; who held it and achieved nothing may have removed the folder: it is made again.
+
+    Args:
+        lock: a file in the folder.
+        folder: that is locked.
+        made: folders that this process has made; what is made here comes before them.
+        timeout: in seconds, -1 for none.
+
+    Raises:
+        Timeout: somebody else holds it.
+        OSError: the file cannot be written.
+        InputError: the folder cannot be made.
+    """
+    while True:
+        try:
+            lock.acquire(timeout=timeout)
+            return
+        except FileNotFoundError:
+            if folder.exists():
+                raise
+            made[:0] = _make(folder)
 
 
 def check_folder(folder: Path, identity: Identity) -> None:

@@ -88,6 +88,16 @@ def read_maps(folder: Path) -> Maps:
     return maps
 
 
+def kept_maps(folder: Path) -> int:
+    """Return how many samples' maps a run folder keeps; 0 where the file is missing, damaged or of another run."""
+    try:
+        with np.load(folder / MAPS, allow_pickle=False) as content:
+            is_own = str(content[_RUN]) == Identity(read_config(folder)).hash
+            return len(content["sample_id"]) if is_own else 0
+    except _OF_DAMAGE:
+        return 0
+
+
 def are_made_with(folder: Path, code: str) -> bool:
     """Say whether the ``maps.npz`` of a folder, which can be read, was made with this code; see :func:`write_maps`."""
     with np.load(folder / MAPS, allow_pickle=False) as content:

@@ -5,9 +5,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import yaml
 
 from relsplit.bench.configuration.folders import SUMMARY
 from relsplit.bench.runs.folder import read_config
+from relsplit.bench.runs.maps import MAPS
 from relsplit.bench.runs.records import SCORES, SampleCurves
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.bench.runs.store import SAMPLES, read_curves, read_samples
@@ -23,7 +22,11 @@ from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.papers.products.product import PRODUCT, read_product
 from relsplit.papers.reports.html_tables import attributes_table, evaluations_table, titled_table
+from relsplit.papers.reports.page import Page, embedded, page_part
 from relsplit.papers.reports.text_table import TextTable
+
+MOST_EXPLORED, FEWEST_EXPLORED = 600, 8
+"""Maps that the explorer beside a page holds, so that it opens at once, but always so many samples."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,18 @@ def write_report(root: Path, path: Path, title: str) -> None:
     if not evaluations and not products:
         raise InputError(f"{root} holds no finished evaluation: run one first, or name another folder with task.root=")
     labels = [rows.get(each.folder, {}).get("label", each.folder.name) for each in evaluations]
-    page = _Page(
-        resources.files("relsplit.papers.reports").joinpath("page.html").read_text(encoding="utf-8")
-    ).substitute(
+    explorer = _explorer(evaluations, labels, path, title)
+    page = Page(page_part("page.html")).substitute(
         title=html.escape(title),
         subtitle=html.escape(_subtitle(evaluations, products, gone)),
-        navigation=_navigation([product for _, product in products]),
+        navigation=_navigation([product for _, product in products], explorer),
         products="\n".join(_product(folder, product) for folder, product in products),
         evaluations=evaluations_table([evaluation.summary for evaluation in evaluations], labels),
         provenance=_provenance(evaluations),
-        data=_embedded([_run_data(each, rows.get(each.folder, {}).get("command")) for each in evaluations]),
+        data=embedded([_run_data(each, rows.get(each.folder, {}).get("command")) for each in evaluations]),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
-
-
-class _Page(Template):
-    """A template whose placeholders (%%name) cannot be mistaken for JavaScript's ${name}."""
-
-    delimiter = "%%"
 
 
 def _subtitle(
@@ -107,14 +103,29 @@ def _anchor(product: dict[str, Any]) -> str:
     return "-".join(str(product[key]) for key in ("paper", "name", "dataset") if product[key])
 
 
-def _navigation(products: Sequence[dict[str, Any]]) -> str:
+def _explorer(evaluations: Sequence[Evaluation], labels: Sequence[str], path: Path, title: str) -> str | None:
+    """Write ``explorer.html`` beside the page, where evaluations keep maps; return its name, None where none does."""
+    kept = [pair for pair in zip(labels, evaluations, strict=True) if (pair[1].folder / MAPS).is_file()]
+    if not kept:
+        return None
+    # Here and not above: a page without maps needs no torch.
+    from relsplit.papers.reports.explorer import Explored, write_explorer
+
+    page = path.with_name("explorer.html")
+    runs = [Explored(str(label), each.folder) for label, each in kept]
+    write_explorer(runs, page, title, max(FEWEST_EXPLORED, MOST_EXPLORED // len(runs)))
+    return page.name
+
+
+def _navigation(products: Sequence[dict[str, Any]], explorer: str | None) -> str:
     several = [key for key in ("paper", "dataset") if len({product[key] for product in products}) > 1]
     links = []
     for product in products:
         which = ", ".join(str(product[key]) for key in several if product[key])
         links.append((_anchor(product), f"{product['title']} ({which})" if which else product["title"]))
     links += [("evaluations", "All evaluations"), ("provenance", "Provenance")]
-    return " ".join(f'<a href="#{html.escape(anchor)}">{html.escape(text)}</a>' for anchor, text in links)
+    shown = [f'<a href="#{html.escape(anchor)}">{html.escape(text)}</a>' for anchor, text in links]
+    return " ".join([*shown, f'<a href="{explorer}">Explorer</a>'] if explorer else shown)
 
 
 def _product(folder: Path, product: dict[str, Any]) -> str:
@@ -165,11 +176,6 @@ def _packed(measured: Sequence[SampleCurves], protocol: str, order: Sequence[str
     """All curves of a run as base64 of bytes (sample, insertion/deletion, position): a thousand samples are 270 kB."""
     curves = np.stack(sampled_curves(measured, protocol, order), axis=1)
     return base64.b64encode(np.round(curves.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
-
-
-def _embedded(data: Any) -> str:
-    """JSON that may stand inside a script element."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _provenance(evaluations: Sequence[Evaluation]) -> str:
