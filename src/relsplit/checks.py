@@ -112,6 +112,8 @@ def checked_target(
         raise InputError(
             f"{option}: expected {words}, an int or a tensor of {count} class indices, not {type(target).__name__}"
         )
+    if isinstance(target, int) and not -(2**63) <= target < 2**63:
+        raise InputError(f"{option}: there is no class {target}")
     classes = target if isinstance(target, Tensor) else torch.tensor(target, device="cpu")
     if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         raise InputError(f"{option}: class indices must be integers, not {classes.dtype}")

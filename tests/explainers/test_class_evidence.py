@@ -346,6 +346,11 @@ class Flattened(nn.Module):
         ("no feature map that all relevance passes", lambda: ClassEvidence(Flattened()).attribute(images(1, 8), 1)),
         ("is the explained one", lambda: ClassEvidence(small_resnet(), against=1).attribute(images().double(), 1)),
         (r"against: .*in \[0, 4\]", lambda: ClassEvidence(small_resnet(), against=7).attribute(images().double(), 1)),
+        (
+            "against: there is no class 10",
+            lambda: ClassEvidence(small_resnet().float(), against=10**30).attribute(images(), 1),
+        ),
+        ("there is no class -10", lambda: ClassEvidence(small_resnet().float()).attribute(images(), -(10**30))),
         (r"must lie in \[0, 4\]", lambda: ClassEvidence(small_resnet()).attribute(images().double(), 9)),
         (
             "against: expected a word, an int or a tensor of 2 class indices, not list",

@@ -77,6 +77,94 @@ class Beside(nn.Module):
         return pooled
 
 
+class Then(nn.Module):
+    """A function of what it is given, as a head writes it without a module."""
+
+    def __init__(self, function: Any, *shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.function = function
+        self.constants = nn.ParameterList([torch.zeros(shape) for shape in shapes])
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.function(x, *self.constants)
+        return result
+
+
+CONSTANTS: dict[str, Any] = {
+    "x + number": lambda: [Then(lambda x: x + 7)],
+    "number - x": lambda: [Then(lambda x: 7 - x)],
+    "x + b": lambda: [Then(lambda x, b: x + b, (8,))],
+    "x - b, weighed": lambda: [Then(lambda x, b: torch.sub(x, b, alpha=3), (8,))],
+    "b + x, weighed": lambda: [Then(lambda x, b: torch.add(b.expand(3, 8), x, alpha=3), (8,))],
+    "b - x, weighed": lambda: [Then(lambda x, b: torch.rsub(x, b, alpha=2), (8,))],
+    "x += b": lambda: [Then(lambda x, b: (2 * x).add_(b), (8,))],
+    "x + column": lambda: [Then(lambda x, b: (x[:, :1] + b).repeat(1, 4) * x, (2,))],
+    "x w + b": lambda: [Then(lambda x, w, b: torch.addcmul(b, x, w), (8,), (8,))],
+    "lerp": lambda: [Then(lambda x, b: torch.lerp(x, b.expand(3, 8), 0.3), (8,))],
+    "baddbmm": lambda: [Then(lambda x, w, b: torch.baddbmm(b, x[:, None], w)[:, 0], (3, 8, 8), (3, 1, 8))],
+    "relu": lambda: [nn.Linear(8, 8), Then(lambda x, b: (x + b).relu(), (8,))],
+    "1 - sigmoid": lambda: [nn.Linear(8, 8), nn.Sigmoid(), Then(lambda x: 1 - x)],
+    "feature of ones": lambda: [Then(lambda x: torch.cat([x[:, :7], torch.ones_like(x[:, 7:])], 1))],
+    "chosen": lambda: [Then(lambda x, b: torch.where(x > x.mean(1, keepdim=True), x, b), (8,))],
+}
+"""Heads in which a constant meets what depends on the image: a bias, by another name."""
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_constant_takes_its_part_of_the_contributions(name: str) -> None:
+    network = seeded(lambda: drawn(nn.Sequential(body(), *POOL, *CONSTANTS[name](), nn.Linear(8, CLASSES)))).double()
+    head = network.eval()[1:]
+    for label in range(CLASSES):
+        found = LRP(network, start="evidence", signed=True).attribute(images(), label, at="0.4").sum(1)
+        expected = contributions(network, head, images(), label)
+        scaled = expected / expected.abs().sum((1, 2), keepdim=True)
+        torch.testing.assert_close(found, scaled * network(images()).softmax(1)[:, label, None, None].detach())
+
+
+SHIFTS: dict[str, Any] = {
+    "number": lambda x: x + 1000,
+    "its own mean": lambda x: x - x.mean(1, keepdim=True),
+    "its own greatest": lambda x: x - x.amax(1, keepdim=True),
+    "logarithms of probabilities": lambda x: x.log_softmax(1) + 3,
+}
+
+
+@pytest.mark.parametrize("against", ["rivals", "strongest", "mean", 4])
+@pytest.mark.parametrize("name", SHIFTS)
+def test_what_is_added_to_all_logits_changes_nothing(name: str, against: Any) -> None:
+    network = seeded(lambda: drawn(nn.Sequential(body(), *POOL, nn.Linear(8, CLASSES)))).double().eval()
+    expected = ClassEvidence(network, against=against).attribute(images(), 1)
+    assert (expected.flatten(1).std(1) > 0).any()
+    found = ClassEvidence(nn.Sequential(*network, Then(SHIFTS[name])), against=against).attribute(images(), 1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_class_that_nothing_in_the_image_speaks_for_has_a_flat_map() -> None:
+    """Its score is a constant: what the features are multiplied by is 0."""
+    network = seeded(lambda: nn.Sequential(body(), *POOL, nn.Linear(8, CLASSES), Then(lambda x: x * 0 + 1))).double()
+    with pytest.warns(UserWarning, match="no position speaks for the class"):
+        found = ClassEvidence(network.eval()).attribute(images(), 1)
+    torch.testing.assert_close(found, torch.full_like(found, 1 / CLASSES / found[0].numel()))
+
+
+COLUMNS: dict[str, Any] = {
+    "einsum": lambda x, w, b: torch.einsum("nc,kc->nk", x, w) + b,
+    "matrix times column": lambda x, w, b: (w @ x[:, :, None])[:, :, 0] + b,
+    "convolution": lambda x, w, b: nn.functional.conv1d(x[:, :, None], w[:, :, None], b).flatten(1),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_scores_is_not_taken_for_patches(name: str) -> None:
+    """Five classes are as many as two by two patches and a class token."""
+    network = seeded(lambda: drawn(nn.Sequential(body(), *POOL, nn.Linear(8, CLASSES)))).double().eval()
+    written = Then(COLUMNS[name], (CLASSES, 8), (CLASSES,))
+    written.constants[0].data, written.constants[1].data = network[3].weight.data, network[3].bias.data
+    expected = ClassEvidence(network, at="features").attribute(images(), 1)
+    found = ClassEvidence(nn.Sequential(*network[:3], written), at="features").attribute(images(), 1)
+    torch.testing.assert_close(found, expected)
+
+
 POOL = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 HEADS: dict[str, tuple[Any, Any]] = {
     "linear": (lambda: [*POOL], None),

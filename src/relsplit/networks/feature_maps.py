@@ -55,7 +55,8 @@ def layout(output: object, count: int, size: tuple[int, int]) -> Layout | None:
 
     Of a tensor of rank 4, the two neighbouring axes are the places that are to each other as H is to W; where both
     pairs are, channels come first. Tokens are a grid of the same shape behind at most :data:`MOST_SPECIAL_TOKENS`
-    others.
+    others, of several channels: a single column (N, T, 1) is the scores or features of an image as einsum,
+    ``unsqueeze`` and one-dimensional convolutions write them.
 
     Returns:
         None where it holds no feature map.
@@ -68,7 +69,7 @@ def layout(output: object, count: int, size: tuple[int, int]) -> Layout | None:
         if channels_last and not channels_first:
             return Layout("channels last", first, second)
         return Layout("channels first", second, third) if channels_first else None
-    if output.ndim == 3:
+    if output.ndim == 3 and output.shape[2] > 1:
         grid = _token_grid(output.shape[1], size)
         return None if grid is None else Layout("tokens", *grid)
     return None

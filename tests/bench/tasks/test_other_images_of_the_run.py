@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -63,6 +64,27 @@ def test_it_goes_on_with_the_same_mosaics_whatever_the_batches(colours: Path) ->
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True)
     other = evaluate(run(colours, "explainer=random", "task.batch_size=7", f"output_dir={colours / 'sevens'}"))
     pd.testing.assert_series_equal(read_samples(other)["grid_pointing"], whole["grid_pointing"], check_exact=True)
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed", "added"])
+def test_another_image_beside_those_that_were_measured_is_noticed(colours: Path, change: str) -> None:
+    """Though it was not measured itself: what stands in a mosaic is drawn among all."""
+    folder = evaluate(run(colours, "explainer=random"))
+    rows = read_samples(folder)
+    lines = (folder / "curves.jsonl").read_text().splitlines(keepends=True)
+    (folder / "curves.jsonl").write_text("".join(lines[:3]))
+    (folder / "summary.json").unlink()
+    image = Path(rows["path"].iloc[12])
+    if change == "removed":
+        image.unlink()
+    else:
+        target = image if change == "replaced" else image.with_name("another.png")
+        Image.fromarray(255 - np.asarray(Image.open(image)) // 9).save(target)
+    for more in ([], ["task.on_change=anew"]):
+        with pytest.raises(InputError, match=r"\d samples that a metric has measured beside other images") as caught:
+            evaluate(run(colours, "explainer=random", *more))
+        assert "\n" not in str(caught.value)
+    evaluate(run(colours, "explainer=random", "task.on_change=accept"))
 
 
 def test_two_processes_and_several_explainers_play_with_the_same_mosaics(colours: Path) -> None:

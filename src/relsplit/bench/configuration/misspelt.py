@@ -1,8 +1,10 @@
 """What Hydra says of a misspelt key or group, with what may have been meant."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -16,6 +18,8 @@ from relsplit.spelling import did_you_mean
 
 _NO_KEY = re.compile(r"Could not override '([^']+)'")
 _NO_FILE = re.compile(r"(?:Could not find|In '[^']*': Could not find) '([\w./@-]+)'")
+_LIST = re.compile(r"\[.*\]")
+"""Several files at once; a comma outside is a sweep."""
 _NO_GROUP = re.compile(r"[Cc]ould not override '([^']+)'.*No match in the defaults list", re.DOTALL)
 
 
@@ -39,7 +43,11 @@ def explained(text: str, typed: Sequence[str]) -> str:
         return f"there is no {found[1]} in conf: {group.partition('/')[0]}= names a file of {group}/{listed}{hint}"
     if (found := _NO_GROUP.search(text) or _NO_KEY.search(text)) is not None:
         key = found[1].partition("@")[0]
-        return f"{key} is no setting{did_you_mean(key, known_keys(typed))}"
+        others = keys_of_files(key.partition(".")[0])
+        if owners := others.get(key):
+            group = key.partition(".")[0]
+            return f"{key} is no setting of what is chosen; it comes with {group}={', '.join(owners)}"
+        return f"{key} is no setting{did_you_mean(key, [*known_keys(typed), *others])}"
     return text
 
 
@@ -59,10 +67,29 @@ def options_of(group: str) -> list[str]:
     return sorted(name for name in found if not name.rpartition("/")[2].startswith("_"))
 
 
+def keys_of_files(group: str) -> dict[str, list[str]]:
+    """Return the keys that the files of a group write out, with the names of these; {} for what is no group.
+
+    What a file takes over from another of its group is not among its own keys.
+    """
+    found: dict[str, list[str]] = {}
+    for conf, name in itertools.product(folders(), options_of(group)):
+        file = conf / group / f"{name}.yaml"
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+            is_global = file.read_text().startswith("# @package _global_")
+        except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException):
+            continue  # a file that was not asked for says itself what is wrong with it once it is
+        if isinstance(content, dict):
+            for key in flatten({str(key): value for key, value in content.items()}, "" if is_global else f"{group}."):
+                found.setdefault(key, []).append(name)
+    return found
+
+
 def known_keys(typed: Sequence[str]) -> list[str]:
     """Return the keys of the configuration that the groups which were typed give, as far as these exist."""
     groups = {path.name for conf in folders() for path in conf.iterdir() if path.is_dir()}
-    chosen = [text for text in typed if text.partition("=")[0] in groups and "," not in text]
+    chosen = [text for text in typed if text.partition("=")[0] in groups and "," not in _LIST.sub("", text)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(packaged().resolve()), version_base="1.3"):
         for overrides in (chosen, []):

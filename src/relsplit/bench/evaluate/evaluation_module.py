@@ -1,5 +1,6 @@
 """The evaluation as a Lightning module, so that Lightning's strategies spread it over processes, GPUs and nodes."""
 
+import hashlib
 import math
 import time
 import warnings
@@ -24,6 +25,7 @@ from relsplit.bench.runs.summary import score_column
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch, SampleMetric
 from relsplit.metrics.insertion_deletion.curves import CurveScores, score_methods
+from relsplit.metrics.sure_images import content_of
 from relsplit.networks.batches import BatchSize, images_per_pass
 from relsplit.networks.inference_copy import inference_copy
 
@@ -45,6 +47,40 @@ class Method:
     metrics: list[SampleMetric]
     measured: frozenset[str]
     made_with: dict[str, str]
+
+
+SHOWN = "images_of_the_run"
+
+
+class ShownImages:
+    """Reads the images of a run, and knows which ones it has read."""
+
+    def __init__(self, dataset: EvaluationDataset) -> None:
+        self._dataset = dataset
+        self._contents: dict[int, str] = {}
+
+    def __call__(self, position: int) -> Tensor | None:
+        """Return an image (C, H, W), normalised; None where it cannot be read."""
+        image = self._dataset[position].image
+        if image is not None:
+            self._contents[position] = content_of(image)
+        return image
+
+    def digest(self) -> str:
+        """Return what tells these images, each with its class, from any others."""
+        labels = [sample.label for sample in self._dataset.samples]
+        shown = sorted(f"{content} {labels[position]}" for position, content in self._contents.items())
+        return hashlib.blake2b("\n".join(shown).encode(), digest_size=16).hexdigest()
+
+
+def _check_same_run(method: Method) -> None:
+    entries = method.store.read().entries.values()
+    others = [entry for entry in entries if entry.made_with.get(SHOWN) != method.made_with[SHOWN]]
+    if others:
+        raise InputError(
+            f"{method.store.folder} holds {len(others)} samples that a metric has measured beside other images "
+            "than the run has now (replaced, added or removed): say another output_dir, or task.on_change=accept"
+        )
 
 
 class EvaluationModule(pl.LightningModule):
@@ -117,12 +153,20 @@ class EvaluationModule(pl.LightningModule):
         )
 
     def _show_the_run(self) -> None:
-        """Let metrics that look at all samples do so: what they cannot use shows before anything is measured."""
+        """Let metrics that look at all samples do so: what they cannot use shows before anything is measured.
+
+        Raises:
+            InputError: one of them cannot use the samples, or has measured some beside other images than these.
+        """
         labels = [sample.label for sample in self.dataset.samples]
         for method in self.methods:
-            for metric in method.metrics:
-                if (look_at := getattr(metric, "look_at", None)) is not None:
-                    look_at(self.network, labels, lambda position: self.dataset[position].image)
+            if looks := [metric.look_at for metric in method.metrics if hasattr(metric, "look_at")]:
+                shown = ShownImages(self.dataset)
+                for look_at in looks:
+                    look_at(self.network, labels, shown)
+                method.made_with[SHOWN] = shown.digest()
+                if self.task.on_change != "accept":
+                    _check_same_run(method)
 
     def on_test_end(self) -> None:
         self.trainer.strategy.barrier()  # the first process then merges what all of them have written

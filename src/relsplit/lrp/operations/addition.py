@@ -15,7 +15,7 @@ from relsplit.lrp.splitting.splitting import Splitting
 
 @OPERATIONS.register("add", "sub", "rsub")
 def addition(call: Call) -> Any:
-    """Split the relevance of a sum between its summands; with a constant summand it passes through."""
+    """Split the relevance of a sum between its summands; see ``pass_through`` for a constant summand."""
     given = call.given()
     first, second = given["self"], given["other"]
     steps = call.step(first), call.step(second)

@@ -3,7 +3,8 @@
 A sigmoid of -1 is positive, and a normalised value has whatever sign its bias gives it. Handed on unchanged, what such
 a value contributes would be counted with the wrong sign below it. So it is multiplied by slope times input over value,
 as gradients are; of a normalisation the deviation is held constant, because nothing could speak for a class through a
-normalisation otherwise (its gradient times its input sums to 0).
+normalisation otherwise (its gradient times its input sums to 0). A constant that is added takes its part with it, as a
+bias does: a map must not depend on whether a layer or the line below it adds it.
 """
 
 from collections.abc import Callable
@@ -30,18 +31,25 @@ _SHIFTED = (
     "softmax", "_softmax", "_safe_softmax", "_log_softmax",
 )  # fmt: skip
 
+_SUMS = ("add", "sub", "rsub")
+"""Of an activation and a constant."""
+
+
+def keeps_signs(call: Call) -> bool:
+    """Say whether what is walked back are contributions that keep their signs."""
+    return isinstance(call.options, Options) and call.options.by_slope  # absLRP has other options
+
 
 def goes_by_slope(call: Call) -> bool:
     """Say whether contributions pass an operation by its slope."""
-    options = call.options  # those of absLRP are others
-    return isinstance(options, Options) and options.by_slope and (call.name in NORMALISATIONS or call.name in _SHIFTED)
+    return keeps_signs(call) and call.name in (*NORMALISATIONS, *_SHIFTED, *_SUMS)
 
 
 def record_by_slope(call: Call, source: Step, **facts: Any) -> Any:
     """Run an operation, note that contributions pass it by its slope, and return what it returned.
 
     Args:
-        call: of such an operation; its first argument depends on the input, no other does.
+        call: of such an operation; one argument depends on the input, of a sum any, else the first.
         source: where they go.
         facts: see :meth:`relsplit.lrp.recording.call.Call.record`.
     """
@@ -58,12 +66,15 @@ def record_by_slope(call: Call, source: Step, **facts: Any) -> Any:
         return [where_supported(values.detach() * slope, support)]
 
     value = output if isinstance(output, Tensor) else output[0]
-    call.record(value, [source], backward, conserves=False, support=support, given=given, **facts)
+    seen = None if support is None else support.broadcast_to(value.shape)
+    call.record(value, [source], backward, conserves=False, support=seen, given=given, **facts)
     return output
 
 
 def _function(call: Call) -> Callable[[Tensor], Tensor]:
     """Return the operation as a differentiable function of its input, other arguments as they are now."""
+    if call.name in _SUMS:
+        return _sum(call)
     if call.name in NORMALISATIONS:
         return _normalisation(call.name, call.given())
     rest, options, function = call.args[1:], dict(call.kwargs), call.func.overloadpacket
@@ -73,6 +84,19 @@ def _function(call: Call) -> Callable[[Tensor], Tensor]:
         result = function(values.clone(), *rest, **options)  # it may be in place
         found: Tensor = result if isinstance(result, Tensor) else result[0]
         return found
+
+    return applied
+
+
+def _sum(call: Call) -> Callable[[Tensor], Tensor]:
+    given, function = call.given(), getattr(torch.ops.aten, call.name)  # whatever is in place
+    is_first = call.step(given["self"]) is not None
+    constant = call.kept([given["other" if is_first else "self"]])
+
+    def applied(values: Tensor) -> Tensor:
+        summands = [values, *constant()] if is_first else [*constant(), values]
+        result: Tensor = function(*summands, alpha=given["alpha"])
+        return result
 
     return applied
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
 from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.operations.by_slope import keeps_signs
 from relsplit.lrp.options import Options
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.recorder import Recorder
@@ -69,11 +70,14 @@ def record_linear(
     """
     covers = facts.pop("covers", True)
     saved, support, nonnegative = call.save(h.detach()), source.support, source.nonnegative
+    constants_count = keeps_signs(call)  # with weights they are what a bias is
 
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
-        value = where_supported(saved.tensor.to(relevance.dtype), mask)
-        return [placed.get().propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)]
+        value = saved.tensor.to(relevance.dtype)
+        value = value if constants_count else where_supported(value, mask)
+        result = placed.get().propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)
+        return [where_supported(result, mask) if constants_count else result]
 
     return call.record(
         output,
