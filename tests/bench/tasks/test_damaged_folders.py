@@ -145,7 +145,10 @@ def test_a_report_of_a_damaged_folder_is_the_same_page_or_one_line(finished: Pat
         return
     # What the page is made of is whole, or the numbers of the summary are those of another, equally well-formed run.
     if not {"summary.json", "config.yaml"} & set(names):
-        assert page.read_text() == whole.read_text()
+        expected = whole.read_text()
+        if not (folder / "maps.npz").is_file():  # without maps there is no explorer of them to be linked
+            expected = expected.replace(' <a href="explorer.html">Explorer</a>', "")
+        assert page.read_text() == expected
 
 
 @pytest.mark.parametrize("damage", [cut, line_removed, turned])
