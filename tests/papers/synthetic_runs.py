@@ -27,11 +27,12 @@ def write_run(
     relevance: float | list[float] = 1.0,
     options: Mapping[str, Any] | None = None,
     protocols: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
 ) -> Path:
     """A finished run scored under ``published`` and ``strict``; ids are s00, s01, ...
 
     ``relevance`` is the relevance sum as a share of the probability; ``options`` are further ones of the explainer,
-    ``protocols`` what the configuration says of those.
+    ``protocols`` and ``task`` what the configuration says of those.
     """
     generator = np.random.default_rng(seed)
     ins = np.broadcast_to(np.asarray(insertion, dtype=float), (num_samples,)) + noise * generator.normal(
@@ -40,7 +41,8 @@ def write_run(
     dele = np.broadcast_to(np.asarray(deletion, dtype=float), (num_samples,))
     arrived = np.broadcast_to(np.asarray(relevance, dtype=float), (num_samples,))
     chosen = {"name": explainer, "_target_": explainer, **(options or {})}
-    document = {"explainer": chosen, "seed": seed, "dataset": {"name": "demo"}, "protocol": dict(protocols or {})}
+    groups = {"protocol": dict(protocols or {}), "task": dict(task or {})}
+    document = {"explainer": chosen, "seed": seed, "dataset": {"name": "demo"}, **groups}
     store = SampleStore(folder, Identity(document))
     records, curves = [], []
     for i in range(num_samples):

@@ -75,6 +75,12 @@ def test_settings_of_a_protocol_are_compared_among_runs_that_were_scored_under_i
     assert table.header[1] == "Insertion ↑ published"
 
 
+def test_what_changes_no_number_has_no_column(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / str(maps), task={"maps": maps, "scored_class": "label"}) for maps in (8, 12)]
+    (table,) = table_of([row(run) for run in runs], "Maps").tables
+    assert table.header[1] == "Insertion ↑ published"
+
+
 def test_one_run_alone_needs_no_column(runs: list[Path]) -> None:
     (table,) = table_of([row(runs[0])], "One").tables
     assert table.header[:2] == ["Method", "Insertion ↑ published"]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from relsplit.bench.configuration.folders import SUMMARY
-from relsplit.bench.configuration.identity import flatten
+from relsplit.bench.configuration.identity import EXECUTION_KEYS, flatten
 from relsplit.bench.configuration.settings import Settings, Table
 from relsplit.bench.machine.logs import cannot_be_written
 from relsplit.bench.machine.terminal import say
@@ -30,15 +30,6 @@ EVERYWHERE = ("dataset.name", "model.name", "seed", "num_samples")
 """Settings that tell runs of different explainers apart, too."""
 OF_AN_EXPLAINER = ("explainer", "map", "protocol", "task")
 """Groups whose settings tell runs of one explainer apart."""
-WITHOUT_EFFECT = (
-    "task.batch_size",
-    "task.forward_batch_size",
-    "task.pictures",
-    "task.maps",
-    "task.on_change",
-    "task.explainers",
-)
-"""Settings that change no number."""
 
 
 def run(settings: Settings) -> Path:
@@ -168,7 +159,7 @@ def _differing(rows: Sequence[Measured]) -> list[str]:
             # That a protocol was not scored under is seen in its columns.
             asked = [config for config in own if name in config] if group == "protocol" else own
             values = {str(config.get(name)) for config in asked}
-            if group in OF_AN_EXPLAINER and name not in WITHOUT_EFFECT and len(values) > 1:
+            if group in OF_AN_EXPLAINER and name not in EXECUTION_KEYS and len(values) > 1:
                 found[name] = None
     return list(found)
 
