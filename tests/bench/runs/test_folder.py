@@ -77,7 +77,7 @@ def test_a_folder_that_is_in_use_is_waited_for_and_that_is_said(
     second.join(GUARD)
     assert order == ["first", "second"]
     assert said[0].startswith(f"waiting until {tmp_path / 'train'} is no longer in use")
-    assert not (tmp_path / "train").exists()  # nobody put anything in it
+    assert not list((tmp_path / "train").glob("*"))
 
 
 def test_a_folder_that_is_removed_when_its_lock_is_to_be_acquired_is_made_again(

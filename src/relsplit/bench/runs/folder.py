@@ -29,6 +29,8 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def holding(folder: Path, waiting: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder; it is made for that, and is gone again in the end if nothing was put in it.
 
+    It may stay, empty, where another process has waited for it.
+
     What killed processes have left of files that they were writing is removed.
 
     Args:
