@@ -4,15 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from hypothesis import HealthCheck, settings
-from omegaconf import OmegaConf
-from PIL import Image
 
-from small_runs import CLASSES, ROOT
+from small_runs import CLASSES, put_photographs
 
 # The same suite gives the same result every time; another seed: pytest --hypothesis-profile=default
 # and however loaded the machine is.
@@ -34,18 +30,5 @@ def seed() -> Iterator[None]:
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Three classes, four test images each, and random weights of the demo network in ``weights.pt``."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 1), ("test", 4)):
-        for name in CLASSES:
-            folder = tmp_path / "photographs" / split / name
-            folder.mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
-                Image.fromarray(pixels).save(folder / f"{index}.png")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = OmegaConf.load(ROOT / "conf/model/demo.yaml")
-        options = {key: model[key] for key in ("_target_", "block", "layers", "width_per_group")}
-        network = instantiate(options, num_classes=3)
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    put_photographs(tmp_path, CLASSES, to_test_on=4)
     return tmp_path

@@ -13,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from PIL import Image
 
 from chromium import Tab, opened
@@ -30,7 +28,7 @@ from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.papers.reports.explorer import Explored, write_explorer
 from relsplit.papers.reports.html import write_report
 from relsplit.pictures.overlay import light_overlay
-from small_runs import ROOT, configured
+from small_runs import configured, put_photographs
 
 CLASSES = ("<script>x", "Zaunkönig", "鳥 & wren")
 PROTOCOLS = {
@@ -80,21 +78,7 @@ def picture(source: str) -> npt.NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 1), ("test", 2)):
-        for name in CLASSES:
-            there = folder / "photographs" / split / name
-            there.mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
-                Image.fromarray(pixels).save(there / f"{index}.png")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = OmegaConf.load(ROOT / "conf/model/demo.yaml")
-        network = instantiate(
-            {key: model[key] for key in ("_target_", "block", "layers", "width_per_group")}, num_classes=3
-        )
-    torch.save(network.state_dict(), folder / "weights.pt")
+    put_photographs(folder, CLASSES, to_test_on=2)
     return folder
 
 
