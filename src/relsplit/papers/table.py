@@ -3,7 +3,7 @@
 import glob
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,9 @@ def table_of(rows: Sequence[Measured], title: str) -> Product:
     Raises:
         InputError: a run is damaged.
     """
-    frame = measure(rows)
-    options = [name for name in frame.columns if name in _differing(rows)]
+    configs = [flatten(read_config(row.folders[0])) for row in rows]
+    options = differing(rows, configs)
+    frame = measure(rows, configs, options)
     values = [name for name in frame.columns if f"{name}_error" in frame.columns]
     same = len({frozenset(row.samples[0].index) for row in rows}) == 1
     best = _best(frame, values) if same else {}
@@ -109,19 +110,23 @@ def table_of(rows: Sequence[Measured], title: str) -> Product:
     return Product([TextTable(title, ["Method", *options, *heads, "seconds"], [cells], notes)], frame)
 
 
-def measure(rows: Sequence[Measured]) -> pd.DataFrame:
+def measure(rows: Sequence[Measured], configs: Sequence[Mapping[str, Any]], options: Sequence[str]) -> pd.DataFrame:
     """Return what the runs were and what they measured, a line each, the highest ID score first.
 
-    Columns: ``explainer``; the settings in which runs differ; ``num_samples``, ``accuracy``; for each score of each
-    protocol (``id_score strict``) and each further metric its mean, and with ``_error`` the standard error;
+    Columns: ``explainer``; the ``options``; ``num_samples``, ``accuracy``; for each score of each protocol
+    (``id_score strict``) and each further metric its mean, and with ``_error`` the standard error;
     ``forward_equivalents``, ``seconds_per_sample``, ``folder``.
+
+    Args:
+        rows: finished evaluations.
+        configs: their flat configurations.
+        options: settings that have a column.
     """
-    differing = _differing(rows)
     lines: list[dict[str, Any]] = []
-    for row, config in zip(rows, _configs(rows), strict=True):
+    for row, config in zip(rows, configs, strict=True):
         summary = row.summaries[0]
         line: dict[str, Any] = {"explainer": row.explainer}
-        line |= {name: str(config[name]) if name in config else None for name in differing}
+        line |= {name: str(config[name]) if name in config else None for name in options}
         line |= {"num_samples": summary["num_samples"], "accuracy": summary["accuracy"]}
         columns = {
             f"{score} {protocol}": score_column(score, protocol, row.protocols)
@@ -140,13 +145,13 @@ def measure(rows: Sequence[Measured]) -> pd.DataFrame:
     return ordered
 
 
-def _configs(rows: Sequence[Measured]) -> list[dict[str, Any]]:
-    return [flatten(read_config(row.folders[0])) for row in rows]
+def differing(rows: Sequence[Measured], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings in which runs differ, in the order of the configuration.
 
-
-def _differing(rows: Sequence[Measured]) -> list[str]:
-    """Settings in which runs differ, in the order of the configuration."""
-    configs = _configs(rows)
+    Args:
+        rows: finished evaluations.
+        configs: their flat configurations.
+    """
     found: dict[str, None] = {}
     for name in EVERYWHERE:
         if len({str(config.get(name)) for config in configs}) > 1:

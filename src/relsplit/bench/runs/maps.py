@@ -88,6 +88,11 @@ def read_maps(folder: Path) -> Maps:
     return maps
 
 
+def keeps_maps(folder: Path) -> bool:
+    """Say whether there is a file of maps in a run folder."""
+    return (folder / MAPS).is_file()
+
+
 def kept_maps(folder: Path) -> int:
     """Return how many samples' maps a run folder keeps; 0 where the file is missing, damaged or of another run."""
     try:

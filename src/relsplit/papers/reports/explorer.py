@@ -23,7 +23,7 @@ import pandas as pd
 from PIL import Image
 
 from relsplit.bench.explain.masked_points import MaskedPoints, masked_points
-from relsplit.bench.runs.maps import MAPS, Maps, chosen, read_maps
+from relsplit.bench.runs.maps import MAPS, Maps, chosen, keeps_maps, read_maps
 from relsplit.bench.runs.records import SCORES, CurveName, SampleCurves
 from relsplit.bench.runs.store import read_curves, read_samples
 from relsplit.bench.runs.summary import EVALUATION, read_summary, score_column
@@ -51,11 +51,6 @@ class Explored:
 
     name: str
     folder: Path
-
-
-def keeps_maps(folder: Path) -> bool:
-    """Say whether there is a map of any sample of an evaluation."""
-    return (folder / MAPS).is_file()
 
 
 def write_explorer(runs: Sequence[Explored], path: Path, title: str, samples: int) -> list[str]:

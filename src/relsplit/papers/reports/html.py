@@ -13,7 +13,7 @@ import yaml
 
 from relsplit.bench.configuration.folders import SUMMARY
 from relsplit.bench.runs.folder import read_config
-from relsplit.bench.runs.maps import MAPS
+from relsplit.bench.runs.maps import keeps_maps
 from relsplit.bench.runs.records import SCORES, SampleCurves
 from relsplit.bench.runs.sampled_curves import POSITIONS, sampled_curves
 from relsplit.bench.runs.store import SAMPLES, read_curves, read_samples
@@ -105,7 +105,7 @@ def _anchor(product: dict[str, Any]) -> str:
 
 def _explorer(evaluations: Sequence[Evaluation], labels: Sequence[str], path: Path, title: str) -> str | None:
     """Write ``explorer.html`` beside the page, where evaluations keep maps; return its name, None where none does."""
-    kept = [pair for pair in zip(labels, evaluations, strict=True) if (pair[1].folder / MAPS).is_file()]
+    kept = [pair for pair in zip(labels, evaluations, strict=True) if keeps_maps(pair[1].folder)]
     if not kept:
         return None
     # Here and not above: a page without maps needs no torch.
