@@ -113,7 +113,7 @@ def test_one_image(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     said = re.search(r"p = (\S+), gap (\S+); heat_map\.png", done.stdout)
     assert said is not None, done.stdout
-    assert 0 < float(said[1]) < 1
+    assert 0 < float(said[1]) <= 1  # random weights may be certain: 1.0 when rounded
     assert float(said[2]) < 1e-5
     assert Image.open(tmp_path / "heat_map.png").size == (448, 224)
 
