@@ -137,6 +137,8 @@ EVALUATE: list[Row] = [
     ("explainer.split={}", 2, "explainer.split._target_ is missing"),
     ("'split={power: 2}'", 2, "explainer.split._target_ is missing"),
     ("explainer=lrp_epsilon explainer.blocks=1.5", 2, "explainer.blocks must be a whole number"),
+    ("explainer=stored", 2, "explainer.maps is not set"),
+    ("explainer=stored explainer.maps=missing.npz", 2, "explainer.maps: there is no file missing.npz"),
     ("explainer=random explainer.seed=abc", 2, "explainer.seed must be a whole number"),
     ("explainer=rise explainer.seed=1.5", 2, "explainer.seed must be a whole number"),
     ("explainer=rise explainer.precision=abc", 2, "explainer.precision must be one of fp32, bf16, fp16"),
