@@ -200,6 +200,13 @@ EVALUATE: list[Row] = [
     ("task.explainers=[random,7]", 2, "task.explainers[1] must be text"),
     ("task.explainers=[random,null]", 2, "task.explainers[1] must be text"),
     ("'task.explainers=[random,\"center,edges\"]'", 2, "task.explainers[1] must be text that names a file"),
+    ("'task.explainers=[\"ours model=resnet50\"]'", 2, "task.explainers[0] must be text that names a file"),
+    (
+        "'task.explainers=[\"ours explainer.rul=epsilon\"]'",
+        2,
+        "explainer=ours explainer.rul=epsilon of task.explainers",
+    ),
+    ("task=explain task.explainers=[edges,edges]", 2, "task.explainers names edges twice"),
     ("task.explainers=[center,random,center]", 2, "task.explainers names center twice"),
     ("task.explainers=[random,unheard_of]", 2, "explainer=unheard_of of task.explainers"),
     ("explainer=ours task.explainers=[random,center]", 2, "explainer=ours and task.explainers both choose explainers"),
