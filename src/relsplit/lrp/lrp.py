@@ -21,6 +21,7 @@ from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
+from relsplit.lrp.parameters import ParameterRelevance
 from relsplit.lrp.recording.leaves import kept_whole
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
@@ -230,10 +231,12 @@ class LRP:
                 its output (all of it, unless a skip connection leads around the module); several paths; or, of images,
                 "all": the last place of every resolution that all relevance passes, by the path of its module, the
                 pixels as "input".
-            through: of which channels of modules' outputs the relevance is, {"layer3": 5}: what passes these and no
-                other. A channel is one along the second dimension; a tensor is a mask that relevance there is
-                multiplied by (of tokens (N, T, D), one of (D,) chooses features). The map's start, "output" among the
-                sums, is what passes the chosen channels.
+            through: of which channels of modules' outputs the relevance is: what passes these and no other. {"layer3":
+                5}, several {"layer3": [5, 8]}, or integers (N,) or (N, K) for each sample its own. A channel is one
+                along the second dimension; booleans or floating point numbers are a mask that relevance there is
+                multiplied by (of tokens (N, T, D), one of (D,) chooses features). Of several modules, one after
+                another, it is what passes the chosen channels of each. The map's start, "output" among the sums, is
+                the relevance of the chosen channels.
 
         Returns:
             Of the shape of the input, detached, float32 (float64 for float64 inputs); of several a tuple or a
@@ -252,7 +255,7 @@ class LRP:
         """
         given = checked_inputs(inputs, forward_kwargs)
         observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
-        run = self.observed(given, target, observe, through)
+        run = self.observed(given, target, observe, through, by_module=at not in (None, ALL) or through is not None)
         self._look_at(run, given, target)
         watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
@@ -261,6 +264,51 @@ class LRP:
             found = watch.inside.by_name()
             relevance = found[at] if isinstance(at, str) and at != ALL else found
         return relevance if watch.sums is None else (relevance, watch.sums.by_name())
+
+    def attribute_parameters(
+        self,
+        inputs: Given,
+        target: "Target | None" = None,
+        parameters: "str | Sequence[str] | None" = None,
+        *,
+        forward_kwargs: "Mapping[str, Any] | None" = None,
+    ) -> dict[str, Tensor]:
+        """Return the relevance of every entry of weights: how much passes each on its way from output to input.
+
+        The weights of a convolution or a linear layer together, and its bias, have the relevance that passes the layer:
+        with a conserving rule the weights have all of it and the bias 0; with rule="epsilon", and others with
+        ``bias=True``, the bias has what passes no weight. An embedding's table has what arrives at the vectors that
+        were looked up. All samples count together: of one alone, hand in that.
+
+        Args:
+            inputs: see :meth:`attribute`.
+            target: see :meth:`attribute`.
+            parameters: names as ``model.named_parameters()`` has them, "layer1.0.conv1.weight"; None: all that
+                relevance passes.
+            forward_kwargs: see :meth:`attribute`.
+
+        Returns:
+            Relevance by the name of the parameter, of its shape. A weight that is used several times (a shared layer, a
+            head that is tied to the embedding) has the sum. One that is computed in the call (by pruning, weight
+            normalisation) is called after its module, "conv.weight". The weights of recurrent layers, which are joined
+            for their gates, and of normalisations, which relevance passes unchanged, have none.
+
+        Raises:
+            InputError: a parameter that does not exist, or that no relevance passes; or see :meth:`attribute`.
+            UnsupportedModelError: see :meth:`attribute`.
+        """
+        given = checked_inputs(inputs, forward_kwargs)
+        names = [parameters] if isinstance(parameters, str) else parameters
+        if names is not None and (not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names)):
+            raise InputError(f"parameters: expected names of model.named_parameters(), not {parameters!r}")
+        found: list[ParameterRelevance] = []
+
+        def gather(recording: Recording, start: Tensor) -> None:
+            found.append(ParameterRelevance(recording.recorder.network, names))
+            recording.recorder.watch.parameters = found[0]
+
+        self._look_at(self.observed(given, target, gather), given, target)
+        return found[0].by_name()
 
     def check(
         self,
@@ -298,6 +346,7 @@ class LRP:
         target: "Target | None",
         observe: "Observe[Observed]",
         through: "Through | None" = None,
+        by_module: bool = False,
     ) -> "Run[Observed]":
         """Explain what is given while somebody looks on; for methods that build on relevance inside the network.
 
@@ -307,6 +356,7 @@ class LRP:
             observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on;
                 without one (None) the walk writes over what it has passed, which is faster.
             through: see :meth:`attribute`.
+            by_module: see :meth:`relsplit.lrp.recording.network.Network.record`.
 
         Returns:
             The relevance at both ends, and the observer.
@@ -318,9 +368,9 @@ class LRP:
         inputs = as_inputs(given)
         part, explained = taken_apart(target, self._output)
         if self.start == "evidence":
-            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part)
+            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part, by_module)
         else:
-            recording = self._network.record(inputs, part)
+            recording = self._network.record(inputs, part, by_module)
             with _plain():
                 start, is_void = self._start(recording, explained, inputs)
         with _plain():
@@ -355,7 +405,9 @@ class LRP:
         """
         return self._network.attend(images, taken_apart(None, self._output)[0])
 
-    def _evidence(self, images: Tensor, target: "Explained | None", part: Part) -> tuple[Recording, Tensor, Tensor]:
+    def _evidence(
+        self, images: Tensor, target: "Explained | None", part: Part, by_module: bool
+    ) -> tuple[Recording, Tensor, Tensor]:
         """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
         if callable(target):
             raise InputError(
@@ -370,7 +422,7 @@ class LRP:
             answer.check_finite()
             output = recording.output
             found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
-            recording = self._network.record(images, part)
+            recording = self._network.record(images, part, by_module)
             if not is_same(recording.output, output):
                 raise InputError("model: it answers one image differently from one call to the next")
             start, is_flat = found.start(images.shape[2:], self.signed)

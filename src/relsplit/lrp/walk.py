@@ -7,6 +7,7 @@ hooks and no gradient mode of the caller, and frees each activation as soon as i
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.recording.step import Passed, Step
+
+if TYPE_CHECKING:
+    from relsplit.lrp.parameters import ParameterRelevance
 
 Visit = Callable[[Step, Tensor, Passed], None]
 """Is told at each step what has arrived there and what it passes on. It may keep the former."""
@@ -84,10 +88,12 @@ class Watch:
     Attributes:
         visit: is told of each step.
         guard: is told of steps that do not promise to conserve relevance.
+        parameters: gathers what passes weights.
     """
 
     visit: Visit | None = None
     guard: Guard | None = None
+    parameters: "ParameterRelevance | None" = None
 
 
 def walk_back(

@@ -17,6 +17,10 @@ class LinearLayer(Protocol):
     """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape."""
 
     @property
+    def weight(self) -> Tensor | None:
+        """The layer's weights as the network used them; None: it has none."""
+
+    @property
     def bias(self) -> Tensor | None:
         """The layer's bias, shaped to be added to its output."""
 

@@ -113,12 +113,14 @@ class Network:
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def record(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
+    def record(self, given: "Tensor | Inputs", part: Part = only_part, by_module: bool = False) -> Recording:
         """Run the network once in the caller's gradient mode, and record it.
 
         Args:
             given: what it is given, checked.
             part: returns the tensor that is explained, of what the network returns.
+            by_module: whether every module has to run, also those of which PyTorch has one kernel together
+                (``nn.TransformerEncoderLayer`` without gradients).
 
         Returns:
             What it did; the output has no gradient.
@@ -131,7 +133,7 @@ class Network:
         inputs = as_inputs(given)
         if self._channels_last and _are_faster_channels_last(inputs):
             try:
-                recording = self._record(inputs.each(_in_channels_last), part)
+                recording = self._record(inputs.each(_in_channels_last), part, by_module)
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
@@ -139,18 +141,21 @@ class Network:
             # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
             self._channels_last = False
         try:
-            return self._record(inputs.each(_copied), part)
+            return self._record(inputs.each(_copied), part, by_module)
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def _record(self, inputs: Inputs, part: Part) -> Recording:
-        grad = torch.is_grad_enabled()
+    def _record(self, inputs: Inputs, part: Part, by_module: bool) -> Recording:
+        grad = torch.is_grad_enabled() or by_module
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(inputs, part, attentions=None)
+            recording = self._run(inputs, part, attentions=None, by_module=by_module)
         return replace(recording, output=recording.output.detach())
 
-    def _run(self, inputs: Inputs, part: Part, attentions: list[Attended] | None) -> Recording:
+    def _run(self, inputs: Inputs, part: Part, attentions: list[Attended] | None, by_module: bool = False) -> Recording:
         network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
+        if by_module:  # no kernel of several modules has gradients
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter.is_floating_point())
         recorder = Recorder(self._options, self._kinds, network)
         recorder.attentions = attentions
         steps = tuple(recorder.follow_given(tensor, inputs.padding(tensor)) for tensor in inputs.tensors)

@@ -154,6 +154,12 @@ class Recorder(TorchDispatchMode):
             self._weights = {parameter.untyped_storage()._cdata for parameter in parameters}
         return tensor.untyped_storage()._cdata in self._weights
 
+    @property
+    def network(self) -> nn.Module:
+        """The network whose modules give the steps their paths."""
+        assert self._modules is not None, "the inside of an operation has no modules of its own"
+        return self._modules
+
     def module_paths(self) -> list[str]:
         """Return the paths of the network's modules."""
         return list(self._paths.values())

@@ -24,7 +24,7 @@ def add_bias(z: Tensor, layer: LinearLayer, part: WeightPart, wanted: bool) -> T
         part: of the bias.
         wanted: a rule's option ``bias``.
     """
-    return z if layer.bias is None or not wanted else z.add_(part.of(layer.bias).to(z.dtype))
+    return z if not wanted or layer.bias is None else z.add_(part.of(layer.bias).to(z.dtype))
 
 
 def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
