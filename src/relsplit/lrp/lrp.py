@@ -175,6 +175,7 @@ class LRP:
         *,
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> Tensor: ...
 
     @overload
@@ -186,6 +187,7 @@ class LRP:
         return_sums: Literal[True],
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     @overload
@@ -198,6 +200,7 @@ class LRP:
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         at: "str | Sequence[str] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> Any: ...
 
     def attribute(
@@ -209,6 +212,7 @@ class LRP:
         forward_kwargs: "Mapping[str, Any] | None" = None,
         at: "str | Sequence[str] | None" = None,
         through: "Through | None" = None,
+        create_graph: bool = False,
     ) -> Any:
         """Return the relevance of every entry of the inputs, or of what modules hand on.
 
@@ -237,9 +241,13 @@ class LRP:
                 multiplied by (of tokens (N, T, D), one of (D,) chooses features). Of several modules, one after
                 another, it is what passes the chosen channels of each. The map's start, "output" among the sums, is
                 the relevance of the chosen channels.
+            create_graph: whether what is returned is part of autograd's graph, so that it can be differentiated by the
+                inputs and the model's parameters where these require gradients: for training on relevance. It is the
+                derivative of the map as the model in evaluation mode has it; which class is predicted, which entry
+                of a window or of ``topk`` is the greatest, and what the model itself detaches count as constants.
 
         Returns:
-            Of the shape of the input, detached, float32 (float64 for float64 inputs); of several a tuple or a
+            Of the shape of the input, detached unless ``create_graph``, float32 (float64 for float64 inputs); of several a tuple or a
             dictionary, as they were given, whose sums together are the start. Of tokens (N, T), what arrived at their
             vectors; positions and whatever else is added to these are constants, and receive nothing. With ``at`` of
             the shape of the module's output, with several a dictionary of these. With ``return_sums`` also a dictionary
@@ -253,9 +261,10 @@ class LRP:
                 (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass.
             UnsupportedModelError: the model holds an operation without a rule (named in the message).
         """
-        given = checked_inputs(inputs, forward_kwargs)
+        given = checked_inputs(inputs, forward_kwargs, in_graph=create_graph)
         observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
-        run = self.observed(given, target, observe, through, by_module=at not in (None, ALL) or through is not None)
+        by_module = at not in (None, ALL) or through is not None
+        run = self.observed(given, target, observe, through, by_module, create_graph)
         self._look_at(run, given, target)
         watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
@@ -347,6 +356,7 @@ class LRP:
         observe: "Observe[Observed]",
         through: "Through | None" = None,
         by_module: bool = False,
+        create_graph: bool = False,
     ) -> "Run[Observed]":
         """Explain what is given while somebody looks on; for methods that build on relevance inside the network.
 
@@ -357,6 +367,7 @@ class LRP:
                 without one (None) the walk writes over what it has passed, which is faster.
             through: see :meth:`attribute`.
             by_module: see :meth:`relsplit.lrp.recording.network.Network.record`.
+            create_graph: see :meth:`attribute`.
 
         Returns:
             The relevance at both ends, and the observer.
@@ -366,14 +377,16 @@ class LRP:
         """
         is_flat = is_void = None
         inputs = as_inputs(given)
+        if create_graph:
+            self._check_graph(inputs)
         part, explained = taken_apart(target, self._output)
         if self.start == "evidence":
             recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part, by_module)
         else:
-            recording = self._network.record(inputs, part, by_module)
-            with _plain():
+            recording = self._network.record(inputs, part, by_module, create_graph)
+            with _plain(create_graph):
                 start, is_void = self._start(recording, explained, inputs)
-        with _plain():
+        with _plain(create_graph):
             if through is not None:
                 recording, start = passed_through(recording, start, through)
             observer = observe(recording, start)
@@ -404,6 +417,23 @@ class LRP:
             UnsupportedModelError: see :meth:`record`.
         """
         return self._network.attend(images, taken_apart(None, self._output)[0])
+
+    def _check_graph(self, inputs: Inputs) -> None:
+        """Check that relevance can be part of a graph.
+
+        Raises:
+            InputError: it cannot.
+        """
+        if self.start == "evidence":
+            raise InputError('create_graph: start="evidence" has no gradient here: use "probability" or "logit"')
+        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+            raise InputError("create_graph: gradients are switched off (torch.no_grad, torch.inference_mode) around it")
+        given = [*inputs.tensors, *(each for each in inputs.forward_kwargs.values() if isinstance(each, Tensor))]
+        if not any(tensor.requires_grad for tensor in (*given, *self.model.parameters())):
+            raise InputError(
+                "create_graph: neither the inputs nor a parameter of the model requires gradients: there is nothing to "
+                "differentiate by"
+            )
 
     def _evidence(
         self, images: Tensor, target: "Explained | None", part: Part, by_module: bool
@@ -539,9 +569,9 @@ def _by_image(values: Tensor, like: Tensor) -> Tensor:
 
 
 @contextmanager
-def _plain() -> Iterator[None]:
-    """No gradients, and no inference mode, whose tensors cannot take part in the transposes of index maps."""
-    with torch.inference_mode(False), torch.no_grad():
+def _plain(create_graph: bool = False) -> Iterator[None]:
+    """No gradients, or all of them, and no inference mode, whose tensors have no transposes of index maps."""
+    with torch.inference_mode(False), torch.set_grad_enabled(create_graph):
         yield
 
 

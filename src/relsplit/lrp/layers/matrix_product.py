@@ -16,7 +16,7 @@ class MatrixProduct:
     """
 
     def __init__(self, weights: Tensor, comes_first: bool) -> None:
-        self.weight = weights.detach()
+        self.weight = weights
         self.comes_first = comes_first
         self.bias: Tensor | None = None
 

@@ -70,7 +70,7 @@ def record_linear(
             all windows, which no rule can conserve.
     """
     covers = facts.pop("covers", True)
-    saved, support, nonnegative = call.save(h.detach()), source.support, source.nonnegative
+    saved, support, nonnegative = call.save(h), source.support, source.nonnegative
     watch = call.recorder.watch
     constants_count = keeps_signs(call)  # with weights they are what a bias is
 
