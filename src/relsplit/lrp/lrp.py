@@ -245,26 +245,32 @@ class LRP:
                 inputs and the model's parameters where these require gradients: for training on relevance. It is the
                 derivative of the map as the model in evaluation mode has it; which class is predicted, which entry
                 of a window or of ``topk`` is the greatest, and what the model itself detaches count as constants.
+                ``start="evidence"`` has no gradient.
 
         Returns:
-            Of the shape of the input, detached unless ``create_graph``, float32 (float64 for float64 inputs); of several a tuple or a
-            dictionary, as they were given, whose sums together are the start. Of tokens (N, T), what arrived at their
-            vectors; positions and whatever else is added to these are constants, and receive nothing. With ``at`` of
-            the shape of the module's output, with several a dictionary of these. With ``return_sums`` also a dictionary
-            of (N,) sums: "input" (all inputs), the input of every residual block by the name of its module
-            ("layer1.0", ...), and "output", the relevance that the map started from. Each equals "output" where
-            relevance is conserved.
+            Of the shape of the input, detached (unless ``create_graph``), float32 (float64 for float64 inputs); of
+            several a tuple or a dictionary, as they were given, whose sums together are the start. Of tokens (N, T),
+            what arrived at their vectors; positions and whatever else is added to these are constants, and receive
+            nothing. With ``at`` of the shape of the module's output, with several a dictionary of these. With
+            ``return_sums`` also a dictionary of (N,) sums: "input" (all inputs), the input of every residual block by
+            the name of its module ("layer1.0", ...), and "output", the relevance that the map started from. Each equals
+            "output" where relevance is conserved.
 
         Raises:
             InputError: inputs that are no tensors, of different batch sizes, empty, with NaN or infinite values, or
                 that the model does not accept; tokens that pass no embedding; a model whose output is not
-                (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass.
-            UnsupportedModelError: the model holds an operation without a rule (named in the message).
+                (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass;
+                a channel that a module does not have; ``create_graph`` where gradients are switched off or there is
+                nothing to differentiate by.
+            UnsupportedModelError: the model holds an operation without a rule (named in the message); or, with
+                ``create_graph``, one that has been carried out without gradients, or in TorchScript.
         """
         given = checked_inputs(inputs, forward_kwargs, in_graph=create_graph)
         observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
         by_module = at not in (None, ALL) or through is not None
         run = self.observed(given, target, observe, through, by_module, create_graph)
+        if create_graph and not any(relevance.requires_grad for relevance in run.relevances):
+            raise InputError("create_graph: the map depends on nothing that requires gradients")
         self._look_at(run, given, target)
         watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
