@@ -1,6 +1,7 @@
 """Relevance that is differentiated, against finite differences of the map in float64, by every input and weight."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -257,6 +258,26 @@ def test_several_inputs_and_what_is_handed_on() -> None:
     assert gradcheck(of, given, eps=1e-6, atol=1e-7, rtol=1e-4)
 
 
+def test_threads_with_and_without_a_graph() -> None:
+    model, x = residual(), drawn(3, 2, 9, 8)
+    lrp = LRP(model)
+    plain = lrp.attribute(x, 1)
+
+    def explained(place: int) -> Tensor:
+        return lrp.attribute(x, 1, create_graph=place % 2 == 0)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(explained, range(8)))
+    for place, relevance in enumerate(found):
+        assert relevance.requires_grad == (place % 2 == 0)
+        torch.testing.assert_close(relevance.detach(), plain, rtol=1e-10, atol=1e-14)
+    given = list(model.parameters())
+    gradients = [torch.autograd.grad(relevance.square().sum(), given) for relevance in found[::2]]
+    for each in zip(*gradients, strict=True):
+        for other in each[1:]:
+            torch.testing.assert_close(other, each[0], rtol=1e-9, atol=1e-14)
+
+
 def test_training_on_relevance() -> None:
     """Relevance is moved out of the right half; the model keeps its mode and its statistics."""
     model, x = residual().train(), drawn(4, 2, 8, 8).detach()
@@ -327,6 +348,9 @@ def test_what_runs_without_gradients_is_said(own: bool) -> None:
     with pytest.raises(UnsupportedModelError, match=r"operation 'linear' runs without gradients .*create_graph"):
         LRP(model).attribute(drawn(2, 4), 1, create_graph=True)
     LRP(model).attribute(drawn(2, 4), 1)
+    x = drawn(2, 4)
+    x.square().sum().backward()  # autograd has been let in again, and as it was
+    torch.testing.assert_close(x.grad, 2 * x.detach())
 
 
 def test_a_frozen_part_may_run_without_gradients() -> None:

@@ -176,6 +176,32 @@ def test_modules_of_a_layer_in_one_kernel(frozen: bool) -> None:
     )
 
 
+def test_a_module_that_is_called_twice_is_read_at_its_last_call() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head, self.relu = nn.Linear(4, 4), nn.Linear(4, 3), nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.relu(self.layer(self.relu(self.layer(x)))))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        lrp, x = LRP(Shared().double()), torch.rand(3, 4).double()
+    for name in ("layer", "relu"):
+        of_channels = lrp.attribute(x, 1, at=name)
+        parts = torch.stack([lrp.attribute(x, 1, through={name: channel}).sum(1) for channel in range(4)], 1)
+        torch.testing.assert_close(parts, of_channels)
+    torch.testing.assert_close(parts.sum(1), lrp.attribute(x, 1).sum(1))
+
+
+def test_a_module_that_does_nothing_is_said() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 3))
+    for option in ({"at": "1"}, {"through": {"1": 0}}):
+        with pytest.raises(InputError, match="no relevance passes module '1': it is off its way, or does nothing"):
+            LRP(model).attribute(torch.rand(2, 4), 1, **option)
+
+
 def test_a_module_without_relevance() -> None:
     class Unused(nn.Module):
         def __init__(self) -> None:

@@ -66,7 +66,9 @@ def _output_of(name: str, result: Step) -> Step:
         met.update(new)
         waiting.extend(new)
     if found is None:
-        raise InputError(f"through: no relevance passes module {name!r}")
+        raise InputError(
+            f"through: no relevance passes module {name!r}: it is off its way, or does nothing (nn.Identity)"
+        )
     return found
 
 
