@@ -1,2 +1,2 @@
-from relsplit.pictures.overlay import light_overlay as light_overlay
-from relsplit.pictures.overlay import overlay as overlay
+from relsplit.pictures.overlays import light_overlay as light_overlay
+from relsplit.pictures.overlays import overlay as overlay
