@@ -62,7 +62,6 @@ def test_a_known_cause_is_found(
     drawn = np.asarray(Image.open(picture).convert("RGB"))
     assert min(drawn.shape[:2]) > 200
     assert drawn.std() > 10
-    assert picture.stat().st_size < 100_000
 
 
 def test_a_known_word_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,8 +38,8 @@ def waveform(
     Example:
         >>> import torch
         >>> figure = waveform(torch.sin(torch.arange(100) / 5), torch.rand(100), rate=50)
-        >>> [axes.get_ylabel() for axes in figure.axes]
-        ['signal', 'relevance']
+        >>> figure.axes[0].get_ylabel(), figure.axes[1].get_ylabel()
+        ('signal', 'relevance')
     """
     values = real_array(signal, "signal", ("L",), ("C", "L"))
     shares = real_array(relevance, "relevance", ("L",), ("C", "L"))
