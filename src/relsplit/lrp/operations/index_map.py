@@ -187,7 +187,14 @@ def choice(call: Call) -> Any:
         arrived = relevance if keeps else relevance.unsqueeze(dim)
         return [arrived.new_zeros(shape).scatter_add_(dim, positions.tensor, arrived)]
 
-    call.record(values, [source], backward, nonnegative=source.nonnegative)
+    call.record(
+        values,
+        [source],
+        backward,
+        nonnegative=source.nonnegative,
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+    )
     return output
 
 
