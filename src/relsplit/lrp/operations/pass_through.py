@@ -20,12 +20,18 @@ _ELEMENTWISE = (
     "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "exp2", "log", "log2", "log10",
     "abs", "reciprocal", "clone", "_to_copy", "native_dropout", "contiguous",
 )  # fmt: skip
+_ROUNDED = (
+    "quantize_per_tensor", "quantize_per_tensor_dynamic", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams", "fake_quantize_per_channel_affine_cachemask",
+    "_fused_moving_avg_obs_fq_helper",
+)  # fmt: skip
+"""Of quantised networks: numbers that are rounded, and what they stand for."""
 _GATES = {"sigmoid", "hardsigmoid", "tanh"}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "square", "sqrt", "rsqrt"}
-_SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous"}
+_SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous", *_ROUNDED}
 
 
-@OPERATIONS.register(*_ACTIVATIONS, *NORMALISATIONS, *_ELEMENTWISE)
+@OPERATIONS.register(*_ACTIVATIONS, *NORMALISATIONS, *_ELEMENTWISE, *_ROUNDED)
 def pass_through(call: Call) -> Any:
     """Pass relevance on to the one input, of the first of several outputs."""
     if len(call.sources) != 1:
