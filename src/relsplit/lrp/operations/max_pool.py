@@ -40,6 +40,15 @@ def max_pool(call: Call) -> Any:
     return linear_map(call, _average_over(windows, call.args[0]), call.args[0], covers=not two_by_two)
 
 
+@OPERATIONS.register("aminmax")
+def both_ends(call: Call) -> Any:
+    """The least and the greatest at once."""
+    given = call.given()
+    dims = [] if given["dim"] is None else given["dim"]
+    with call.recorder:
+        return torch.amin(given["self"], dims, given["keepdim"]), torch.amax(given["self"], dims, given["keepdim"])
+
+
 def _average(call: Call) -> LinearMap:
     given, name = call.given(), call.name
     if name in ADAPTIVE:
