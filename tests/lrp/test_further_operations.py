@@ -100,6 +100,10 @@ SAME: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tens
         lambda a, b: torch.cdist(a.unflatten(1, (4, 2)), b.unflatten(1, (4, 2))),
         lambda a, b: (a.view(-1, 4, 1, 2) - b.view(-1, 1, 4, 2)).square().sum(-1).sqrt(),
     ),
+    "gates that are chosen": (
+        lambda a, b: a[:, :3] * b.sigmoid().topk(3, 1).values,
+        lambda a, b: a[:, :3] * b.sigmoid().gather(1, b.topk(3, 1).indices),
+    ),
     "there and back": (
         lambda a, b: a.sigmoid().logit() + b.tanh().atanh(),
         lambda a, b: a + b,
