@@ -42,7 +42,7 @@ def permute(call: Call) -> Any:
     else:
         order = [dim % tensor.dim() for dim in given["dims"]]
     back = [order.index(dim) for dim in range(len(order))]
-    _one(call, output, source, lambda relevance: relevance.permute(back))
+    _one(call, output, source, lambda relevance: relevance.permute(back), _followed(call, source))
     return output
 
 
@@ -52,7 +52,7 @@ def expand(call: Call) -> Any:
     tensor, source = call.sources[0]
     shape = tensor.shape
     output = call.run()
-    _one(call, output, source, lambda relevance: relevance.sum_to_size(shape))
+    _one(call, output, source, lambda relevance: relevance.sum_to_size(shape), _followed(call, source))
     return output
 
 
@@ -68,7 +68,7 @@ def part(call: Call) -> Any:
         func(result, *rest, **kwargs).copy_(relevance)
         return result
 
-    _one(call, output, source, backward)
+    _one(call, output, source, backward, _followed(call, source))
     return output
 
 
@@ -96,12 +96,17 @@ def parts(call: Call) -> Any:
     return outputs
 
 
+def _followed(call: Call, source: Step) -> Tensor | None:
+    """Return where an operation with one output depends on the input: where that has entries of its source that do."""
+    return (
+        None if source.support is None else supported(_again(call, [source.support.to(call.sources[0][0].dtype)]) > 0)
+    )
+
+
 def _one(
-    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None = None
+    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None
 ) -> None:
-    """Note an index map of one source; without ``support`` it follows from the source's."""
-    if support is None and source.support is not None:
-        support = supported(_again(call, [source.support.to(call.sources[0][0].dtype)]) > 0)
+    """Note an index map of one source."""
     call.record(
         output,
         [source],
@@ -191,7 +196,14 @@ def choice(call: Call) -> Any:
         arrived = relevance if keeps else relevance.unsqueeze(dim)
         return [arrived.new_zeros(shape).scatter_add_(dim, positions.tensor, arrived)]
 
-    call.record(values, [source], backward, nonnegative=source.nonnegative)
+    call.record(
+        values,
+        [source],
+        backward,
+        nonnegative=source.nonnegative,
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+    )
     return output
 
 
