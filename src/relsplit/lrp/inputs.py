@@ -108,10 +108,11 @@ class Inputs:
         """
         advice = ""
         first = self.tensors[0]
+        shape = tuple(first.shape)
         if self.is_single and not first.is_floating_point():
             advice = " (integers are tokens; normalised images and signals are floating point)"
         elif self.is_single and first.dim() == 3:
-            advice = f" (the first dimension is the batch: a single input of shape {tuple(first.shape)} is inputs[None])"
+            advice = f" (the first dimension is the batch: a single input of shape {shape} is inputs[None])"
         text = " ".join(str(error).split())[:300]
         return InputError(f"inputs: the model does not accept {self}: {text}{advice}")
 

@@ -57,7 +57,7 @@ class LookUps(TorchFunctionMode):
         result = func(*args, **kwargs)
         if place is not None:
             return self._seen(place, indices, table, result)
-        first = args[0] if args else None
+        first: Any = args[0] if args else None
         place = self._place(first)
         if place is not None and _is_whole(result) and result.shape == first.shape and bool((result == first).all()):
             self._equal.append((result, place))

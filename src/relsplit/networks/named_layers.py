@@ -47,6 +47,7 @@ def last_spatial_layer(network: nn.Module, given: "Tensor | Inputs") -> nn.Modul
     """Return the module that is the last to return a feature map of more than one cell.
 
     What a feature map is says :func:`relsplit.networks.feature_maps.layout`.
+    Where the network answers at every place, the scores' own maps do not count.
     Of a transformer's tokens, it is the last map in which the answer still depends on more than the class token: after
     the last attention it depends on nothing else.
 
@@ -89,13 +90,27 @@ def last_spatial_layer(network: nn.Module, given: "Tensor | Inputs") -> nn.Modul
     finally:
         for handle in handles:
             handle.remove()
+    maps = _without_scores(maps, output, layout(output, len(images), size, steps.are_rows))
     if not maps:
         raise InputError(
-            f"target_layer: no module of {type(network).__name__} returns a feature map of more than one cell"
+            f"target_layer: no module of {type(network).__name__} returns a feature map of more than one cell, besides "
+            f"what it returns itself, {described(output)}"
         )
     if maps[-1][1].kind != "tokens":
         return maps[-1][0]
     return _last_tokens_read(maps, output)
+
+
+def _without_scores(
+    maps: "list[tuple[nn.Module, Layout, Tensor]]", output: object, of_output: Layout | None
+) -> "list[tuple[nn.Module, Layout, Tensor]]":
+    """Leave out the last maps where they are a dense output's scores, enlarged at most: a CAM of these is none."""
+    if of_output is None or of_output.cells == 1 or not isinstance(output, Tensor):
+        return maps
+    scores = of_output.grid(output).shape[1]
+    while maps and maps[-1][1].grid(maps[-1][2]).shape[1] == scores:
+        maps = maps[:-1]
+    return maps
 
 
 class _Steps:
@@ -124,9 +139,7 @@ def _last_tokens_read(maps: "list[tuple[nn.Module, Layout, Tensor]]", output: Te
     return tokens[-1][0]
 
 
-def layer_output(
-    network: nn.Module, layer: nn.Module, name: str, given: "Tensor | Inputs"
-) -> tuple[Tensor, Tensor]:
+def layer_output(network: nn.Module, layer: nn.Module, name: str, given: "Tensor | Inputs") -> tuple[Tensor, Tensor]:
     """Return what ``network`` answers and the feature map (N, C, ...) that ``layer`` returned.
 
     Args:

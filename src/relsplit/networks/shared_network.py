@@ -16,7 +16,7 @@ from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_sam
 from relsplit.networks.described import described
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.looked_up import LookUp, LookUps
-from relsplit.networks.outputs import OutputChoice, obvious_part
+from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy
 from relsplit.targets.target import taken_apart
 
@@ -62,9 +62,8 @@ class SharedNetwork:
         for place, tensor in enumerate(inputs.tensors):
             _check_alike(network, tensor, inputs.name(place))
         part, explained = taken_apart(target, self._output)
-        if self._output is not None or explained is not target or hasattr(target, "part"):
-            network.register_forward_hook(lambda module, given, output: part(output))
-        return Call(network, inputs, self.reader, explained)
+        is_chosen = self._output is not None or explained is not target or hasattr(target, "part")
+        return Call(network, inputs, self.reader, explained, part if is_chosen else None)
 
 
 class Call:
@@ -80,11 +79,21 @@ class Call:
         explained: a class, one for each sample, None, or a function of the output to the relevance of its entries.
     """
 
-    def __init__(self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any = None) -> None:
+    def __init__(
+        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, chosen: "Part | None"
+    ) -> None:
         self.network = network
         self.inputs = inputs
         self.explained = explained
         self._reader = reader
+        self._chosen = chosen
+        self.choose(network)
+
+    def choose(self, network: nn.Module) -> None:
+        """Have a network, made of this call's, return the part of its output that is explained, if one was named."""
+        chosen = self._chosen
+        if chosen is not None:
+            network.register_forward_hook(lambda module, given, output: chosen(output))
 
     @cached_property
     def images(self) -> Tensor:
@@ -130,7 +139,8 @@ class Call:
             return []
         with torch.no_grad(), LookUps(tokens) as seen:
             self.called(self.inputs)
-        return seen.found
+        found: list[LookUp] = seen.found
+        return found
 
     def _of(self, place: int) -> list[LookUp]:
         """What was looked up by the tokens at ``place`` of the inputs."""
@@ -139,8 +149,8 @@ class Call:
         if not found:
             shape = tuple(self.inputs.tensors[place].shape)
             raise InputError(
-                f"{self.inputs.name(place)}: integers {shape} pass no nn.Embedding on their way: hand in floating point "
-                "values, or what is no input (a mask, lengths) with forward_kwargs="
+                f"{self.inputs.name(place)}: integers {shape} pass no nn.Embedding on their way: hand in floating "
+                "point values, or what is no input (a mask, lengths) with forward_kwargs="
             )
         return found
 
@@ -237,10 +247,15 @@ class Call:
                 it was given is no image, to all), or cannot be read.
         """
         answer = self.read(output)
-        self._check_same(answer.output, network)
+        self.check_same(answer.output, network)
         return answer
 
-    def _check_same(self, output: Tensor, network: nn.Module | None = None) -> None:
+    def check_same(self, output: Tensor, network: nn.Module | None = None) -> None:
+        """Check that an output is what the network itself answers, see :meth:`checked`.
+
+        Raises:
+            InputError: it is not.
+        """
         count = 1 if network is None and self.is_of_images else len(self.inputs)
         with torch.no_grad():
             own = obvious_part(self.called(self.inputs if count > 1 else self.first))
@@ -289,7 +304,7 @@ class Call:
             answer = self.checked(output)
             return answer.score(answer.classes(self.explained), score).sum()
         part = self.part(output)
-        self._check_same(part)
+        self.check_same(part)
         return summed_by_sample(self.explained, part).sum()
 
     def part(self, output: object) -> Tensor:
@@ -348,7 +363,7 @@ class Call:
         Raises:
             InputError: as :meth:`value`.
         """
-        self._check_same(self.part(output))
+        self.check_same(self.part(output))
         return self.pinned(output)
 
     def pinned(self, output: object) -> Callable[[object], Tensor]:

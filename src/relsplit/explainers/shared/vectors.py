@@ -8,4 +8,5 @@ def length(vectors: Tensor) -> Tensor:
 
     Where a method has contributions instead, their sum is the token's.
     """
-    return vectors.norm(dim=-1)
+    lengths: Tensor = vectors.norm(dim=-1)
+    return lengths
