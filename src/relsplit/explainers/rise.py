@@ -92,8 +92,7 @@ class RISE:
 
     def _explain(self, network: nn.Module, answer: Answer, image: Tensor, target: int) -> Tensor:
         total = torch.zeros_like(image[0])
-        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel(), self._precision)
-        for masks in self._masks(image, image.shape[1:], per_pass):
+        for masks in self._masks(image):
             masked = image * masks[:, None]
             if self._precision == "fp32":  # otherwise the copy does it as it rounds
                 masked = masked.contiguous(memory_format=torch.channels_last)
@@ -105,7 +104,7 @@ class RISE:
         """All samples at once, a mask of each after another: a target may say something else of each."""
         score = call.by_sample("probability")
         values = [_channels_second(value, table) for value, table in zip(call.values, call.tables, strict=True)]
-        drawn = [[self._masks(sample, sample.shape[1:], 1) for sample in value] for value in values]
+        drawn = [[self._masks(sample, per_pass=1) for sample in value] for value in values]
         totals = [torch.zeros_like(value[:, 0]) for value in values]
         for _ in range(self._samples):
             masks = [torch.cat([next(each) for each in of_value]) for of_value in drawn]
@@ -118,8 +117,11 @@ class RISE:
                 total += found.to(total).reshape(-1, *[1] * (mask.dim() - 1)) * mask
         return call.arranged([total / (self._samples * self._keep) for total in totals], by=lambda of_tokens: of_tokens)
 
-    def _masks(self, sample: Tensor, places: torch.Size, per_pass: int) -> Iterator[Tensor]:
-        """Batches of masks (B, *places) in [0, 1]; the random numbers do not depend on the size of the batches."""
+    def _masks(self, sample: Tensor, per_pass: int | None = None) -> Iterator[Tensor]:
+        """Batches of masks (B, ...) in [0, 1]; the random numbers do not depend on the size of the batches."""
+        places = sample.shape[1:]
+        if per_pass is None:
+            per_pass = images_per_pass(self._batch_size, sample.device, places.numel(), self._precision)
         if len(places) not in _MODES:
             raise InputError(f"rise masks places along one to three axes, not those of inputs {tuple(sample.shape)}")
         cell = [-(-side // self._cells) for side in places]
