@@ -95,7 +95,7 @@ class LRPEpsilon:
             if self._blocks is not None:
                 steps = network if isinstance(network, fx.GraphModule) else one_module_per_step(call.network)
                 lower = _modules_up_to_block(steps, self._blocks)
-            column = _column(call, obvious_part(call.inputs.each(Tensor.clone).called(network)), network)
+            column = _column(call, obvious_part(call.inputs.answered(network)), network)
             relevance = self._relevance(network, call.inputs, column, lower)
             if not all(torch.isfinite(each.abs().flatten(1).sum(dim=1)).all() for each in relevance):
                 relevance = self._relevance(network, call.inputs.each(Tensor.double), column, lower)

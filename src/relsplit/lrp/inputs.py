@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_batch
-from relsplit.errors import InputError
+from relsplit.errors import InputError, is_of_a_signal
 
 Given = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """One input; several that a network takes by position; or several that it takes by name."""
@@ -54,6 +54,21 @@ class Inputs:
         if self.names:
             return network(**dict(zip(self.names, self.tensors, strict=True)), **self.forward_kwargs)
         return network(*self.tensors, **self.forward_kwargs)
+
+    def answered(self, network: nn.Module) -> Any:
+        """Return what a network answers to copies, which it may write over.
+
+        Raises:
+            InputError: it does not accept them.
+        """
+        try:
+            return self.each(Tensor.clone).called(network)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the user's code raises
+            if is_of_a_signal(error):
+                raise
+            raise self.not_accepted(error) from error
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         """Return the same with every tensor changed."""

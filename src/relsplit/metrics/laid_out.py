@@ -1,4 +1,4 @@
-"""Signals, volumes, tables and tokens laid out as images, so that what takes pixels away takes their places away, too."""
+"""Signals, volumes, tables and tokens laid out as images: what takes pixels away takes their places away, too."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def laid_out(
     Raises:
         InputError: several inputs, maps of another shape, or patches of anything but images.
     """
-    if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.is_floating_point() and not forward_kwargs:
+    if isinstance(inputs, Tensor) and inputs.dim() == 4 and not forward_kwargs:
         return Laid(model, inputs, list(maps), lambda baseline: baseline.of(inputs))
     given = checked_inputs(inputs, forward_kwargs)
     given.check_values()

@@ -86,7 +86,7 @@ def last_spatial_layer(network: nn.Module, given: "Tensor | Inputs") -> nn.Modul
     handles = [*steps.handles, *(module.register_forward_hook(remember) for module in inside)]
     try:
         with torch.enable_grad():
-            output = obvious_part(inputs.each(Tensor.clone).called(network))
+            output = obvious_part(inputs.answered(network))
     finally:
         for handle in handles:
             handle.remove()
@@ -181,7 +181,7 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, given: "Tensor
         raise InputError(f"target_layer: {name} is compiled by TorchScript and cannot be looked into; choose another")
     handles = [*steps.handles, layer.register_forward_hook(keep)]
     try:
-        answer = inputs.each(Tensor.clone).called(network)
+        answer = inputs.answered(network)
     finally:
         for handle in handles:
             handle.remove()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from relsplit.baseline import BaselineImage
 from relsplit.checks import checked_images
-from relsplit.errors import InputError, is_of_a_signal
+from relsplit.errors import InputError
 from relsplit.lrp.inputs import Given, Inputs, checked_inputs
 from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same, reader_of
 from relsplit.networks.described import described
@@ -217,14 +217,7 @@ class Call:
         Raises:
             InputError: it does not accept them.
         """
-        try:
-            return inputs.each(Tensor.clone).called(self.network)
-        except (InputError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever the user's code raises
-            if is_of_a_signal(error):
-                raise
-            raise inputs.not_accepted(error) from error
+        return inputs.answered(self.network)
 
     def answer(self) -> Answer:
         """Run the network without gradients, and read what it answers.
