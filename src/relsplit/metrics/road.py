@@ -102,8 +102,10 @@ def linear_imputation(image: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_
         return image
     places = np.nonzero(mask)
     count = len(places[0])
-    number = np.full(mask.shape, -1)
-    number[places] = np.arange(count)
+    taken = np.ravel_multi_index(places, mask.shape)
+    number = np.full(mask.size, -1)
+    number[taken] = np.arange(count)
+    flat = image.reshape(len(image), -1)
     diagonal = np.zeros(count)
     known = np.zeros((count, len(image)))
     entries: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]] = []
@@ -115,19 +117,18 @@ def linear_imputation(image: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_
         fits = [(axis >= 0) & (axis < side) for axis, side in zip(there, mask.shape, strict=True)]
         (inside,) = np.nonzero(np.logical_and.reduce(fits))
         diagonal[inside] += weight
-        neighbours = tuple(axis[inside] for axis in there)
-        other = number[neighbours]
+        at = np.ravel_multi_index([axis[inside] for axis in there], mask.shape)
+        other = number[at]
         unknown = other >= 0
         entries.append((inside[unknown], other[unknown], -weight))
-        given = inside[~unknown]
-        known[given] += weight * image[(slice(None), *(axis[given] for axis in there))].T
+        known[inside[~unknown]] += weight * flat[:, at[~unknown]].T
     entries.append((np.arange(count), np.arange(count), 1.0))
     values = np.concatenate([np.full(len(i), w) for i, _, w in entries[:-1]] + [diagonal])
     place = np.concatenate([i for i, _, _ in entries]), np.concatenate([j for _, j, _ in entries])
-    filled: npt.NDArray[np.float64] = image.copy()
+    filled: npt.NDArray[np.float64] = flat.copy()
     solution = spsolve(coo_matrix((values, place), (count, count)).tocsc(), known)
-    filled[(slice(None), *places)] = solution.reshape(count, -1).T
-    return filled
+    filled[:, taken] = solution.reshape(count, -1).T
+    return filled.reshape(image.shape)
 
 
 @checked_options

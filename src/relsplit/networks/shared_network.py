@@ -369,9 +369,9 @@ class Call:
             InputError: the target is for another kind of output.
         """
         part = self.part(output)
+        summed_by_sample(self.explained, part.detach())  # what the target does not allow is said here
         pin = getattr(self.explained, "pinned", None)
         pinned = self.explained if pin is None else pin(part.detach())
-        summed_by_sample(pinned, part.detach())  # what the target does not allow is said here
         return lambda other: summed_by_sample(pinned, self.part(other))
 
     def scores(self, answer: Answer, score: Score) -> Callable[[Tensor], Tensor]:
