@@ -11,8 +11,8 @@ from relsplit import heat_quantization
 from relsplit.errors import InputError
 from relsplit.metrics import (
     InsertionDeletion,
-    energy_inside,
     conservation_gap,
+    energy_inside,
     flipping_area,
     gini,
     imputed_survival,
