@@ -193,14 +193,14 @@ class Network:
 
     def _reason(self, error: Exception, inputs: Inputs) -> Exception:
         """Say whether it is the inputs that the network does not accept, or the recording that failed."""
-        text = " ".join(str(error).split())[:300]
         try:
             with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
                 inputs.each(_copied).called(shared_copy(self.model, keep_in_place=True, trainable=True))
         except Exception as again:  # whatever the user's code raises
             if is_of_a_signal(again):
                 raise
-            return InputError(f"inputs: the model does not accept {inputs}: {text}{_advice(inputs)}")
+            return inputs.not_accepted(error)
+        text = " ".join(str(error).split())[:300]
         return UnsupportedModelError(
             f"{type(self.model).__name__} could not be recorded ({type(error).__name__}: {text})"
         )
@@ -243,15 +243,3 @@ def _in_channels_last(tensor: Tensor) -> Tensor:
 
 def _differentiable(tensor: Tensor) -> Tensor:
     return _copied(tensor).requires_grad_(tensor.is_floating_point())
-
-
-def _advice(inputs: Inputs) -> str:
-    """What most likely was meant, where the shape or the type says so."""
-    if not inputs.is_single:
-        return ""
-    (tensor,) = inputs.tensors
-    if not tensor.is_floating_point():
-        return " (integers are tokens; normalised images and signals are floating point)"
-    if tensor.dim() == 3:
-        return f" (the first dimension is the batch: a single input of shape {tuple(tensor.shape)} is inputs[None])"
-    return ""

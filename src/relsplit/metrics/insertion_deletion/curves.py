@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,7 @@ def score_curves(
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
+    forward_kwargs: "Mapping[str, Any] | None" = None,
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 
@@ -89,8 +90,8 @@ def score_curves(
 
     Args:
         model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
-        images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).
-        maps: (N, H, W), (N, L) or (N, D, H, W), finite; only their order matters.
+        images: (N, C, H, W), normalised; or signals (N, C, L), volumes (N, C, D, H, W), tables (N, F) or tokens (N, T).
+        maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T), finite; only their order matters.
         targets: (N,) class whose probability is read (the paper reads the ground-truth class).
         protocols: by the name under which their scores are returned.
         batch_size: masked images per forward pass; a :class:`relsplit.networks.batches.BatchSize` also remembers, from
@@ -103,6 +104,7 @@ def score_curves(
         seed: of the points that ``tolerance`` lets be drawn at random; they follow from it and the image's content.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
 
     Returns:
         The scores of each protocol.
@@ -113,6 +115,7 @@ def score_curves(
     (method,) = score_methods(
         model, images, [maps], [targets], protocols,
         batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed, scores=scores,
+        forward_kwargs=forward_kwargs,
     )  # fmt: skip
     return method
 
@@ -131,6 +134,7 @@ def score_methods(
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
+    forward_kwargs: "Mapping[str, Any] | None" = None,
 ) -> list[dict[str, CurveScores]]:
     """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
 
@@ -149,6 +153,7 @@ def score_methods(
         tolerance: of curves that are refined.
         seed: of the points that are drawn.
         scores: what the network's output holds.
+        forward_kwargs: what the network gets besides.
 
     Returns:
         For each method the scores of each protocol.
@@ -156,9 +161,8 @@ def score_methods(
     Raises:
         InputError: as :func:`score_curves`.
     """
-    only_points = all(each.patch == 1 and each.baseline != "blur" for each in protocols.values())
-    model, images, maps = laid_out(model, images, maps, only_points)
-    images = checked_images(images)
+    laid = laid_out(model, images, maps, forward_kwargs, any(each.patch != 1 for each in protocols.values()))
+    model, images, maps = laid.model, checked_images(laid.images), laid.maps
     if not maps or len(maps) != len(targets):
         raise InputError(
             f"maps of {len(maps)} methods and targets for {len(targets)}: give both for at least one method"
@@ -177,7 +181,9 @@ def score_methods(
             settings.append((protocol.baseline, protocol.patch))
     rankings = {patch: rank_pixels(rows, patch) for _, patch in settings}
     substrates = [
-        Substrate(rankings[patch].rank, rankings[patch].values.shape[1], BaselineImage(baseline, mean, std).of(images))
+        Substrate(
+            rankings[patch].rank, rankings[patch].values.shape[1], laid.baseline(BaselineImage(baseline, mean, std))
+        )
         for baseline, patch in settings
     ]
     values = {patch: ranking.values.cpu() for patch, ranking in rankings.items()}
