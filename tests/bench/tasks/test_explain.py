@@ -62,6 +62,22 @@ def test_several_methods_stand_side_by_side(photographs: Path) -> None:
     assert len(list(home.rglob("overlays/*.png"))) == 6
 
 
+def test_an_unreadable_photograph_leaves_the_others_side_by_side(photographs: Path) -> None:
+    own, broken = next((photographs / "photographs").rglob("*.png")), photographs / "broken.png"
+    broken.write_text("no image")
+    home = photographs / "here"
+    more = (f"task.images=[{broken},{own}]", "task.explainers=[edges,center]", "dataset.on_bad_image=skip")
+    command = command_line(photographs, "task=explain", *more, f"output_dir={home}")
+    for _ in range(2):  # a second start finds the first one's folders
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "1 of 2 images were skipped" in done.stderr
+        (grid,) = home.glob("grid-*.png")
+        assert f"2 methods side by side: {grid}" in done.stdout
+        assert [list(read_maps(home / name).sample_id) for name in ("edges", "center")] == [[f"1-{own.stem}"]] * 2
+        grid.unlink()
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -90,6 +90,15 @@ def test_what_holds_no_maps_of_the_samples(tmp_path: Path) -> None:
     np.save(tmp_path / "complex.npy", values * 1j)
     np.save(tmp_path / "text.npy", np.full((2, 4, 4), "a"))
     np.save(tmp_path / "three.npy", np.ones((3, 4, 4)))
+    np.savez(tmp_path / "last.npz", sample_id=["a", "b"], map=np.ones((2, 8, 8, 3)))
+    np.savez(tmp_path / "objects.npz", sample_id=np.array(["a", "b"], dtype=object), map=values)
+    np.savez_compressed(tmp_path / "bits.npz", sample_id=["a", "b"], map=np.random.default_rng(0).random((2, 9, 9)))
+    bits = bytearray((tmp_path / "bits.npz").read_bytes())
+    bits[bits.index(b"map.npy") + len("map.npy") + 20] ^= 0xFF  # the first byte of what is compressed
+    (tmp_path / "bits.npz").write_bytes(bits)
+    np.save(tmp_path / "header.npy", values)
+    header = (tmp_path / "header.npy").read_bytes().replace(b"), }", b"(, }")
+    (tmp_path / "header.npy").write_bytes(header)
     np.savez(tmp_path / "unnamed.npz", values)
     np.savez(tmp_path / "twice.npz", sample_id=["a", "a"], map=values)
     np.savez(tmp_path / "cut.npz", sample_id=["a", "b"], map=values)
@@ -106,13 +115,20 @@ def test_what_holds_no_maps_of_the_samples(tmp_path: Path) -> None:
         ("three.npy", "manifest.csv", "names 2 samples for 3 maps"),
         ("unnamed.npz", None, "has no sample_id"),
         ("twice.npz", None, "several maps of sample a"),
+        ("last.npz", None, "channels seem to stand last"),
+        ("objects.npz", None, "dtype=str"),
         ("cut.npz", None, "is no .npy or .npz"),
+        ("bits.npz", None, "is no .npy or .npz"),
+        ("header.npy", "manifest.csv", "is no .npy or .npz"),
         ("manifest.csv", None, "is no .npy or .npz"),
         ("missing.npz", None, "there is no file"),
     ):
         with pytest.raises(InputError, match=said) as raised:
             StoredMaps(None, str(tmp_path / maps), given and str(tmp_path / given))  # type: ignore[arg-type]
         assert "\n" not in str(raised.value)
+    np.savez(tmp_path / "bytes.npz", sample_id=np.array(["a", "b"]).astype("S"), map=values)  # as HDF5 gives them
+    StoredMaps(None, str(tmp_path / "bytes.npz")).check(["a", "b"])  # type: ignore[arg-type]
+    manifest.write_text("sample_id,path\na,a.png\nb,b.png\n", encoding="utf-8-sig")  # as spreadsheets save it
     several = StoredMaps(None, str(tmp_path / "two.npy"), str(manifest))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no map of 1 of 2 samples"):
         several.check(["a", "c"])

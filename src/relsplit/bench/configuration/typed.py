@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from relsplit.bench.configuration.composition import composed
 from relsplit.bench.configuration.identity import command_without_secrets
+from relsplit.bench.configuration.quoting import quoted
 from relsplit.bench.configuration.settings import Evaluate, Explain, Settings
 from relsplit.errors import InputError
 
@@ -35,7 +36,7 @@ def each_explainer(settings: Settings) -> list[Settings]:
     """Return the configurations that ``explainer=NAME`` would give for each name of ``task.explainers``.
 
     Everything else that was typed holds for all of them; the options behind a name (``ours split=symmetric``) hold for
-    it alone. With ``output_dir=DIR`` they go to ``DIR/NAME``, or ``DIR/NAME-OPTIONS``.
+    it alone, and win. With ``output_dir=DIR`` they go to ``DIR/NAME``, or ``DIR/NAME-OPTIONS``.
 
     Args:
         settings: of an evaluation or of maps, composed from a command line.
@@ -44,7 +45,8 @@ def each_explainer(settings: Settings) -> list[Settings]:
         One for each name; ``settings`` alone where ``task.explainers`` is null.
 
     Raises:
-        InputError: an explainer cannot be composed, or the command line chooses one beside the list.
+        InputError: an explainer cannot be composed, does not take the ``split=`` behind it, or would share the folder of
+            another one; or the command line chooses one beside the list.
     """
     chosen = settings.task.explainers if isinstance(settings.task, Evaluate | Explain) else None
     if chosen is None:
@@ -60,13 +62,30 @@ def each_explainer(settings: Settings) -> list[Settings]:
     for each in chosen:
         name, *options = each.split()
         try:
-            config = composed([*typed, "task.explainers=null", f"explainer={name}", *options])
+            config = composed([*typed, "task.explainers=null", f"explainer={name}", *map(quoted, options)])
         except HydraException as error:
             raise InputError(f"explainer={each} of task.explainers: {error}") from error
         if config.output_dir is not None:
             config.output_dir = str(Path(config.output_dir, re.sub(r"[^\w.]+", "-", each).strip("-")))
-        found.append(Settings.composed(config))
+        one = Settings.composed(config)
+        if one.split_name is None and any(_key(option) == "split" for option in options):
+            raise InputError(f"{each} of task.explainers: explainer={name} takes no splitting, leave split= out")
+        found.append(one)
+    _check_apart(chosen, found)
     return found
+
+
+def _check_apart(names: Sequence[str], several: Sequence[Settings]) -> None:
+    folders: dict[str, str] = {}
+    for name, each in zip(names, several, strict=True):
+        if each.output_dir is None:
+            continue
+        other = folders.setdefault(each.output_dir, name)
+        if other != name:
+            raise InputError(
+                f"task.explainers: '{other}' and '{name}' would both go to {each.output_dir}: leave output_dir out, or "
+                "evaluate one of them alone"
+            )
 
 
 def check_together(several: Sequence[Settings]) -> None:

@@ -36,7 +36,7 @@ def read_manifest(path: Path, samples: Sequence[Sample], catalogue: Catalogue) -
         raise InputError(f"there is no manifest {path}: correct dataset.manifest, or set it to null to sample afresh")
     by_path = {catalogue.relative_path(sample): sample for sample in samples}
     chosen: dict[str, Sample] = {}
-    with path.open(encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         reader = csv.reader(file)
         if tuple(next(reader, ())) != COLUMNS:
             raise InputError(f"{path}, line 1: not a manifest, whose header is {','.join(COLUMNS)}")

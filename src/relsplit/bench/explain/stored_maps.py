@@ -1,7 +1,6 @@
 """Maps that were made elsewhere, as an explainer: an evaluation scores them beside its own."""
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from relsplit.bench.runs.maps import OF_DAMAGE
 from relsplit.checks import as_tensor, finite_maps
 from relsplit.errors import InputError
 from relsplit.options import checked_options
@@ -47,9 +47,14 @@ class StoredMaps:
             lacking = [name for name in ("sample_id", "map") if name not in content]
             if lacking:
                 raise InputError(f"explainer.maps: {maps} has no {lacking[0]}, only {', '.join(content) or 'nothing'}")
-            names, self._maps = [str(name) for name in content["sample_id"].ravel()], content["map"]
+            names, self._maps = _texts(content["sample_id"]), content["map"]
         if self._maps.ndim not in (3, 4) or 0 in self._maps.shape:
             raise InputError(f"explainer.maps: {maps} holds {self._maps.shape}, not maps (M, H, W) or (M, C, H, W)")
+        if self._maps.ndim == 4 and self._maps.shape[3] in (1, 3) and self._maps.shape[1] not in (1, 3):
+            raise InputError(
+                f"explainer.maps: {maps} holds {self._maps.shape}, whose channels seem to stand last: store "
+                "map.transpose(0, 3, 1, 2), which is (M, C, H, W)"
+            )
         if self._maps.dtype.kind not in "fiub" or not np.isfinite(self._maps).all():
             raise InputError(
                 f"explainer.maps: {maps} holds {self._maps.dtype} with NaN or infinity, or no real numbers"
@@ -108,16 +113,25 @@ def _read(path: Path) -> Any:
             return content
         with content:
             return {name: content[name] for name in content.files if name in ("sample_id", "map")}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except OF_DAMAGE as error:
         reason = " ".join(str(error).split())[:80]
-        raise InputError(f"explainer.maps: {path} is no .npy or .npz of numbers ({reason})") from error
+        hint = ": names are stored as np.array(names, dtype=str)" if reason.startswith("Object arrays") else ""
+        raise InputError(f"explainer.maps: {path} is no .npy or .npz of numbers ({reason}){hint}") from error
+
+
+def _texts(names: Any) -> list[str]:
+    """Names as an archive holds them: text, its bytes in UTF-8, or numbers."""
+    return [
+        name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+        for name in names.ravel().tolist()
+    ]
 
 
 def _sample_ids(manifest: Path) -> list[str]:
     """What a manifest calls its samples, in order."""
     if not manifest.is_file():
         raise InputError(f"explainer.manifest: there is no file {manifest}")
-    with manifest.open(encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with manifest.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         lines = csv.DictReader(file)
         if "sample_id" not in (lines.fieldnames or ()):
             raise InputError(f"explainer.manifest: {manifest} has no column sample_id, so it is no manifest")

@@ -37,18 +37,13 @@ def run(settings: Settings) -> None:
         InputError: as :func:`explain`.
         IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
     """
-    several = each_explainer(settings)
-    folders, incomplete = [], []
-    for each in several:
-        try:
-            folders.append(explain(each))
-        except IncompleteRun as error:
-            incomplete.append(str(error))
-    if incomplete:
-        raise IncompleteRun(incomplete[0])
+    explained = [explain_what_can_be_read(each) for each in each_explainer(settings)]
+    folders = [folder for folder, _ in explained]
     if len(folders) > 1:
         names = settings.task_as(Explain).explainers or ()
         say(f"{len(folders)} methods side by side: {write_grid(folders, names)}")
+    if lacking := next((lacking for _, lacking in explained if lacking), None):
+        raise IncompleteRun(lacking)  # all of them lack the same images
 
 
 def write_grid(folders: Sequence[Path], names: Sequence[str]) -> Path:
@@ -80,11 +75,23 @@ def explain(settings: Settings) -> Path:
         InputError: the configuration, the data or a named file cannot be used; nothing was written.
         IncompleteRun: unreadable images were skipped; the maps of the others are written.
     """
+    folder, lacking = explain_what_can_be_read(settings)
+    if lacking:
+        raise IncompleteRun(lacking)
+    return folder
+
+
+def explain_what_can_be_read(settings: Settings) -> tuple[Path, str]:
+    """As :func:`explain`.
+
+    Returns:
+        The run folder, and what it lacks, in words ("" for nothing).
+    """
     task = settings.task_as(Explain)
     own = photographs(task.images)
     if not own and (finished := explained_before(settings)) is not None:
         say(f"explained before: {finished}")
-        return finished
+        return finished, ""
     check_code(settings)
     if own:
         settings = configured_for_photographs(settings)
@@ -92,8 +99,7 @@ def explain(settings: Settings) -> Path:
     prepared = prepare(targeted(settings), choose).on_device()
     folder = run_folder("explain", prepared.settings, prepared.identity)
     with holding(folder):
-        explain_prepared(prepared, folder, bool(own))
-    return folder
+        return folder, explain_prepared(prepared, folder, bool(own))
 
 
 def shown_samples(settings: Settings, catalogue: Catalogue) -> Sequence[Sample]:
@@ -145,8 +151,8 @@ def explained_before(settings: Settings) -> Path | None:
         return folder if there and are_made_with(folder, own_code(settings.code())) else None
 
 
-def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
-    """Write the maps and pictures of the samples into a run folder.
+def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> str:
+    """Write the maps and pictures of the samples into a run folder; return what it lacks, in words ("" for nothing).
 
     Args:
         prepared: the task's ingredients.
@@ -155,7 +161,6 @@ def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
 
     Raises:
         InputError: the folder belongs to another run, or no image can be read.
-        IncompleteRun: unreadable images were skipped.
     """
     check_folder(folder, prepared.identity)
     task, samples, names = prepared.settings.task_as(Explain), prepared.samples, prepared.catalogue.class_names
@@ -169,10 +174,9 @@ def explain_prepared(prepared: Prepared, folder: Path, own: bool) -> None:
     write_maps(folder, maps, own_code(prepared.settings.code()))  # last: they say that the folder is whole
     say(f"{len(maps.sample_id)} maps of {network_in_words(prepared.settings.model)}: {grid}")
     skipped = [sample for sample in samples if sample.sample_id not in set(maps.sample_id.tolist())]
-    if skipped:
-        raise IncompleteRun(
-            f"{len(skipped)} of {len(samples)} images were skipped, because they cannot be read ({skipped[0].path})"
-        )
+    if not skipped:
+        return ""
+    return f"{len(skipped)} of {len(samples)} images were skipped, because they cannot be read ({skipped[0].path})"
 
 
 def configured_for_photographs(settings: Settings) -> Settings:

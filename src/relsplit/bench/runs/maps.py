@@ -1,5 +1,6 @@
 """Attribution maps of a few samples with what a figure needs beside them, in one file."""
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,8 +19,21 @@ from relsplit.files import replacing
 MAPS = "maps.npz"
 _RUN, _CODE = "run", "code"
 """Beside the maps in their file: the hash of the run that they belong to, and a digest of the user's own code."""
-_OF_DAMAGE = (OSError, ValueError, KeyError, EOFError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises on a damaged file: a header may ask for more than any machine has."""
+OF_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy raises on a damaged file: a header may ask for more than any machine has, or for a password, or be no
+literal of Python's."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def read_maps(folder: Path) -> Maps:
         with np.load(path, allow_pickle=False) as content:
             maps = Maps(**{field.name: content[field.name] for field in fields(Maps)})
             run = str(content[_RUN])
-    except _OF_DAMAGE as error:
+    except OF_DAMAGE as error:
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path} is damaged ({reason}): delete it and explain its samples again") from error
     if run != Identity(read_config(folder)).hash:
@@ -99,7 +113,7 @@ def kept_maps(folder: Path) -> int:
         with np.load(folder / MAPS, allow_pickle=False) as content:
             is_own = str(content[_RUN]) == Identity(read_config(folder)).hash
             return len(content["sample_id"]) if is_own else 0
-    except _OF_DAMAGE:
+    except OF_DAMAGE:
         return 0
 
 
