@@ -40,6 +40,23 @@ def test_the_best_comes_first_and_what_differs_has_a_column(runs: list[Path]) ->
     assert not any(bold["gini"])  # nobody said which way is better
 
 
+def test_a_file_is_told_by_its_name_or_else_by_its_content(tmp_path: Path) -> None:
+    def header(*files: tuple[str, str]) -> list[str]:
+        options = [{"maps": name, "maps_sha256": digest} for name, digest in files]
+        folders = [
+            write_run(tmp_path / f"{name}-{digest[:4]}", "stored", options=each, insertion=0.5, deletion=0.1)
+            for (name, digest), each in zip(files, options, strict=True)
+        ]
+        (table,) = table_of([row(folder) for folder in folders], "Maps").tables
+        return [
+            *(name for name in table.header if name.startswith("explainer.")),
+            *(cells[1].text for cells in table.groups[0]),
+        ]
+
+    assert header(("a", "1" * 64), ("b", "2" * 64)) == ["explainer.maps", "a", "b"]
+    assert header(("c", "3" * 64), ("c", "4" * 64)) == ["explainer.maps_sha256", "33333333", "44444444"]
+
+
 def test_numbers_are_the_means_of_the_samples(runs: list[Path]) -> None:
     frame = table_of([row(run) for run in runs], "Sweep").frame
     assert frame is not None

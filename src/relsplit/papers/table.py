@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from relsplit.bench.configuration.folders import SUMMARY
-from relsplit.bench.configuration.identity import EXECUTION_KEYS, flatten
+from relsplit.bench.configuration.identity import EXECUTION_KEYS, flatten, setting_of
 from relsplit.bench.configuration.settings import Settings, Table
 from relsplit.bench.machine.logs import cannot_be_written
 from relsplit.bench.machine.terminal import say
@@ -126,7 +126,7 @@ def measure(rows: Sequence[Measured], configs: Sequence[Mapping[str, Any]], opti
     for row, config in zip(rows, configs, strict=True):
         summary = row.summaries[0]
         line: dict[str, Any] = {"explainer": row.explainer}
-        line |= {name: str(config[name]) if name in config else None for name in options}
+        line |= {name: _shown(name, config[name]) if name in config else None for name in options}
         line |= {"num_samples": summary["num_samples"], "accuracy": summary["accuracy"]}
         columns = {
             f"{score} {protocol}": score_column(score, protocol, row.protocols)
@@ -166,7 +166,18 @@ def differing(rows: Sequence[Measured], configs: Sequence[Mapping[str, Any]]) ->
             values = {str(config.get(name)) for config in asked}
             if group in OF_AN_EXPLAINER and name not in EXECUTION_KEYS and len(values) > 1:
                 found[name] = None
-    return list(found)
+    return [name for name in found if not (setting_of(name) in found and _told_apart(setting_of(name), name, configs))]
+
+
+def _told_apart(name: str, digest: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether a setting is a digest that says no more than the name of its file does."""
+    files = {(str(config.get(name)), str(config.get(digest))) for config in configs}
+    return name != digest and len({path for path, _ in files}) == len(files)
+
+
+def _shown(name: str, value: Any) -> str:
+    """A setting in words; of a digest the eight first digits."""
+    return str(value)[:8] if setting_of(name) != name else str(value)
 
 
 def _best(frame: pd.DataFrame, values: Sequence[str]) -> dict[str, float]:

@@ -62,6 +62,16 @@ def test_several_methods_stand_side_by_side(photographs: Path) -> None:
     assert len(list(home.rglob("overlays/*.png"))) == 6
 
 
+def test_options_behind_a_name_are_quoted_as_typed_ones_are(photographs: Path) -> None:
+    home, few = photographs / "here", ("task=explain", "task.pictures=2")
+    more = (*few, 'task.explainers=["grad_cam explainer.target_layer=layer4[-1]",center]', f"output_dir={home}")
+    done = subprocess.run(command_line(photographs, *more), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = run(configured(photographs, *few, "explainer=grad_cam", 'explainer.target_layer="layer4[-1]"'))
+    together = read_maps(home / "grad_cam-explainer.target_layer-layer4-1")
+    np.testing.assert_array_equal(together.map, read_maps(alone).map)
+
+
 def test_an_unreadable_photograph_leaves_the_others_side_by_side(photographs: Path) -> None:
     own, broken = next((photographs / "photographs").rglob("*.png")), photographs / "broken.png"
     broken.write_text("no image")

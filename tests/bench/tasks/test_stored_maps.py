@@ -2,16 +2,18 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.evaluate import evaluation
 from relsplit.bench.evaluate.task import measure
 from relsplit.bench.explain.stored_maps import StoredMaps
 from relsplit.bench.runs.folder import read_config
 from relsplit.bench.runs.maps import read_maps
-from relsplit.errors import InputError
+from relsplit.errors import IncompleteRun, InputError
 from small_runs import CLASSES, configured, put_photographs
 
 FEW = ("num_samples=5", "protocol.published.step=128")
@@ -71,6 +73,24 @@ def test_other_maps_are_another_run(made: tuple[Path, Path], tmp_path: Path) -> 
     np.savez(maps, sample_id=kept.sample_id, map=kept.map)
     with pytest.raises(InputError, match="maps"):
         measure(stored(photographs, folder, maps))
+
+
+def test_maps_that_are_replaced_meanwhile_are_noticed(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photographs, run = made
+    kept, maps = read_maps(run), tmp_path / "maps.npz"
+    np.savez(maps, sample_id=kept.sample_id, map=kept.map)
+    begin = evaluation.begin
+
+    def replaced(*given: Any) -> Any:
+        np.savez(maps, sample_id=kept.sample_id, map=-kept.map)
+        return begin(*given)
+
+    monkeypatch.setattr(evaluation, "begin", replaced)
+    with pytest.raises(IncompleteRun, match=r"maps.npz was replaced or removed while the run went on"):
+        measure(stored(photographs, tmp_path / "again", maps))
+    assert not (tmp_path / "again" / "summary.json").exists()
 
 
 def test_a_metric_that_explains_other_images_is_refused(made: tuple[Path, Path], tmp_path: Path) -> None:

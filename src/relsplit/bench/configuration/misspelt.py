@@ -90,7 +90,15 @@ def known_keys(typed: Sequence[str]) -> list[str]:
     """Return the keys of the configuration that the groups which were typed give, as far as these exist."""
     groups = {path.name for conf in folders() for path in conf.iterdir() if path.is_dir()}
     chosen = [text for text in typed if text.partition("=")[0] in groups and "," not in _LIST.sub("", text)]
+    running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
+    try:
+        return _known_keys(groups, chosen)
+    finally:
+        GlobalHydra.instance().hydra = running  # further points of a sweep are composed with it
+
+
+def _known_keys(groups: set[str], chosen: Sequence[str]) -> list[str]:
     with initialize_config_dir(str(packaged().resolve()), version_base="1.3"):
         for overrides in (chosen, []):
             try:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from relsplit.bench.configuration.composition import composed
 from relsplit.bench.configuration.identity import command_without_secrets
+from relsplit.bench.configuration.misspelt import explained
 from relsplit.bench.configuration.quoting import quoted
 from relsplit.bench.configuration.settings import Evaluate, Explain, Settings
 from relsplit.errors import InputError
@@ -45,8 +46,8 @@ def each_explainer(settings: Settings) -> list[Settings]:
         One for each name; ``settings`` alone where ``task.explainers`` is null.
 
     Raises:
-        InputError: an explainer cannot be composed, does not take the ``split=`` behind it, or would share the folder of
-            another one; or the command line chooses one beside the list.
+        InputError: an explainer cannot be composed, does not take the ``split=`` behind it, or is another one or
+            shares its folder; or the command line chooses one beside the list.
     """
     chosen = settings.task.explainers if isinstance(settings.task, Evaluate | Explain) else None
     if chosen is None:
@@ -64,7 +65,8 @@ def each_explainer(settings: Settings) -> list[Settings]:
         try:
             config = composed([*typed, "task.explainers=null", f"explainer={name}", *map(quoted, options)])
         except HydraException as error:
-            raise InputError(f"explainer={each} of task.explainers: {error}") from error
+            typed_for_it = [*typed, f"explainer={name}", *options]
+            raise InputError(f"explainer={each} of task.explainers: {explained(str(error), typed_for_it)}") from error
         if config.output_dir is not None:
             config.output_dir = str(Path(config.output_dir, re.sub(r"[^\w.]+", "-", each).strip("-")))
         one = Settings.composed(config)
@@ -76,16 +78,16 @@ def each_explainer(settings: Settings) -> list[Settings]:
 
 
 def _check_apart(names: Sequence[str], several: Sequence[Settings]) -> None:
-    folders: dict[str, str] = {}
-    for name, each in zip(names, several, strict=True):
-        if each.output_dir is None:
-            continue
-        other = folders.setdefault(each.output_dir, name)
-        if other != name:
-            raise InputError(
-                f"task.explainers: '{other}' and '{name}' would both go to {each.output_dir}: leave output_dir out, or "
-                "evaluate one of them alone"
-            )
+    documents = [{**each.document(), "output_dir": None} for each in several]
+    for at, (name, each) in enumerate(zip(names, several, strict=True)):
+        for before in range(at):
+            if documents[before] == documents[at]:
+                raise InputError(f"task.explainers: '{names[before]}' and '{name}' are the same, leave one of them out")
+            if each.output_dir is not None and several[before].output_dir == each.output_dir:
+                raise InputError(
+                    f"task.explainers: '{names[before]}' and '{name}' would both go to {each.output_dir}: leave "
+                    "output_dir out"
+                )
 
 
 def check_together(several: Sequence[Settings]) -> None:

@@ -19,6 +19,7 @@ from relsplit.bench.evaluate.refined_curves import refined_summary
 from relsplit.bench.evaluate.resumption import begin, is_summarised, lacks_maps, say_done
 from relsplit.bench.explain.prepare import Prepared, prepare_all
 from relsplit.bench.explain.sample_maps import sample_maps
+from relsplit.bench.explain.stored_maps import StoredMaps
 from relsplit.bench.machine.lightning import accelerator_name, evaluation_trainer, run_test
 from relsplit.bench.machine.processes import first_process
 from relsplit.bench.runs.dashboard import Dashboard, opened
@@ -120,10 +121,11 @@ def finish(method: Prepared, store: SampleStore, trainer: pl.Trainer, dashboard:
     """Write what belongs to a whole run, whose samples are measured, and show it.
 
     Raises:
-        IncompleteRun: not all of them are on the disk, or images were replaced in the meantime.
+        IncompleteRun: not all of them are on the disk, or images or stored maps were replaced in the meantime.
     """
     measured = store.merge(store.read(), [sample.sample_id for sample in method.samples])
     check_all_there(store, method.samples, measured)
+    check_same_maps(method, store)
     write_manifest(store.folder / "manifest.csv", method.samples, method.catalogue)
     illustrate(store.folder, method.on_device(), measured)
     cost = method.explainer.explainer.forward_equivalents
@@ -147,6 +149,20 @@ def check_all_there(store: SampleStore, samples: Sequence[Sample], measured: Mea
     lost = [sample for sample in samples if sample.sample_id not in there]
     if lost:
         raise changed_meanwhile(f"holds {len(samples) - len(lost)} of {len(samples)} samples", store)
+
+
+def check_same_maps(method: Prepared, store: SampleStore) -> None:
+    """Check that stored maps are still those of the run's identity: every process reads them after it was taken.
+
+    Raises:
+        IncompleteRun: they are not.
+    """
+    if isinstance(method.explainer.explainer, StoredMaps) and method.settings.identity().hash != method.identity.hash:
+        maps = method.settings.explainer.arguments["maps"]
+        raise IncompleteRun(
+            f"{maps} was replaced or removed while the run went on, so {store.folder} may have scored either: "
+            "delete that folder and start again"
+        )
 
 
 def check_unchanged(method: Prepared, store: SampleStore, measured: MeasuredSamples) -> None:

@@ -99,7 +99,7 @@ class StoredMaps:
         """
         raise InputError(
             "explainer=stored has maps of the run's samples alone: leave out the metrics that explain other images or "
-            "networks"
+            "networks (sensitivity, randomisation, grid_pointing, gae, gae_released)"
         )
 
 
