@@ -82,7 +82,9 @@ def parts(call: Call) -> Any:
     def backward_of(place: int) -> Callable[[Tensor], Tensor]:
         def backward(relevance: Tensor) -> Tensor:
             result = relevance.new_zeros(shape)
-            func(result, *rest, **kwargs)[place].copy_(relevance)
+            there = func(result, *rest, **kwargs)[place]
+            # One of several views at once cannot be written in a graph, a view of its own can.
+            result.as_strided(there.shape, there.stride(), there.storage_offset()).copy_(relevance)
             return result
 
         return backward
@@ -148,7 +150,7 @@ def index_map(call: Call) -> Any:
     by_value = call.name in _CHOICES
     if by_value and len(sources) == 1:
         return pass_through(call)  # cut off by a constant, as by ``clamp``
-    others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
+    others = [call.save(tensor) if by_value else None for tensor, _ in sources]
     may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
     support = _support(call, sources) if may_be_partial and not by_value else None
     again = Again(call, sources)
@@ -156,13 +158,15 @@ def index_map(call: Call) -> Any:
 
     def backward(relevance: Tensor) -> list[Tensor]:
         inputs = [
-            _unwritten(shape, stride, relevance) if saved is None else saved.tensor.to(relevance.dtype).clone()
+            _unwritten(shape, stride, relevance) if saved is None else saved.tensor.detach().to(relevance.dtype).clone()
             for (shape, stride), saved in zip(shapes, others, strict=True)
         ]
         for each in inputs:
             each.requires_grad_()
+        in_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            return list(torch.autograd.grad(again(inputs), inputs, relevance, materialize_grads=True))
+            maps = again(inputs)
+            return list(torch.autograd.grad(maps, inputs, relevance, create_graph=in_graph, materialize_grads=True))
 
     call.record(
         output,

@@ -129,15 +129,16 @@ def _winner(call: Call) -> Any:
 
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
-    saved, support = call.save(h.detach()), source.support
+    saved, support = call.save(h), source.support
 
     def backward(relevance: Tensor) -> list[Tensor]:
         seen = saved.tensor.to(relevance.dtype)
         if support is not None:
             seen = seen.masked_fill(support == 0, torch.inf if is_least else -torch.inf)
+        in_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            variable = seen.detach().requires_grad_()
-            return list(torch.autograd.grad(values(variable), variable, relevance))
+            variable = seen.detach().requires_grad_()  # which one wins has no gradient
+            return list(torch.autograd.grad(values(variable), variable, relevance, create_graph=in_graph))
 
     sign = -1 if is_least else 1
     reached = None if support is None else supported(sign * values(sign * support.to(h.dtype)) > 0)

@@ -66,7 +66,7 @@ def smooth_maximum(call: Call) -> Any:
     given = call.given()
     (x, source), dim, keepdim = call.sources[0], given["dim"], given["keepdim"]
     output = call.run()
-    saved, support = call.save(x.detach()), source.support
+    saved, support = call.save(x), source.support
 
     def backward(relevance: Tensor) -> list[Tensor]:
         values = saved.tensor.to(relevance.dtype)

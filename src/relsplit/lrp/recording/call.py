@@ -122,12 +122,12 @@ class Call:
         return next((step for source, step in self.sources if source is tensor), None)
 
     def save(self, tensor: Tensor) -> Saved:
-        """Return a tensor as it is now, for the way back."""
+        """Return a tensor as it is now, for the way back; detached, unless it is to stay part of a graph."""
         return self.recorder.holders.save(tensor)
 
     def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
         """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
-        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+        saved = [self.save(each) if isinstance(each, Tensor) else each for each in arguments]
         return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
 
     def carries(self, tensor: Tensor) -> bool:
@@ -176,6 +176,12 @@ class Call:
         step.sources, step.backward = tuple(sources), backward
         for name, value in facts.items():
             setattr(step, name, value)
+        if recorder.in_graph and not torch.is_grad_enabled() and self._has_gradient():
+            step.sources, step.backward = (), None
+            step.refusal = (
+                f"{step} runs without gradients (in torch.no_grad or a torch.autograd.Function): relevance that passes "
+                "it cannot be differentiated, leave out create_graph"
+            )
         if sources and self.is_of_tokens:
             self._note_tokens(step, output, looks_up)
         if step.nonnegative and self.has_support:
@@ -188,6 +194,9 @@ class Call:
         else:
             recorder.holders.put(output, step)
         return step
+
+    def _has_gradient(self) -> bool:
+        return any(tensor.requires_grad for tensor in tensors_in(self.args, self.kwargs))
 
     def _note_tokens(self, step: Step, output: Tensor, looks_up: bool) -> None:
         if looks_up:
