@@ -92,10 +92,11 @@ def _small_mvit(is_second: bool) -> nn.Module:
         )
         for heads, inputs, outputs, stride, stride_kv in sizes
     ]  # fmt: skip
-    return models.video.MViT(
+    network: nn.Module = models.video.MViT(
         spatial_size=(64, 64), temporal_size=8, block_setting=blocks, residual_pool=is_second,
         residual_with_cls_embed=not is_second, rel_pos_embed=is_second, proj_after_attn=is_second, num_classes=400,
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    return network.eval()
 
 
 def _quantised(name: str) -> Iterator[Case]:
