@@ -154,6 +154,7 @@ class _NegatedLayer:
     """A layer ``-W h - b``, see :class:`relsplit.lrp.layers.linear_layer.LinearLayer`."""
 
     def __init__(self, layer: LinearLayer) -> None:
+        self.weight = None if layer.weight is None else -layer.weight
         self.bias = None if layer.bias is None else -layer.bias
         self.side_by_side = layer.side_by_side
         self.spread = layer.spread

@@ -144,14 +144,15 @@ def as_inputs(given: "Tensor | Inputs") -> Inputs:
     return given if isinstance(given, Inputs) else Inputs((given,), is_single=True)
 
 
-def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = None) -> Inputs:
-    """Return what a network is given, detached, if it can be explained.
+def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = None, in_graph: bool = False) -> Inputs:
+    """Return what a network is given, if it can be explained.
 
     What lies on an accelerator is not looked at: it would have to be waited for.
 
     Args:
         given: a tensor (N, ...), a tuple of such, or a mapping of such by the names of the network's arguments.
         forward_kwargs: further arguments of the network, by name.
+        in_graph: whether it stays part of autograd's graph; else it is detached.
 
     Raises:
         InputError: no tensors, of different batch sizes, neither floating point nor integers, empty, of rank 1 (images
@@ -181,7 +182,8 @@ def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = N
         checked_batch(value, inputs.name(place), look_at_values=getattr(value, "device", _CPU) == _CPU)
         for place, value in enumerate(values)
     ]
-    inputs = replace(inputs, tensors=tuple(checked))
+    if not in_graph:
+        inputs = replace(inputs, tensors=tuple(checked))
     counts = [len(tensor) for tensor in checked]
     if len(set(counts)) > 1:
         found = ", ".join(f"{inputs.name(place)} has {count}" for place, count in enumerate(counts))

@@ -7,6 +7,7 @@ hooks and no gradient mode of the caller, and frees each activation as soon as i
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.recording.step import Passed, Step
+
+if TYPE_CHECKING:
+    from relsplit.lrp.parameters import ParameterRelevance
 
 Visit = Callable[[Step, Tensor, Passed], None]
 """Is told at each step what has arrived there and what it passes on. It may keep the former."""
@@ -28,6 +32,7 @@ class Guard:
         is_void: whether it was begun with what is no class, a tensor of one bool; None: it was not.
     """
 
+    @torch.no_grad()
     def __init__(self, start: Tensor, is_void: Tensor | None = None) -> None:
         self._is_void = is_void
         self._due = per_image(start)
@@ -35,6 +40,7 @@ class Guard:
         self._lost_together = self._due.new_zeros(())
         self._is_together = False
 
+    @torch.no_grad()
     def note(self, arrived: Tensor, passed: Passed) -> None:
         """Take note of what a step that does not promise anything made of what had arrived."""
         parts = [part for _, part in passed]
@@ -50,6 +56,7 @@ class Guard:
         # Relevance of both signs can be far larger than its sum, and is rounded accordingly.
         self._scale = torch.maximum(self._scale, per_image(arrived.abs()))
 
+    @torch.no_grad()
     def gap(self, relevance: Sequence[Tensor]) -> Tensor:
         """Return the greatest share of the start that inputs miss or have too much, a tensor of one number.
 
@@ -84,10 +91,12 @@ class Watch:
     Attributes:
         visit: is told of each step.
         guard: is told of steps that do not promise to conserve relevance.
+        parameters: gathers what passes weights.
     """
 
     visit: Visit | None = None
     guard: Guard | None = None
+    parameters: "ParameterRelevance | None" = None
 
 
 def walk_back(
@@ -136,7 +145,7 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
     if step.backward is None:
         raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
     noted = watch.guard is not None and not step.promises
-    looked_at = noted or watch.visit is not None
+    looked_at = noted or watch.visit is not None or torch.is_grad_enabled()
     try:
         parts = step.backward(here.clone() if looked_at else here)
     except (InputError, torch.OutOfMemoryError):

@@ -17,6 +17,10 @@ class LinearLayer(Protocol):
     """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape."""
 
     @property
+    def weight(self) -> Tensor | None:
+        """The layer's weights as the network used them; None: it has none."""
+
+    @property
     def bias(self) -> Tensor | None:
         """The layer's bias, shaped to be added to its output."""
 
@@ -43,9 +47,10 @@ class LinearLayer(Protocol):
 
 def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -> Tensor:
     """Apply the transpose of a linear ``function`` of tensors like ``h`` to ``s``."""
+    in_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         variable = torch.empty_like(h, requires_grad=True)
-        (result,) = torch.autograd.grad(function(variable), variable, s)
+        (result,) = torch.autograd.grad(function(variable), variable, s, create_graph=in_graph)
     # The gradient of a sum is one number seen many times: rules write into what they get.
     return result.clone(memory_format=torch.contiguous_format) if 0 in result.stride() else result
 

@@ -1,6 +1,7 @@
 """Layers that are linear in their input, and the rule that carries relevance through each."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -32,7 +33,7 @@ class PlacedRule:
         self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
         self._rule = rule
         self.kind: LayerKind = kind
-        self._path = recorder.path()
+        self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
 
@@ -43,7 +44,7 @@ class PlacedRule:
         if self._is_first:
             return self._options.input_rule
         depth = self._layers_before / max(self._facts.all_layers, 1)
-        place = Place(self._path, self._residuals_before, depth, self.kind)
+        place = Place(self.path, self._residuals_before, depth, self.kind)
         return checked_rule("rule", self._options.rules.rule_at(place))
 
 
@@ -69,14 +70,18 @@ def record_linear(
             all windows, which no rule can conserve.
     """
     covers = facts.pop("covers", True)
-    saved, support, nonnegative = call.save(h.detach()), source.support, source.nonnegative
+    saved, support, nonnegative = call.save(h), source.support, source.nonnegative
+    watch = call.recorder.watch
     constants_count = keeps_signs(call)  # with weights they are what a bias is
 
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
         value = saved.tensor.to(relevance.dtype)
         value = value if constants_count else where_supported(value, mask)
-        result = placed.get().propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)
+        propagate = placed.get().propagate
+        if watch.parameters is not None:
+            propagate = partial(watch.parameters.propagated, placed.path, placed.get())
+        result = propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)
         return [where_supported(result, mask) if constants_count else result]
 
     return call.record(

@@ -66,18 +66,6 @@ class CurveScores:
         return self.insertion - self.deletion
 
 
-class MethodScores(NamedTuple):
-    """What one of several methods scored.
-
-    Attributes:
-        scores: of each protocol.
-        masked_images: how many distinct masked images its curves are read from.
-    """
-
-    scores: dict[str, CurveScores]
-    masked_images: int
-
-
 @checked_options
 def score_curves(
     model: nn.Module,
@@ -129,7 +117,7 @@ def score_curves(
         batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed, scores=scores,
         forward_kwargs=forward_kwargs,
     )  # fmt: skip
-    return method.scores
+    return method
 
 
 @checked_options
@@ -147,7 +135,7 @@ def score_methods(
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
     forward_kwargs: "Mapping[str, Any] | None" = None,
-) -> list[MethodScores]:
+) -> list[dict[str, CurveScores]]:
     """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
 
     What their curves have in common passes the model once: the full image, the bare baseline, and every set of pixels
@@ -168,7 +156,7 @@ def score_methods(
         forward_kwargs: what the network gets besides.
 
     Returns:
-        The scores of each method.
+        For each method the scores of each protocol.
 
     Raises:
         InputError: as :func:`score_curves`.
@@ -215,26 +203,18 @@ def score_methods(
         for curve in _both_curves(images[row % count], point, tolerances[name], seed)
     ]
     half, reader = half_precision(model), reader_of(scores)
-    masked_images = np.zeros(len(maps), dtype=np.int64)
     with evaluating(model) as network:
 
         def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             masked = MaskedImages(images, substrates, requests, half)
             read = _class_probabilities(network, masked, requests[:, 1], target, sizes, reader)
             _check_finite(read, requests[:, 1] % count)
-            for method in range(len(maps)):
-                masked_images[method] += len(np.unique(masked.item_of_request[requests[:, 1] // count == method]))
             return read
 
         _evaluate(curves, blocks, probabilities)
     done = iter(curves)
     pairs = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
-    return [
-        MethodScores(
-            {name: _scores(pairs[name][method], tolerances[name]) for name in protocols}, int(masked_images[method])
-        )
-        for method in range(len(maps))
-    ]
+    return [{name: _scores(pairs[name][method], tolerances[name]) for name in protocols} for method in range(len(maps))]
 
 
 def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
