@@ -92,8 +92,8 @@ def test_one_line(name: str) -> None:
         (Dense, IMAGES, Pixels(1, mask=torch.zeros(8, 8).bool()), {}, "has no place in sample 0"),
         (Nothing, IMAGES, Detection(), {}, "the network returned 0 boxes for image 0"),
         (WithTable, (IMAGES, torch.ones(3, 4)), 1, {}, "the first dimension of all is the batch"),
-        (WithTable, IMAGES, 1, {"table": torch.ones(3, 4)}, "the model does not accept shape ("),
-        (Scores, IMAGES, 1, {"unknown": 1}, "the model does not accept shape ("),
+        (WithTable, IMAGES, 1, {"table": torch.ones(3, 4)}, "the model does not accept shape (2, 3, 8, 8)"),
+        (Scores, IMAGES, 1, {"unknown": 1}, "the model does not accept shape (2, 3, 8, 8)"),
         (Scores, IMAGES[0], 1, {}, "the model does not accept shape (3, 8, 8)"),
     ]
     for kind, given, target, further, words in wrong:
