@@ -12,7 +12,7 @@ from relsplit.lrp import LRP
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules.choice import rule_choice
-from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
@@ -113,6 +113,10 @@ class _WithHead:
             self.place = place
         return self._head if place == self.place else self._choice.rule_at(place)
 
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether the rule at ``place`` uses what its layer made; the last layer's may be the choice's as well."""
+        return reads_output(self._choice, place)
+
 
 class _Negated:
     """A rule that sees its layer with negated weights."""
@@ -133,6 +137,7 @@ class _NegatedLayer:
 
     def __init__(self, layer: LinearLayer) -> None:
         self.bias = None if layer.bias is None else -layer.bias
+        self.output = None if layer.output is None else -layer.output
         self.side_by_side = layer.side_by_side
         self.spread = layer.spread
         self.reach = layer.reach

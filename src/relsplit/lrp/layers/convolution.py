@@ -24,6 +24,7 @@ class Convolution:
     ) -> None:
         self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach().reshape(-1, *[1] * (weight.dim() - 2))
+        self.output: Tensor | None = None
         self.geometry = (stride, padding, dilation, transposed, output_padding)
         self.groups = groups
         self._parts = WeightParts(weight)

@@ -14,6 +14,7 @@ class Dense:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach()
+        self.output: Tensor | None = None
         self._parts = WeightParts(weight)
 
     @property

@@ -15,6 +15,7 @@ class LinearMap:
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
         self.bias: Tensor | None = None
+        self.output: Tensor | None = None
 
     @property
     def side_by_side(self) -> int | None:

@@ -56,8 +56,9 @@ def _left_over(relevance: Tensor, z: Tensor) -> bool:
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
-    smallest = max(epsilon, torch.finfo(z.dtype).tiny ** 0.75)
-    return z + torch.where(z < 0, z.new_tensor(-smallest), z.new_tensor(smallest))  # numbers alone would be float32
+    smallest = z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
+    # Taking a sign over is several times faster than choosing; adding 0 makes the zero with a minus one without.
+    return torch.copysign(smallest, z + 0.0).add_(z)
 
 
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
