@@ -1,12 +1,11 @@
 """The epsilon rule, Bach et al. 2015."""
 
-import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer, output_of
 from relsplit.lrp.layers.weights import FULL
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
+from relsplit.lrp.rules.quotient import Stabilizer, signed_shares
 from relsplit.options import checked_options
 
 
@@ -28,5 +27,4 @@ class Epsilon:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        z = signed_denominator(output_of(layer, h), self.epsilon)
-        return layer.transpose(torch.div(relevance, z, out=z), FULL, h).mul_(h)
+        return layer.transpose(signed_shares(relevance, output_of(layer, h), self.epsilon), FULL, h).mul_(h)

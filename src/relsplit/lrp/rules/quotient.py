@@ -61,9 +61,17 @@ def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     return torch.copysign(smallest, z + 0.0).add_(z)
 
 
+def signed_shares(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
+    """Return ``R / (z + epsilon sign(z))``, a new tensor; see :func:`signed_denominator`."""
+    result = torch.empty_like(z)
+    for share, here, below in in_pieces(result, relevance, z):
+        torch.div(here, signed_denominator(below, epsilon), out=share)
+    return result
+
+
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
     """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
     if stabilizer:
-        return relevance / signed_denominator(z, stabilizer), None
+        return signed_shares(relevance, z, stabilizer), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
     return (relevance / z).masked_fill_(dead, 0), relevance * dead
