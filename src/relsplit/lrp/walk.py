@@ -104,14 +104,14 @@ class Amount:
 
 
 def _sums(relevance: Tensor) -> Tensor:
-    """Return the sums over all dimensions but the first, a new tensor; a number is one sum.
-
-    They are float32 for what is, where PyTorch adds in pairs: converting every entry would take six times as long.
-    """
-    wide = torch.promote_types(relevance.dtype, torch.float32)
+    """Return the sums over all dimensions but the first, a new tensor; a number is one sum."""
     if relevance.dim() < 2:
-        return relevance.reshape(-1).to(wide, copy=True)
-    return relevance.sum(list(range(1, relevance.dim())), dtype=wide)
+        return relevance.reshape(-1).to(_wide(relevance), copy=True)
+    return relevance.sum(list(range(1, relevance.dim())), dtype=_wide(relevance))
+
+
+def _wide(relevance: Tensor) -> torch.dtype:
+    return torch.promote_types(relevance.dtype, torch.float32)
 
 
 def is_per_image(relevance: Tensor, count: int) -> bool:
@@ -121,7 +121,9 @@ def is_per_image(relevance: Tensor, count: int) -> bool:
 
 def per_image(relevance: Tensor) -> Tensor:
     """Return the sums of relevance (N, ...) over all but the images, (N,) float64."""
-    return relevance.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
+    # Rows are added as they are: to convert every entry takes six times as long.
+    rows = relevance.sum(-1, dtype=_wide(relevance)) if relevance.dim() > 1 else relevance
+    return rows.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
 
 
 @dataclass
