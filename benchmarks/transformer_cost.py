@@ -10,9 +10,9 @@ network, each row in a process of its own: resident memory, on a GPU allocated m
 at 224x224, random tokens. The last two columns are the greatest gap between a map's sum and its start, and the
 amplification, sum of |R| over |sum of R|.
 
-``attn_lrp`` and ``cp_lrp`` are the rules of conf/explainer; LXT's row is what its ``monkey_patch`` makes of the network:
-CP-LRP in the attention of the ViT, AttnLRP everywhere else. All rows explain the logit of the likeliest class, or next
-token.
+``attn_lrp`` and ``cp_lrp`` are the rules of conf/explainer; LXT's row is what its ``monkey_patch`` makes of a network:
+CP-LRP in the attention of the ViT, AttnLRP everywhere else. All rows explain the logit of the likeliest class, or of
+the likeliest next token.
 """
 
 import argparse
@@ -141,10 +141,8 @@ def is_language_model(network: nn.Module) -> bool:
 
 def scores_of(network: nn.Module, inputs: Tensor, **given: Tensor) -> Tensor:
     """The scores (N, classes), of a text's next token."""
-    if is_language_model(network):
-        found: Tensor = network(**(given or {"input_ids": inputs})).logits[:, -1]
-        return found
-    scores = network(inputs)
+    output: Any = network(**(given or {"input_ids": inputs})) if is_language_model(network) else network(inputs)
+    scores: Tensor = output.logits[:, -1] if is_language_model(network) else output
     return scores
 
 
