@@ -17,6 +17,7 @@ CONF = ROOT / "conf"
 NEEDED = {
     "model=custom": ["model._target_=torchvision.models.resnet18"],
     "model=timm": ["model.name=vit_tiny_patch16_224"],
+    "explainer=stored": ["explainer.maps=maps.npz"],
 }
 """What only the user knows."""
 

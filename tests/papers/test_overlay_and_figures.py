@@ -14,6 +14,7 @@ from synthetic_runs import write_run
 from papers import brief
 from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.runs.folder import claim_folder
+from relsplit.bench.runs.map_grid import map_grid
 from relsplit.bench.runs.maps import Maps, read_maps, write_maps
 from relsplit.bench.runs.records import CONSERVATION
 from relsplit.bench.runs.sampled_curves import POSITIONS, from_nothing, sampled_curves
@@ -21,7 +22,7 @@ from relsplit.bench.runs.store import read_curves
 from relsplit.errors import InputError
 from relsplit.papers.products.figures_conservation import conservation, maximal_gap
 from relsplit.papers.products.figures_curves import LINES, mean_curves
-from relsplit.papers.products.figures_maps import chosen, map_grid, qualitative
+from relsplit.papers.products.figures_maps import chosen, qualitative
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Product, save_figure, write_product
 from relsplit.pictures.colours import CONTROLS, colour_of

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from relsplit.bench.explain.sample_maps import in_words
+from relsplit.bench.runs.map_grid import map_grid
 from relsplit.bench.runs.maps import Maps
 from relsplit.bench.runs.pictures import caption, colours_of, sample_grid, write_pictures
 from relsplit.bench.runs.records import SampleCurves
-from relsplit.papers.products.figures_maps import map_grid
 from relsplit.papers.products.product import save_figure
 
 

@@ -1,6 +1,7 @@
 """Maps of an evaluation's samples and of photographs of the user's own."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from relsplit.bench.explain.task import explain as run
 from relsplit.bench.runs.maps import read_maps
 from relsplit.errors import InputError
-from small_runs import CLASSES, configured
+from small_runs import CLASSES, command_line, configured
 
 
 def test_the_first_samples_are_explained_once(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +44,22 @@ def test_a_photograph_bears_the_predicted_name_and_may_be_replaced(photographs: 
     ]
     assert not np.array_equal(found[0].map, found[1].map)
     np.testing.assert_array_equal(found[1].image[0], np.asarray(Image.open(second)))
+
+
+def test_several_methods_stand_side_by_side(photographs: Path) -> None:
+    own = sorted((photographs / "photographs").rglob("*.png"))[:2]
+    images, home = f"task.images=[{','.join(map(str, own))}]", photographs / "here"
+    more = ("task=explain", images, 'task.explainers=[edges,"ours split=symmetric",ours]', f"output_dir={home}")
+    done = subprocess.run(command_line(photographs, *more), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (grid,) = home.glob("*.png")
+    assert f"3 methods side by side: {grid}" in done.stdout
+    maps = [read_maps(home / name) for name in ("edges", "ours-split-symmetric", "ours")]
+    assert {tuple(each.sample_id) for each in maps} == {("0-0", "1-1")}
+    assert not np.allclose(maps[1].map, maps[2].map)
+    width, height = Image.open(grid).size
+    assert width > 1.5 * height  # an original and three maps across, two images down
+    assert len(list(home.rglob("overlays/*.png"))) == 6
 
 
 @pytest.mark.parametrize(

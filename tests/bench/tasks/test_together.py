@@ -103,6 +103,19 @@ def test_with_an_output_dir_each_has_a_folder_in_it(photographs: Path) -> None:
     assert (config["output_dir"], config["task"]["explainers"]) == (str(home / "center"), None)
 
 
+def test_a_method_may_have_options_of_its_own(photographs: Path) -> None:
+    home, given = photographs / "here", "ours split=symmetric explainer.rule=epsilon"
+    more = ("num_samples=3", f"output_dir={home}")
+    command = typed(photographs, f'task.explainers=[edges,"{given}",ours]', *more)
+    done = subprocess.run(command, cwd=photographs, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folders = [home / name for name in ("edges", "ours-split-symmetric-explainer.rule-epsilon", "ours")]
+    assert sorted(path.name for path in home.iterdir()) == sorted(folder.name for folder in folders)
+    alone = configured(photographs, "num_samples=3", *f"explainer={given}".split())
+    assert Identity(read_config(folders[1])).hash == alone.identity().hash
+    assert read_samples(folders[1])["id_score"].tolist() != read_samples(folders[2])["id_score"].tolist()
+
+
 def test_methods_of_every_kind_do_not_disturb_each_other(photographs: Path) -> None:
     names = ("ours", "lrp_epsilon", "guided_backprop", "deeplift", "score_cam", "epsilon_plus_flat", "random")
     together = measure_together(configs(photographs, "together", names, "num_samples=3"))

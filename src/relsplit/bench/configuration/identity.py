@@ -38,7 +38,7 @@ where an explainer takes it.)"""
 UNSET_KEYS = ("task.curve_tolerance", "task.target", "explainer.smoothing")
 """Keys that are not counted where they are null: a run is then what it was before there was such a key."""
 
-FILE_KEYS = ("checkpoint", "weights", "manifest")
+FILE_KEYS = ("checkpoint", "weights", "manifest", "maps")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
 IMPORTING = {
@@ -201,7 +201,7 @@ def with_digests(document: Mapping[str, Any]) -> dict[str, Any]:
             digest = sha256(Path(value))
         elif isinstance(given, FromEnvironment) and not _SECRET.search(str(key)):  # a secret decides no number
             digest = hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-        if key in FILE_KEYS or digest is not None:
+        if digest is not None or (key in FILE_KEYS and not isinstance(value, int)):  # task.maps is a number
             marked[f"{key}{_DIGEST}"] = digest
     return marked
 

@@ -26,7 +26,13 @@ Name = Annotated[
         "that can name a folder (not empty, not .., no slash, no line feed, at most 100 characters)",
     ),
 ]
-GroupOption = Annotated[str, Matching(r"[\w./-]+", "that names a file of conf/explainer")]
+ExplainerChoice = Annotated[
+    str,
+    Matching(
+        r"[\w./-]+( +((explainer|map)\.[\w.]+|map|split)=\S*)*",
+        "that names a file of conf/explainer, and may give it options: 'ours split=symmetric explainer.rule=epsilon'",
+    ),
+]
 Side = Annotated[int, Limits(minimum=1, maximum=16_384)]
 BatchSize = Annotated[int, Limits(minimum=1, maximum=1_000_000)]
 
@@ -42,7 +48,7 @@ class Evaluating(Group):
     pictures: Annotated[int, Limits(minimum=0, maximum=10_000)]
     maps: Annotated[int, Limits(minimum=0, maximum=10_000)] | None = None
     on_change: Literal["refuse", "anew", "accept"]
-    explainers: Sequence[GroupOption] | None = None
+    explainers: Sequence[ExplainerChoice] | None = None
 
 
 class Evaluate(Evaluating):
@@ -59,6 +65,7 @@ class Explain(Group):
     target: str | Seed | None = None
     batch_size: BatchSize
     pictures: Annotated[int, Limits(minimum=1, maximum=10_000)]
+    explainers: Sequence[ExplainerChoice] | None = None
 
 
 class Conservation(Group):
@@ -287,7 +294,7 @@ class Settings(Group):
         found = validated(cls, {key: value for key, value in values.items() if reproduces or key != "reproduce"})
         if not found.protocol:
             raise InputError("protocol=[]: name at least one protocol of conf/protocol")
-        if isinstance(found.task, Evaluating) and found.task.explainers is not None:
+        if isinstance(found.task, Evaluating | Explain) and found.task.explainers is not None:
             _check_explainers(found.task.explainers, reproduces)
         if isinstance(split := found.explainer.arguments.get("split"), Mapping):
             validated(Named, split, "explainer.split.")
@@ -340,7 +347,9 @@ class Settings(Group):
 
 def _check_explainers(names: Sequence[str], reproduces: bool) -> None:
     if reproduces:
-        raise InputError("task.explainers is for task=evaluate: the rows of an experiment say what explains")
+        raise InputError(
+            "task.explainers is for task=evaluate and task=explain: the rows of an experiment say what explains"
+        )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or not names:
         raise InputError(f"task.explainers names {twice or 'no explainer'}{' twice' if twice else ''}")

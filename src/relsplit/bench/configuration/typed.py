@@ -1,5 +1,6 @@
 """What was typed for this run, and the configurations that ``task.explainers`` makes of it."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 
 from relsplit.bench.configuration.composition import composed
 from relsplit.bench.configuration.identity import command_without_secrets
-from relsplit.bench.configuration.settings import Evaluate, Settings
+from relsplit.bench.configuration.settings import Evaluate, Explain, Settings
 from relsplit.errors import InputError
 
 _OWN = ("explainer", "map", "split", "output_dir")
@@ -33,10 +34,11 @@ def typed_command() -> str | None:
 def each_explainer(settings: Settings) -> list[Settings]:
     """Return the configurations that ``explainer=NAME`` would give for each name of ``task.explainers``.
 
-    Everything else that was typed holds for all of them. With ``output_dir=DIR`` they go to ``DIR/NAME``.
+    Everything else that was typed holds for all of them; the options behind a name (``ours split=symmetric``) hold for
+    it alone. With ``output_dir=DIR`` they go to ``DIR/NAME``, or ``DIR/NAME-OPTIONS``.
 
     Args:
-        settings: of an evaluation, composed from a command line.
+        settings: of an evaluation or of maps, composed from a command line.
 
     Returns:
         One for each name; ``settings`` alone where ``task.explainers`` is null.
@@ -44,24 +46,25 @@ def each_explainer(settings: Settings) -> list[Settings]:
     Raises:
         InputError: an explainer cannot be composed, or the command line chooses one beside the list.
     """
-    names = settings.task_as(Evaluate).explainers
-    if names is None:
+    chosen = settings.task.explainers if isinstance(settings.task, Evaluate | Explain) else None
+    if chosen is None:
         return [settings]
     if not HydraConfig.initialized():
-        raise InputError("task.explainers is for the command line: give measure_together a configuration for each")
+        raise InputError("task.explainers is for the command line: give a function a configuration for each")
     typed = typed_texts()
     beside = next((text for text in typed if _key(text) == "explainer"), None)
     if beside is not None:
         raise InputError(f"{beside} and task.explainers both choose explainers: leave one of them out")
     typed = [text for text in typed if _key(text) != "task.explainers"]
     found = []
-    for name in names:
+    for each in chosen:
+        name, *options = each.split()
         try:
-            config = composed([*typed, "task.explainers=null", f"explainer={name}"])
+            config = composed([*typed, "task.explainers=null", f"explainer={name}", *options])
         except HydraException as error:
-            raise InputError(f"explainer={name} of task.explainers: {error}") from error
+            raise InputError(f"explainer={each} of task.explainers: {error}") from error
         if config.output_dir is not None:
-            config.output_dir = str(Path(config.output_dir, name))
+            config.output_dir = str(Path(config.output_dir, re.sub(r"[^\w.]+", "-", each).strip("-")))
         found.append(Settings.composed(config))
     return found
 

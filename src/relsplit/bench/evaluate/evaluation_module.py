@@ -191,10 +191,11 @@ class EvaluationModule(pl.LightningModule):
         A method's seconds are those of its maps, and of the scoring as much as it has of the masked images that the
         methods ask for.
         """
+        ids = [self.dataset.samples[index].sample_id for index in batch.indices]
         explanations, seconds = [], []
         for method in methods:
             start = self._now()
-            explanations.append(self._explain(method, batch.images, batch.labels))
+            explanations.append(self._explain(method, batch.images, batch.labels, ids))
             seconds.append(self._now() - start)
         label = self.task.scored_class == "label"
         start = self._now()
@@ -226,10 +227,10 @@ class EvaluationModule(pl.LightningModule):
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def _explain(self, method: Method, images: Tensor, labels: Tensor) -> Explanation:
+    def _explain(self, method: Method, images: Tensor, labels: Tensor, sample_ids: Sequence[str]) -> Explanation:
         """Explain a batch; one that does not fit into memory is halved."""
         try:
-            return method.explainer.explain(images, labels)
+            return method.explainer.explain(images, labels, sample_ids)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise InputError("out of memory: not even one image can be explained at once on this device") from None
@@ -238,8 +239,8 @@ class EvaluationModule(pl.LightningModule):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(images) // 2
-        halves = (images[:half], labels[:half]), (images[half:], labels[half:])
-        parts = [self._explain(method, *each) for each in halves]
+        halves = [slice(0, half), slice(half, None)]
+        parts = [self._explain(method, images[each], labels[each], sample_ids[each]) for each in halves]
         names = [field.name for field in fields(Explanation)]
         return Explanation(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 

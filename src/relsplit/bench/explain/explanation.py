@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.bench.configuration.settings import Settings
+from relsplit.bench.explain.stored_maps import StoredMaps
 from relsplit.checks import real_maps
 from relsplit.errors import InputError
 from relsplit.explainers.explainer import Explainer
@@ -55,8 +56,13 @@ class ConfiguredExplainer:
         self.explainer: Explainer = settings.explainer.build("explainer", model=network)
         self.to_map: Callable[[Tensor, Sequence[int]], Tensor] = settings.map.build("map")
 
-    def explain(self, images: Tensor, labels: Tensor) -> Explanation:
+    def explain(self, images: Tensor, labels: Tensor, sample_ids: Sequence[str] = ()) -> Explanation:
         """Attribution maps of ``images`` (N, 3, H, W) with ground-truth ``labels`` (N,).
+
+        Args:
+            images: normalised, on the network's device.
+            labels: of the images.
+            sample_ids: of the images, for maps that are stored by them.
 
         Raises:
             InputError: the method returns no map for each image, or writes over what it is given.
@@ -67,7 +73,8 @@ class ConfiguredExplainer:
             )
         predicted = answer.predicted
         target = predicted if self.target == "predicted" else labels
-        attribution = self._attribution(images, target)
+        stored = self.explainer.of_samples(sample_ids) if isinstance(self.explainer, StoredMaps) else None
+        attribution = self._attribution(images, target) if stored is None else stored.to(images.device)
         return Explanation(
             maps=self.to_map(attribution, images.shape[-2:]),
             relevance_sum=attribution.flatten(1).sum(dim=1),

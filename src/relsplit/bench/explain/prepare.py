@@ -14,6 +14,7 @@ from relsplit.bench.data.samples import choose_samples
 from relsplit.bench.explain.explained_network import explained_network
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.samples import Choose, chosen_samples
+from relsplit.bench.explain.stored_maps import StoredMaps
 from relsplit.bench.machine.device import chosen_device
 
 
@@ -39,8 +40,15 @@ class Prepared:
 
     @cached_property
     def explainer(self) -> ConfiguredExplainer:
-        """The configured explainer of the network."""
-        return ConfiguredExplainer(self.settings, self.network)
+        """The configured explainer of the network.
+
+        Raises:
+            InputError: an option cannot be used, or stored maps are not of these samples.
+        """
+        explainer = ConfiguredExplainer(self.settings, self.network)
+        if isinstance(explainer.explainer, StoredMaps):
+            explainer.explainer.check([sample.sample_id for sample in self.samples])
+        return explainer
 
     @property
     def title(self) -> str:

@@ -56,7 +56,8 @@ def sample_maps(
     for batch in loader:
         if not batch.indices:
             continue
-        explanation = explainer.explain(batch.images.to(device), batch.labels.to(device))
+        ids = [dataset.samples[index].sample_id for index in batch.indices]
+        explanation = explainer.explain(batch.images.to(device), batch.labels.to(device), ids)
         classes = {
             "label": batch.labels if labelled else None,
             "predicted": explanation.predicted.cpu(),
@@ -66,7 +67,7 @@ def sample_maps(
         drawn = torch.where(batch.segmentations.flatten(1).any(1)[:, None, None], batch.segmentations, batch.boxes)
         parts.append(
             Maps(
-                sample_id=np.array([dataset.samples[index].sample_id for index in batch.indices]),
+                sample_id=np.array(ids),
                 image=pixels(batch.images, dataset.transform.normalization),
                 map=explanation.maps.cpu().numpy(),
                 region=drawn.numpy(),

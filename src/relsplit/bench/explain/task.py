@@ -1,5 +1,7 @@
 """Task ``explain``: maps and pictures of photographs, without a score."""
 
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,6 +10,7 @@ from pathlib import Path
 from relsplit.bench.configuration.code import check_code
 from relsplit.bench.configuration.folders import is_to_be_trained, run_folder
 from relsplit.bench.configuration.settings import Explain, Model, Settings
+from relsplit.bench.configuration.typed import each_explainer
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.configured import read_catalogue
 from relsplit.bench.data.labels import label_of
@@ -19,20 +22,50 @@ from relsplit.bench.explain.sample_maps import sample_maps
 from relsplit.bench.explain.samples import chosen_samples
 from relsplit.bench.machine.terminal import say
 from relsplit.bench.runs.folder import check_folder, claim_folder, holding
+from relsplit.bench.runs.map_grid import map_grid
 from relsplit.bench.runs.maps import MAPS, are_made_with, read_maps, write_maps
 from relsplit.bench.runs.pictures import write_pictures
 from relsplit.bench.runs.provenance import own_code
 from relsplit.errors import IncompleteRun, InputError
+from relsplit.files import write_bytes
 
 
 def run(settings: Settings) -> None:
-    """Explain and say where the pictures are.
+    """Explain by one method or by several (``task.explainers``), and say where the pictures are.
 
     Raises:
         InputError: as :func:`explain`.
         IncompleteRun: unreadable images were skipped (``dataset.on_bad_image=skip``).
     """
-    explain(settings)
+    several = each_explainer(settings)
+    folders, incomplete = [], []
+    for each in several:
+        try:
+            folders.append(explain(each))
+        except IncompleteRun as error:
+            incomplete.append(str(error))
+    if incomplete:
+        raise IncompleteRun(incomplete[0])
+    if len(folders) > 1:
+        names = settings.task_as(Explain).explainers or ()
+        say(f"{len(folders)} methods side by side: {write_grid(folders, names)}")
+
+
+def write_grid(folders: Sequence[Path], names: Sequence[str]) -> Path:
+    """Draw the maps of several methods beside the same images; beside their folders, in a file that bears their hash.
+
+    Args:
+        folders: of the methods, which have explained the same samples.
+        names: of the methods.
+    """
+    digest = hashlib.sha256("\n".join(folder.name for folder in folders).encode()).hexdigest()[:8]
+    path = folders[0].parent / f"grid-{digest}.png"
+    grid = io.BytesIO()
+    titles = [name.replace("explainer.", "").replace(" ", "\n") for name in names]
+    columns = [(title, read_maps(folder)) for title, folder in zip(titles, folders, strict=True)]
+    map_grid(columns).savefig(grid, format="png", dpi=160, bbox_inches="tight")
+    write_bytes(path, grid.getbuffer())
+    return path
 
 
 def explain(settings: Settings) -> Path:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from relsplit.bench.runs.map_grid import map_grid
 from relsplit.bench.runs.maps import MAPS, chosen, read_maps
 from relsplit.papers.products.comparison import comparison
-from relsplit.papers.products.figures_maps import map_grid
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Brief, Product, RowLabel
 
