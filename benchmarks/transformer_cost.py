@@ -113,7 +113,7 @@ def build(setting: Setting) -> nn.Module:
         config = transformers.GPT2Config(n_layer=setting.layers, use_cache=False)
         language_model: nn.Module = transformers.GPT2LMHeadModel(config)
         return language_model.eval().to(setting.device)
-    network = torchvision.models.VisionTransformer(224, 16, setting.layers, 12, 768, 3072)
+    network: nn.Module = torchvision.models.VisionTransformer(224, 16, setting.layers, 12, 768, 3072)
     nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network.eval().to(setting.device)
 
@@ -161,7 +161,7 @@ def input_times_gradient(network: nn.Module, inputs: Tensor) -> Tensor:
     finally:
         for parameter in network.parameters():
             parameter.requires_grad_(True)
-    relevance = gradient * vectors.detach()
+    relevance: Tensor = gradient * vectors.detach()
     return relevance.sum(2) if is_language_model(network) else relevance
 
 
