@@ -109,12 +109,12 @@ def can_import_lxt() -> bool:
 
 def build(setting: Setting) -> nn.Module:
     torch.manual_seed(0)
+    network: nn.Module
     if setting.network == GPT2:
-        config = transformers.GPT2Config(n_layer=setting.layers, use_cache=False)
-        language_model: nn.Module = transformers.GPT2LMHeadModel(config)
-        return language_model.eval().to(setting.device)
-    network: nn.Module = torchvision.models.VisionTransformer(224, 16, setting.layers, 12, 768, 3072)
-    nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
+        network = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=setting.layers, use_cache=False))
+    else:
+        network = vit = torchvision.models.VisionTransformer(224, 16, setting.layers, 12, 768, 3072)
+        nn.init.normal_(vit.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network.eval().to(setting.device)
 
 
