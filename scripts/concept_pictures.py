@@ -21,7 +21,7 @@ from relsplit.bench.runs.sampled_curves import from_nothing
 from relsplit.explainers import ClassEvidence, OnePixel, RelevancePyramid
 from relsplit.metrics import score_curves
 from relsplit.metrics.insertion_deletion.protocols.nominal import Published, Strict
-from relsplit.pictures.overlay import overlay
+from relsplit.pictures.overlays import overlay
 
 WEIGHTS = EfficientNetLite0Weights.IMAGENET1K_V1
 CLASSES: list[str] = WEIGHTS.meta["categories"]

@@ -28,7 +28,11 @@ PACKAGES = {
         "Rules and splittings as objects, for options that a name does not say, and the class that uses them: "
         "[`relsplit.LRP`](relsplit.md#relsplit.lrp.LRP). They need torch alone.",
     ),
-    "relsplit.pictures": ("pictures/__init__.pyi", "Maps laid over their images. They need Matplotlib."),
+    "relsplit.pictures": (
+        "pictures/__init__.pyi",
+        "Maps laid over their images; signals, volumes, boxes and tokens with theirs: "
+        "[Beyond images](../beyond_images.md). They need Matplotlib.",
+    ),
     "relsplit.targets": (
         "targets/__init__.pyi",
         "What is explained besides a class: give one of these as `target`. They need torch alone.",

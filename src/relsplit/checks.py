@@ -139,7 +139,7 @@ def checked_maps(maps: Tensor, images: Tensor) -> Tensor:
         InputError: no tensor, maps with channels, of another size than the images, or with NaN or infinite values.
     """
     maps = real_maps(maps)
-    if maps.ndim == 4:
+    if maps.ndim == images.ndim:
         raise InputError(
             f"maps {tuple(maps.shape)} still have channels: reduce them to (N, H, W) first, "
             "for example with relsplit.attribution.AttributionMap"

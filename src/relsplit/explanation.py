@@ -57,7 +57,7 @@ class Explanation:
         Raises:
             ModuleNotFoundError: matplotlib is not installed; it says how to.
         """
-        blended = _of_pictures("relsplit.pictures.overlay").light_overlay(self.image.numpy(), self.relevance.numpy())
+        blended = _of_pictures("relsplit.pictures.overlays").light_overlay(self.image.numpy(), self.relevance.numpy())
         picture: npt.NDArray[np.uint8] = (255 * blended).round().astype("uint8")
         return picture
 

@@ -99,11 +99,14 @@ def alike(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_one_logit_is_explained_as_two_classes_would_be(name: str, make: Callable[[], nn.Module]) -> None:
     network, twin, x = make().eval(), two_logits(), images()
-    if name == "AbsLRP":  # it sets one class against the others
-        with pytest.raises(InputError, match="one number for two"):
-            EXPLAINERS[name](network).attribute(x, 1)
-        return
     alike(EXPLAINERS[name](network).attribute(x, 1), EXPLAINERS[name](twin).attribute(x, 1))
+
+
+def test_one_logit_has_no_others_to_subtract() -> None:
+    with pytest.raises(InputError, match="one number for two"):
+        AbsLRP(one_logit()).attribute(images(), 1)
+    found = AbsLRP(one_logit(), contrastive=False)
+    torch.testing.assert_close(found.attribute(images(), 0), -found.attribute(images(), 1), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", PROBABILITIES)

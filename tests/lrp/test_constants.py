@@ -1,5 +1,7 @@
 """What does not depend on the image receives no relevance, and nothing is lost to it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,3 +71,32 @@ def test_constants_however_they_enter(how: str, rule: str, max_pool: str) -> Non
         torch.manual_seed(3)
         model = Joined(how).double().eval()
     assert worst_gap(model, images(2, 32).double(), rule=rule, max_pool=max_pool) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        lambda h: h.split([1, 4], 1),
+        lambda h: h.tensor_split((1,), 1),
+        lambda h: (h[:, :1], h[:, 1:]),
+        lambda h: (h.unbind(1)[0][:, None], torch.stack(h.unbind(1)[1:], 1)),
+    ],
+    ids=["split", "tensor_split", "slices", "unbind"],
+)
+def test_a_class_token_is_taken_off_again(apart: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
+    """Of the parts one depends on the input everywhere, one nowhere, although the whole is mixed."""
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.token, self.head = nn.Linear(6, 8), nn.Parameter(torch.rand(1, 1, 8)), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x)], 1)
+            token, rest = apart(h)
+            return self.head(token[:, 0] + rest.relu().mean(1))
+
+    torch.manual_seed(0)
+    model, x = Pooled().double(), torch.rand(2, 4, 6).double()
+    found, sums = LRP(model).attribute(x, 1, return_sums=True)
+    torch.testing.assert_close(found.sum((1, 2)), sums["output"], rtol=1e-9, atol=0)

@@ -83,6 +83,31 @@ SAME: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tens
         lambda a, b: a.var(1, keepdim=True, correction=0),
         lambda a, b: ((a - a.sum(1, keepdim=True) / 8) ** 2).sum(1, keepdim=True) / 8,
     ),
+    "cut off by another": (lambda a, b: a.clamp(min=b), torch.maximum),
+    "cut off on both sides": (
+        lambda a, b: a.clone().clamp_(b, b + 1),
+        lambda a, b: torch.minimum(torch.maximum(a, b), b + 1),
+    ),
+    "both ends": (
+        lambda a, b: torch.stack(torch.aminmax(a, dim=1), 1),
+        lambda a, b: torch.stack([a.amin(1), a.amax(1)], 1),
+    ),
+    "a distance": (
+        lambda a, b: F.pairwise_distance(a, b, eps=0.0)[:, None],
+        lambda a, b: ((a - b) ** 2).sum(1, keepdim=True).sqrt(),
+    ),
+    "distances of all": (
+        lambda a, b: torch.cdist(a.unflatten(1, (4, 2)), b.unflatten(1, (4, 2))),
+        lambda a, b: (a.view(-1, 4, 1, 2) - b.view(-1, 1, 4, 2)).square().sum(-1).sqrt(),
+    ),
+    "gates that are chosen": (
+        lambda a, b: a[:, :3] * b.sigmoid().topk(3, 1).values,
+        lambda a, b: a[:, :3] * b.sigmoid().gather(1, b.topk(3, 1).indices),
+    ),
+    "there and back": (
+        lambda a, b: a.sigmoid().logit() + b.tanh().atanh(),
+        lambda a, b: a + b,
+    ),
     "a length": (lambda a, b: a.norm(dim=1, keepdim=True), lambda a, b: (a * a).sum(1, keepdim=True).sqrt()),
 }  # fmt: skip
 

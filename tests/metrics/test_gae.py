@@ -283,3 +283,56 @@ def test_mosaic_and_dice() -> None:
     assert mosaic(four).tolist() == [[[0.0, 1.0], [2.0, 3.0]]]
     assert dice(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])).item() == pytest.approx(1)
     assert dice(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0]])).item() == 0
+
+
+class OfSlices(nn.Module):
+    """A network of images that takes volumes of one slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        return self.inner(volumes.squeeze(2))
+
+
+@pytest.mark.parametrize("protocol", ["strict", "released"])
+def test_a_volume_of_one_slice_is_an_image(protocol) -> None:
+    flat, deep = network(), OfSlices()
+    labels = torch.tensor([0, 1, 2, 3])
+    options = {"protocol": protocol, "scores": "logits"}
+    channels = protocol == "released"
+    expected = global_attribution_evaluation(flat, gradient_maps(flat, channels), images(), labels, **options)
+    found = global_attribution_evaluation(deep, gradient_maps(deep, channels), images()[:, :, None], labels, **options)
+    assert torch.equal(found.positives, expected.positives)
+    torch.testing.assert_close(found.gae, expected.gae)
+    torch.testing.assert_close(found.faithfulness, expected.faithfulness)
+
+
+def test_signals_stand_one_after_another_at_a_quarter_of_their_length() -> None:
+    signals = torch.arange(4 * 8, dtype=torch.float64).reshape(4, 1, 8)
+    assert mosaic(signals).tolist() == [[0, 4, 8, 12, 16, 20, 24, 28]]
+    assert PROTOCOLS["strict"].reference([2, 3, 4, 5], 16).tolist() == [2, 2, 2, 1, 1, 3, 3, 1, 1, 4, 4, 1, 1, 5, 5, 5]
+    assert PROTOCOLS["released"].reference([2, 3, 4, 5], 8).tolist() == [2, 2, 3, 1, 1, 4, 5, 5]
+
+
+def test_an_even_map_of_signals_has_the_mean_of_what_the_places_are_worth() -> None:
+    generator = torch.Generator().manual_seed(0)
+    signals = torch.randn(4, 2, 16, generator=generator, dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32, 3)).double().eval()
+    model[1].weight.data = torch.randn(3, 32, generator=generator, dtype=torch.float64)
+    model[1].bias.data.zero_()
+    found = global_attribution_evaluation(model, uniform, signals, torch.tensor([0, 1, 2, 0]), scores="logits")
+    (positive,) = found.positives.tolist()
+    probabilities = model(signals).softmax(1)
+    classes = probabilities.argmax(1)
+    seen = probabilities[positive]
+    worth = (2 * seen[classes] / seen[classes[positive]] - 1).clamp(-1, 1).tolist()
+    at_places = [worth[place // 4] for place in range(16)]
+    for joint in (4, 8, 12):
+        at_places[joint - 1] = at_places[joint] = 1
+    assert found.contrastiveness.item() == pytest.approx(max(0, np.mean(at_places)), abs=1e-6)
+    with pytest.raises(InputError, match=r"GAE quarters signals, .* multiple of 4, not 15"):
+        global_attribution_evaluation(model, uniform, signals[..., :15], torch.tensor([0, 1, 2, 0]))
+    with pytest.raises(InputError, match="GAE makes mosaics of images"):
+        global_attribution_evaluation(model, uniform, torch.ones(4, 15).long(), torch.tensor([0, 1, 2, 0]))

@@ -45,7 +45,7 @@ def test_axes_are_told_by_the_images_shape(
         assert found is None
         return
     assert found is not None
-    assert (found.kind, (found.height, found.width)) == (kind, grid)
+    assert (found.kind, found.places) == (kind, grid)
     maps = found.grid(output)
     assert maps.shape[2:] == grid
     assert torch.equal(found.back(maps, output), output)

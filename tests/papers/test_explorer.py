@@ -27,7 +27,7 @@ from relsplit.metrics.insertion_deletion.bands import bands_of
 from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.papers.reports.explorer import Explored, write_explorer
 from relsplit.papers.reports.html import write_report
-from relsplit.pictures.overlay import light_overlay
+from relsplit.pictures.overlays import light_overlay
 from small_runs import configured, put_photographs
 
 CLASSES = ("<script>x", "Zaunkönig", "鳥 & wren")

@@ -26,7 +26,7 @@ from relsplit.papers.products.figures_maps import chosen, qualitative
 from relsplit.papers.products.measured import Measured
 from relsplit.papers.products.product import Product, save_figure, write_product
 from relsplit.pictures.colours import CONTROLS, colour_of
-from relsplit.pictures.overlay import light_overlay, normalise, overlay
+from relsplit.pictures.overlays import light_overlay, normalise, overlay
 
 
 def some_maps(count: int = 3, seed: int = 0, size: int = 16) -> Maps:

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.networks.answer import Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.networks.views import unwrapped
+from relsplit.targets.target import Target
 
 
 @typing.runtime_checkable
@@ -28,6 +30,7 @@ class ABN:
         model: network with a method ``attention_map(images)``, such as
             :class:`relsplit.bench.models.attention_branch.AttentionBranchNetwork`.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: the network has no attention branch.
@@ -36,21 +39,21 @@ class ABN:
     forward_equivalents = 1.0
     """Up to the end of the attention branch."""
 
-    def __init__(self, model: nn.Module, scores: Scores = "auto") -> None:
+    def __init__(self, model: nn.Module, scores: Scores = "auto", output: "OutputChoice | None" = None) -> None:
         model = unwrapped(model)
         if not isinstance(model, AttentionNetwork):
             raise InputError(
                 f"explainer=abn: {type(model).__name__} has no attention branch, so no map of its own: choose a "
                 "network with one (model=abn_demo, abn_resnet18, abn_resnet50) or another explainer"
             )
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, h, w) in (0, 1), at the resolution of the branch."""
         with torch.inference_mode(False), torch.no_grad():
-            call = self._shared.call(images)
-            if target is not None:
-                call.answer().classes(target)
+            call = self._shared.call(images, target)
+            if target is not None and not callable(call.explained):
+                call.answer().classes(call.explained)
             network = call.network
             assert isinstance(network, AttentionNetwork)
             # What is hooked before the network belongs to its input; what is hooked behind it to its answer.

@@ -1,6 +1,6 @@
 """absLRP: relative absolute magnitude layer-wise relevance propagation (Vukadin et al., 2024)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -9,17 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images
-from relsplit.errors import UnsupportedModelError
+from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations import KINDS
 from relsplit.explainers.abs_lrp_operations.sharing import Sharing
 from relsplit.explainers.shared.rivals import check_has_rivals
+from relsplit.lrp.inputs import checked_inputs
 from relsplit.lrp.operations.compound import attention_weights
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.recorder import Recorder
+from relsplit.lrp.start import check_finite, computed_start
 from relsplit.lrp.walk import Watch, walk_back
-from relsplit.networks.answer import AnswerReader, Scores
+from relsplit.networks.answer import Answer, AnswerReader, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import checked_options
+from relsplit.targets.target import Target, TargetFunction, taken_apart
 
 
 @checked_options
@@ -50,8 +53,10 @@ class AbsLRP:
             (version of November 2024) does; ``"mass"`` is its earlier version, from the time of the paper's
             experiments: positive and negative relevance keep their totals at every step, and inputs share them by what
             they contribute. (Not where nothing contributes, and not at activations that are negative themselves.)
-        contrastive: whether the relevance of all other classes is subtracted.
+        contrastive: whether the relevance of all other classes is subtracted; of a target that is no class, and of one
+            score for two classes, nothing can be.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an unknown variant.
@@ -63,8 +68,10 @@ class AbsLRP:
         variant: Literal["released", "mass"] = "released",
         contrastive: bool = True,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
         self._model = model
+        self._output = output
         self._released = variant == "released"
         self._contrastive = contrastive
         self._reader = AnswerReader(scores)
@@ -75,34 +82,60 @@ class AbsLRP:
         walks = 2 if self._contrastive and (self._released or _attends(self._model)) else 1
         return 1.0 + walks * (7.0 if self._released else 12.0)
 
-    def attribute(self, images: Tensor, target: "Tensor | int | None" = None) -> Tensor:
-        """Relevance (N, 3, H, W) of images (N, 3, H, W) for a class.
+    def attribute(
+        self, inputs: Tensor, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Tensor:
+        """Relevance of the input's shape for a class, or for a target that is a function.
 
         Its magnitudes sum to 1 (without ``contrastive``); with it, to at most 2, and its values to 0 or nearly so.
 
         Raises:
-            InputError: images or target cannot be used.
+            InputError: inputs or target cannot be used, or the target is no class that others can be subtracted from.
             UnsupportedModelError: the network holds an operation without a rule (named in the message).
         """
-        images = checked_images(images)
-        sharing = Sharing(self._released, len(images))
+        given = checked_inputs(inputs, forward_kwargs)
+        given.check_values()
+        if not given.is_single or not given.tensors[0].is_floating_point():
+            raise InputError(
+                f"abs_lrp shares a total of 1 among the entries of one floating point input, not of {given}"
+            )
+        sharing = Sharing(self._released, len(given))
+        part, explained = taken_apart(target, self._output)
         with torch.inference_mode(False), torch.no_grad():
-            recording = Network(self._model, sharing, KINDS, units=_units).record(images)
-            answer = self._reader.read(recording.output, len(images), recording.ends_in_probabilities)
+            recording = Network(self._model, sharing, KINDS, units=_units).record(given, part)
+            if callable(explained):
+                return _back(recording, self._start_of_function(recording.output, explained, sharing))
+            answer = self._reader.read(recording.output, len(given), recording.ends_in_probabilities)
             answer.check_finite()
+            if not self._contrastive:
+                return _back(recording, self._start_alone(answer, answer.classes(explained)))
             check_has_rivals(answer, "abs_lrp")
             classes = answer.num_classes
-            hot = F.one_hot(answer.classes(target), classes).to(recording.output)
-            if not self._contrastive:
-                return _back(recording, hot)
+            hot = F.one_hot(answer.classes(explained), classes).to(recording.output)
             if self._released or _attends(self._model):
                 relevance = sharing.unit(_back(recording, hot, again=True))
                 return relevance - sharing.unit(_back(recording, (1 - hot) / max(classes - 1, 1)))
             return _back(recording, (1 + 1 / classes) * hot - 1 / classes)
 
+    def _start_alone(self, answer: Answer, classes: Tensor) -> Tensor:
+        """1 at the class; one number for two classes speaks for the one and against the other."""
+        if answer.is_single:
+            return (2 * classes - 1).reshape(answer.output.shape).to(answer.output)
+        return F.one_hot(classes, answer.num_classes).to(answer.output)
+
+    def _start_of_function(self, output: Tensor, target: TargetFunction, sharing: Sharing) -> Tensor:
+        """What the target says of the output, its magnitudes scaled to a sum of 1."""
+        if self._contrastive:
+            raise InputError(
+                "abs_lrp: contrastive=True subtracts the relevance of all other classes, and the target is no class: "
+                "make it with contrastive=False, or name a class"
+            )
+        check_finite(output)
+        return sharing.unit(computed_start(output, target, "target"))
+
 
 def _back(recording: Recording, start: Tensor, again: bool = False) -> Tensor:
-    (relevance,) = walk_back(recording.result, start, [recording.image], Watch(), again)
+    (relevance,) = walk_back(recording.result, start, recording.inputs, Watch(), again)
     return relevance.contiguous()
 
 

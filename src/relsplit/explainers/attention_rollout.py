@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from relsplit.checks import checked_images
 from relsplit.explainers.shared.attention_weights import attentions, identity_like, map_of_tokens
 from relsplit.lrp import LRP
+from relsplit.networks.outputs import OutputChoice
 
 
 class AttentionRollout:
@@ -15,6 +16,7 @@ class AttentionRollout:
 
     Args:
         model: a plain vision transformer.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         UnsupportedModelError: the network is a TorchScript as a whole.
@@ -23,8 +25,8 @@ class AttentionRollout:
     forward_equivalents = 1.0
     """One forward pass."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._lrp = LRP(model)
+    def __init__(self, model: nn.Module, output: "OutputChoice | None" = None) -> None:
+        self._lrp = LRP(model, output=output)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, side, side) of the patches, in [0, 1].

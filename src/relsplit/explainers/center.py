@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images
+from relsplit.explainers.shared.places import checked_places
 from relsplit.options import Positive, checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -25,11 +26,11 @@ class Center:
     def __init__(self, model: nn.Module, width: Positive = 0.25) -> None:
         self._width = width
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The same map for every image, (N, H, W) in (0, 1]."""
-        images = checked_images(images)
-        rows, columns = (
-            torch.exp(-((((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) / self._width) ** 2) / 2)
-            for n in images.shape[-2:]
-        )
-        return torch.outer(rows, columns).to(images).expand(len(images), -1, -1).clone()
+    def attribute(self, inputs: Tensor, target: "Target | None" = None) -> Tensor:
+        """The same map for every image, (N, H, W) in (0, 1]; of other inputs (N, ...), see ``shared/places.py``."""
+        given, places, dtype = checked_places(inputs)
+        profile = torch.ones((), dtype=torch.float64)
+        for n in places:
+            side = torch.exp(-((((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) / self._width) ** 2) / 2)
+            profile = profile[..., None] * side
+        return profile.to(given.device, dtype).expand(len(given), *places).clone()

@@ -1,18 +1,21 @@
 """Class competition: what a class has more of than its rivals, for any explainer (after Walter et al., ICML 2026)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from relsplit.errors import InputError
 from relsplit.explainers.relevance_pyramid import RelevancePyramid
 from relsplit.explainers.shared.on_the_image import Smoothing, smoothed
 from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.networks.answer import AnswerReader, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Limits, checked_options
+from relsplit.targets.target import Target, within
 
 _TEMPERATURE = 10.0
 """Of the softmax over classes, from the released code."""
@@ -43,6 +46,7 @@ class ClassCompetition:
         smoothing: of the map on the image, as a relevance pyramid's, after the competition; None: as it is.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; unless ``"auto"``, the base is
             told, too.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -56,10 +60,14 @@ class ClassCompetition:
         by: Literal["difference", "softmax"] = "difference",
         smoothing: Smoothing | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
         # The base says whether it takes the answer for probabilities: once is enough.
-        self._shared = SharedNetwork(model, AnswerReader(scores, silent=True))
-        self._base = base(model) if scores == "auto" else base(model, scores=scores)
+        self._shared = SharedNetwork(model, AnswerReader(scores, silent=True), output)
+        told: dict[str, Any] = ({} if scores == "auto" else {"scores": scores}) | (
+            {} if output is None else {"output": output}
+        )
+        self._base = base(model, **told)
         self._rivals = rivals
         self._by = by
         self._smoothing = smoothing
@@ -69,7 +77,9 @@ class ClassCompetition:
         """A forward pass for the scores, and the base once for each class."""
         return 1.0 + (1 + self._rivals) * float(self._base.forward_equivalents)
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(
+        self, inputs: Tensor, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Tensor:
         """Maps (N, h, w) of the size of the base's, or with ``smoothing`` (N, H, W), of the sum of the base's.
 
         Raises:
@@ -77,40 +87,49 @@ class ClassCompetition:
                 two classes.
         """
         with torch.inference_mode(False), torch.no_grad():
-            answer = self._shared.call(images).answer()
-            check_has_rivals(answer, "class_competition")
-            classes = answer.classes(target)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            if not call.inputs.is_single:
+                raise InputError(f"class_competition is of the positions of one input; given are {call.inputs}")
+            answer = call.answer()
+            check_has_rivals(answer, "class_competition", call.explained)
+            classes = answer.classes(call.explained)
             others = answer.logits.scatter(1, classes[:, None], -torch.inf)
             strongest = others.topk(min(self._rivals, answer.num_classes - 1)).indices
-            maps = [self._map(images, competing) for competing in (classes, *strongest.unbind(1))]
+            further: dict[str, Any] = (
+                {"forward_kwargs": forward_kwargs} if forward_kwargs else {}
+            )  # not every base takes any
+            maps = [
+                self._map(inputs, self._base.attribute(inputs, within(target, competing), **further))
+                for competing in (classes, *strongest.unbind(1))
+            ]
             won = maps[0] if len(maps) == 1 else competition(torch.stack(maps), self._by)
-            return smoothed(won, images, self._smoothing)
+            return smoothed(won, inputs, self._smoothing)
 
-    def _map(self, images: Tensor, classes: Tensor) -> Tensor:
-        relevance: Tensor = self._base.attribute(images, classes)
-        return relevance.sum(1) if relevance.ndim == 4 else relevance
+    def _map(self, inputs: Tensor, relevance: Tensor) -> Tensor:
+        return relevance.sum(1) if relevance.dim() > 2 and relevance.dim() == inputs.dim() else relevance
 
 
 def competition(maps: Tensor, by: Literal["difference", "softmax"]) -> Tensor:
     """Return what the first of several classes wins against the others.
 
     Args:
-        maps: (classes, N, h, w), at least two classes.
+        maps: (classes, N, h, w), of other inputs (classes, N, ...), at least two classes.
         by: see :class:`ClassCompetition`.
 
     Returns:
         (N, h, w), of the sums of the first class's maps.
     """
+    places = tuple(range(2, maps.dim()))
     positive = maps.clamp(min=0)
-    total = positive.sum((2, 3), keepdim=True)
+    total = positive.sum(places, keepdim=True)
     shares = positive / total.masked_fill(total == 0, 1)
     if by == "difference":
         left = (shares[0] - shares[1:].amax(0)).clamp(min=0)
     else:
-        highest = shares.amax((0, 2, 3))[:, None, None]
+        highest = shares.amax((0, *places)).reshape(-1, *[1] * len(places))
         won = (_TEMPERATURE * shares / highest.masked_fill(highest == 0, 1)).softmax(0)[0]
         left = torch.where(won > 1 / len(maps), shares[0] * won, 0)
-    remaining = left.sum((1, 2), keepdim=True)
+    remaining = left.sum(tuple(range(1, left.dim())), keepdim=True)
     is_void = remaining == 0
     lost = (is_void & (total[0] > 0)).flatten()
     why = "no position speaks more for the class than for its rivals"

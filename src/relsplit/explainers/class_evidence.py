@@ -14,7 +14,9 @@ from relsplit.lrp.positions import on_grid
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -40,6 +42,7 @@ class ClassEvidence:
             last feature map alone, smoothed.
         smoothing: standard deviation of a Gaussian, as a share of the image's longer side; 0 for none.
         scores: see :class:`relsplit.LRP`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -59,14 +62,17 @@ class ClassEvidence:
         at: Literal["all", "pixels", "features"] = "all",
         smoothing: Smoothing = 0.07,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
         both = signed or netted == "everywhere"
-        self._lrp = LRP(model, split, rule=rule, start="evidence", against=against, signed=both, scores=scores)
+        self._lrp = LRP(
+            model, split, rule=rule, start="evidence", against=against, signed=both, scores=scores, output=output
+        )
         self._signed = signed
         self._at = at
         self._smoothing = smoothing
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, H, W), each of the sum of the class's probability (of its absolute value, where it is signed).
 
         Raises:

@@ -1,14 +1,17 @@
 """Contrastive LRP (Gu, Yang and Tresp, ACCV 2018)."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.explainers.shared.on_the_image import Smoothing, smoothed
+from relsplit.explainers.shared.on_the_image import Smoothing
+from relsplit.explainers.shared.over_channels import over_channels, parts_of
 from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.lrp import LRP
+from relsplit.lrp.inputs import Given
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules.choice import rule_choice
@@ -16,8 +19,10 @@ from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
+from relsplit.targets.target import Target, within
 
 
 @checked_options
@@ -36,6 +41,7 @@ class ContrastiveLRP:
         split: see :class:`relsplit.LRP`.
         smoothing: of the map on the image, as a relevance pyramid's; None: every pixel its own.
         scores: see :class:`relsplit.LRP`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -49,9 +55,11 @@ class ContrastiveLRP:
         split: str | Splitting = "ratio",
         smoothing: Smoothing | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
-        self._lrp = LRP(model, split, rule=rule)
+        self._shared = SharedNetwork(model, scores, output)
+        self._lrp = LRP(model, split, rule=rule, output=output)
+        self._output = output
         self._model = model
         self._dual = dual
         self._rule: Any = rule
@@ -63,30 +71,44 @@ class ContrastiveLRP:
         """A forward pass for the probabilities, and LRP once (the others' relevance goes with the class's) or twice."""
         return 4.0 if self._dual == "others" else 7.0
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
         """Maps (N, H, W), non-negative; the channels of a pixel are summed after what is negative was cut off.
+
+        Of other inputs as :func:`relsplit.explainers.shared.over_channels.over_channels` has them.
 
         Raises:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`; or the model answers with one number for
                 two classes.
         """
         with torch.inference_mode(False), torch.no_grad():
-            answer = self._shared.call(images).answer()
-            check_has_rivals(answer, "contrastive_lrp")
-            classes = answer.classes(target)[:, None]
+            call = self._shared.call(inputs, target, forward_kwargs)
+            answer = call.answer()
+            check_has_rivals(answer, "contrastive_lrp", call.explained)
+            classes = answer.classes(call.explained)[:, None]
             own = answer.probabilities.gather(1, classes)
             start = torch.zeros_like(answer.probabilities).scatter_(1, classes, own)
             if self._dual == "others":
                 # Rules are linear in relevance: one walk back carries the difference.
                 others = (own / max(answer.num_classes - 1, 1)).expand_as(start).scatter(1, classes, 0)
-                relevance = self._lrp.attribute(images, lambda _: start - others)
+                begun = within(target, lambda _: start - others)
+                relevances = parts_of(self._lrp.attribute(inputs, begun, forward_kwargs=forward_kwargs))
             else:
-                relevance = self._through(ZPlus(), images, start) - self._through(_Negated(ZPlus()), images, start)
-            return smoothed(relevance.clamp(min=0).sum(1), images, self._smoothing)
+                begun = within(target, lambda _: start)
+                own_and_dual = [
+                    self._through(head, inputs, begun, forward_kwargs) for head in (ZPlus(), _Negated(ZPlus()))
+                ]
+                relevances = [first - second for first, second in zip(*own_and_dual, strict=True)]
+            positive = call.inputs.arranged([each.clamp(min=0) for each in relevances])
+            return over_channels(positive, inputs, self._smoothing)
 
-    def _through(self, head: Rule, images: Tensor, start: Tensor) -> Tensor:
+    def _through(
+        self, head: Rule, inputs: Given, begun: Any, forward_kwargs: "Mapping[str, Any] | None"
+    ) -> list[Tensor]:
         rules = _WithHead(rule_choice(self._rule, 0.0), head)
-        relevance = LRP(self._model, self._split, rule=rules).attribute(images, lambda _: start)
+        lrp = LRP(self._model, self._split, rule=rules, output=self._output)
+        relevance = parts_of(lrp.attribute(inputs, begun, forward_kwargs=forward_kwargs))
         if rules.place is None:
             raise InputError(
                 "contrastive_lrp: the network has no layer with weights after its first, so none can be negated: use "
@@ -136,6 +158,7 @@ class _NegatedLayer:
     """A layer ``-W h - b``, see :class:`relsplit.lrp.layers.linear_layer.LinearLayer`."""
 
     def __init__(self, layer: LinearLayer) -> None:
+        self.weight = None if layer.weight is None else -layer.weight
         self.bias = None if layer.bias is None else -layer.bias
         self.output = None if layer.output is None else -layer.output
         self.side_by_side = layer.side_by_side

@@ -4,6 +4,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from relsplit.targets.target import Target
+
 
 class Explainer(Protocol):
     """A method that says how much each pixel speaks for a class.
@@ -16,11 +18,14 @@ class Explainer(Protocol):
     def forward_equivalents(self) -> float:
         """Cost of one image, in forward passes of the network (a backward pass to the input counts as one)."""
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Attribution of ``images`` for the class ``target``.
+    def attribute(self, inputs: Tensor, /, target: "Target | None" = None) -> Tensor:
+        """Attribution of ``inputs`` for the class ``target``.
+
+        Most take anything that :meth:`relsplit.LRP.attribute` takes, ``forward_kwargs`` included (docs/explainers.md
+        says which); all take images.
 
         Args:
-            images: (N, 3, H, W), floating point, normalised as the network expects it.
+            inputs: (N, 3, H, W), floating point, normalised as the network expects it.
             target: class of every image, (N,) int64, or one class for all, or None for the predicted class.
 
         Returns:
@@ -28,5 +33,5 @@ class Explainer(Protocol):
             of the batch.
 
         Raises:
-            InputError: images, target or network cannot be used.
+            InputError: inputs, target or network cannot be used.
         """

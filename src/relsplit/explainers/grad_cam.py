@@ -11,4 +11,4 @@ class GradCAM(GradientCAM):
     @staticmethod
     def combine(activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map, see :meth:`relsplit.explainers.shared.gradient_cam.GradientCAM.combine`."""
-        return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)
+        return (gradient.mean(dim=tuple(range(2, gradient.dim())), keepdim=True) * activation).sum(dim=1)

@@ -17,7 +17,8 @@ class GradCAMPlusPlus(GradientCAM):
         """Return the map, see :meth:`relsplit.explainers.shared.gradient_cam.GradientCAM.combine`."""
         # The third power of a gradient is nothing in half precision.
         activation, gradient = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (activation, gradient))
-        total = activation.sum(dim=(2, 3), keepdim=True)
+        places = tuple(range(2, activation.dim()))
+        total = activation.sum(dim=places, keepdim=True)
         shares = gradient**2 / (2 * gradient**2 + total * gradient**3 + _SMALL)
-        weights = (gradient.clamp(min=0) * shares).sum(dim=(2, 3), keepdim=True)
+        weights = (gradient.clamp(min=0) * shares).sum(dim=places, keepdim=True)
         return (weights * activation).sum(dim=1)

@@ -8,13 +8,16 @@ from torch.autograd.graph import Node
 
 from relsplit.explainers.shared.common_places import KeptValues, passed_by_all_gradients
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
+from relsplit.explainers.shared.rivals import check_is_class
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.evidence import difference
 from relsplit.lrp.positions import on_grid, same_as_channels
 from relsplit.networks.answer import Scores
 from relsplit.networks.feature_maps import rows_are_channels
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork, check_differentiable, differentiated
 from relsplit.options import checked_options
+from relsplit.targets.target import Target
 
 Values = Mapping[Node | None, Tensor]
 
@@ -34,6 +37,7 @@ class GradientPyramid:
         model: any differentiable network.
         smoothing: of every resolution's map; 0 for none.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -42,25 +46,32 @@ class GradientPyramid:
     forward_equivalents = 2.0
     """Forward and backward."""
 
-    def __init__(self, model: nn.Module, smoothing: Smoothing = 0.07, scores: Scores = "auto") -> None:
-        self._shared = SharedNetwork(model, scores)
+    def __init__(
+        self,
+        model: nn.Module,
+        smoothing: Smoothing = 0.07,
+        scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
+    ) -> None:
+        self._shared = SharedNetwork(model, scores, output)
         self._smoothing = smoothing
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, H, W), each of the sum of the class's probability.
 
         Raises:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images)
+            call = self._shared.call(images, target)
+            check_is_class(call.explained, "gradient_pyramid")
             variable = call.images.requires_grad_()
             given = variable.clone()  # the first step may be in place
             with KeptValues() as kept:
                 output = call.network(given)
             answer = call.checked(output)
             check_differentiable(answer.output)
-            classes = answer.classes(target)
+            classes = answer.classes(call.explained)
             probability = answer.probability(classes).detach()[:, None, None]
             score = difference(answer.logits, classes, "rivals", answer.kind != "multi_label").sum()
             found = contributions(answer.output, score, kept.by_node(), variable)

@@ -1,11 +1,14 @@
 """Guided BackPropagation (Springenberg et al., 2015)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.explainers.shared.vectors import length
+from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
@@ -45,14 +48,17 @@ class GuidedBackprop:
         self._shared = SharedNetwork(model, scores, output)
         self._score: ClassScore = score
 
-    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the score per unit of the normalised image.
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
+        """Attribution of the inputs' shape in units of the score per unit of the input; of tokens (N, T), its length.
 
         Raises:
             InputError: the network has called no ReLU, or see :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False):
-            return self._shared.call(images, target).gradient(self._score, watch=_guide)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            return call.arranged(call.gradient(self._score, watch=_guide), by=length)
 
 
 def _guide(output: Tensor) -> None:

@@ -1,8 +1,12 @@
 """Input x Gradient (Shrikumar et al., 2016)."""
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import Any
 
+import torch
+from torch import nn
+
+from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
@@ -12,7 +16,7 @@ from relsplit.targets.target import Target
 
 @checked_options
 class InputXGradient:
-    """The normalised image times the gradient of the score.
+    """The input times the gradient of the score.
 
     Args:
         model: any differentiable network.
@@ -37,8 +41,11 @@ class InputXGradient:
         self._shared = SharedNetwork(model, scores, output)
         self._score: ClassScore = score
 
-    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the score."""
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
+        """Attribution of the inputs' shape in units of the score; of tokens (N, T), summed over their vectors."""
         with torch.inference_mode(False):
-            call = self._shared.call(images, target)
-            return call.images * call.gradient(self._score)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            gradients = call.gradient(self._score)
+            return call.arranged([value * gradient for value, gradient in zip(call.values, gradients, strict=True)])

@@ -1,7 +1,7 @@
 """Integrated Gradients (Sundararajan et al., ICML 2017), by captum."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import captum.attr
 import torch
@@ -9,10 +9,11 @@ from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
+from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.outputs import OutputChoice
-from relsplit.networks.shared_network import Call, SharedNetwork
+from relsplit.networks.shared_network import Call, SharedNetwork, gradients
 from relsplit.options import Count, Limits, checked_options
 from relsplit.targets.target import Target
 
@@ -21,9 +22,9 @@ Method = Literal["gausslegendre", "riemann_trapezoid", "riemann_middle", "rieman
 
 @checked_options
 class IntegratedGradients:
-    """The gradient's mean on the way from the baseline to the image, times their difference.
+    """The gradient's mean on the way from the baseline to the input, times their difference.
 
-    As ``steps`` grows, the attributions sum to score(image) - score(baseline).
+    As ``steps`` grows, the attributions sum to score(input) - score(baseline).
 
     Args:
         model: any differentiable network.
@@ -67,13 +68,15 @@ class IntegratedGradients:
         """Forward and backward, once per step."""
         return 2.0 * self._steps
 
-    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the score."""
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
+        """Attribution of the inputs' shape in units of the score; of tokens (N, T), summed over their vectors."""
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images, target)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            if callable(call.explained) or not call.is_of_images:
+                return self._of_anything(call)
             images = call.images
-            if callable(call.explained):
-                return self._of_function(call)
             answer = call.differentiable(images.clone().requires_grad_())
             per_pass = images_per_pass(self._batch_size, images.device, images.shape[-2:].numel())
             attribution: Tensor = captum.attr.IntegratedGradients(call.scores(answer, self._score)).attribute(
@@ -86,12 +89,19 @@ class IntegratedGradients:
             )
         return attribution.detach()
 
-    def _of_function(self, call: Call) -> Tensor:
-        """All images at once, a step after another: a target may say something else of each."""
+    def _of_anything(self, call: Call) -> Any:
+        """All samples at once, a step after another: a target may say something else of each."""
         call.gradient(self._score)  # what the network or the target does not allow is said here
+        score = call.by_sample(self._score)
         sizes, alphas = (function(self._steps) for function in approximation_parameters(self._method))
-        difference = call.images - (baseline := self._baseline.of(call.images).expand_as(call.images))
-        total = torch.zeros_like(call.images)
+        baselines = call.baselines(self._baseline)
+        differences = [value - baseline for value, baseline in zip(call.values, baselines, strict=True)]
+        totals = [torch.zeros_like(each) for each in differences]
         for size, alpha in zip(sizes, alphas, strict=True):
-            total += float(size) * call.gradients(baseline + float(alpha) * difference)
-        return total * difference
+            on_the_way = [
+                baseline + float(alpha) * difference
+                for baseline, difference in zip(baselines, differences, strict=True)
+            ]
+            for total, gradient in zip(totals, gradients(score, on_the_way), strict=True):
+                total += float(size) * gradient
+        return call.arranged([total * difference for total, difference in zip(totals, differences, strict=True)])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from relsplit.baseline import Baseline, BaselineImage
 from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages, probability_of, warn_of_flat_evidence
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares, mean_on_the_image, on_the_image
+from relsplit.explainers.shared.rivals import check_is_class
 from relsplit.lrp import LRP
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
@@ -18,8 +19,10 @@ from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.networks.answer import Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import inference_copy
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import Count, Limits, checked_options
+from relsplit.targets.target import Target, within
 
 
 @checked_options
@@ -45,6 +48,7 @@ class MeasuredPyramid:
         batch_size: masked images per forward pass, None to let the device decide; changes memory and speed, not the
             result.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -64,10 +68,13 @@ class MeasuredPyramid:
         std: Sequence[float] | None = None,
         batch_size: Count | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._of_evidence = start == "evidence"
-        self._lrp = LRP(model, split, rule=rule, start=start, signed=self._of_evidence, scores=self._shared.reader)
+        self._lrp = LRP(
+            model, split, rule=rule, start=start, signed=self._of_evidence, scores=self._shared.reader, output=output
+        )
         self._smoothing = tuple(smoothing)
         self._levels = levels
         self._baseline = BaselineImage(baseline, mean, std)
@@ -78,18 +85,19 @@ class MeasuredPyramid:
         """The walk back, and the inner points of every candidate's two curves."""
         return 5.0 + self._of_evidence + (2 + len(self._smoothing)) * 2 * (self._levels - 1)
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, H, W), each of the sum that its explanation started from.
 
         Raises:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`.
         """
         with torch.inference_mode(False), torch.no_grad():
-            call = self._shared.call(images)
+            call = self._shared.call(images, target)
             images, answer = call.images, call.answer()
+            check_is_class(call.explained, "measured_pyramid")
             network = inference_copy(call.network, answered=(images, answer.output))
-            classes = answer.classes(target)
-            candidates = self._candidates(images, classes).unbind(1)
+            classes = answer.classes(call.explained)
+            candidates = self._candidates(images, within(target, classes)).unbind(1)
             baselines = self._baseline.of(images)
             chosen = []
             for index, (maps, label) in enumerate(zip(candidates, classes.tolist(), strict=True)):
@@ -102,18 +110,18 @@ class MeasuredPyramid:
                 chosen.append(maps[areas.argmax()])
             return torch.stack(chosen)
 
-    def _candidates(self, images: Tensor, classes: Tensor) -> Tensor:
+    def _candidates(self, images: Tensor, target: Target) -> Tensor:
         """(candidates, N, H, W)."""
         size = (images.shape[-2], images.shape[-1])
         if self._of_evidence:
-            return self._candidates_of_evidence(images, classes, size)
-        stages = [stage.sum(1) for stage in self._lrp.attribute(images, classes, at="all").values()]
+            return self._candidates_of_evidence(images, target, size)
+        stages = [stage.sum(1) for stage in self._lrp.attribute(images, target, at="all").values()]
         coarse = [on_the_image(stage, size, 0) for stage in (stages[-1], stages[max(len(stages) - 2, 0)])]
         whole = [mean_on_the_image(stages, size, smoothing) for smoothing in self._smoothing]
         return torch.stack([*coarse, *whole])
 
-    def _candidates_of_evidence(self, images: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
-        nets, run = evidence_at_stages(self._lrp, images, classes)
+    def _candidates_of_evidence(self, images: Tensor, target: Target, size: tuple[int, int]) -> Tensor:
+        nets, run = evidence_at_stages(self._lrp, images, target)
         nets = [net.clamp(min=0) for net in nets]
         coarse = [mean_of_shares([net], size, 0)[0] for net in (nets[-1], nets[max(len(nets) - 2, 0)])]
         whole = [mean_of_shares(nets, size, smoothing) for smoothing in self._smoothing]

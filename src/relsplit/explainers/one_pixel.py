@@ -1,8 +1,12 @@
 """Control: one pixel."""
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images
+from relsplit.explainers.shared.places import checked_places
+from relsplit.targets.target import Target
 
 
 class OnePixel:
@@ -18,9 +22,10 @@ class OnePixel:
     def __init__(self, model: nn.Module) -> None:
         pass
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """The same map for every image, (N, H, W)."""
-        images = checked_images(images)
-        maps = images.new_zeros(images[:, 0].shape)
-        maps[:, maps.shape[1] // 2, maps.shape[2] // 2] = 1
+    def attribute(self, inputs: Tensor, target: "Target | None" = None) -> Tensor:
+        """The same map for every image, (N, H, W); of other inputs (N, ...), see ``shared/places.py``."""
+        given, places, dtype = checked_places(inputs)
+        maps = torch.zeros(len(given), *places, dtype=dtype, device=given.device)
+        centre: tuple[Any, ...] = (slice(None), *(side // 2 for side in places))
+        maps[centre] = 1
         return maps

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images
 from relsplit.explainers.shared.image_seed import image_seed
+from relsplit.explainers.shared.places import checked_places
 from relsplit.options import Seed, checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -23,11 +24,11 @@ class RandomMap:
     def __init__(self, model: nn.Module, seed: Seed = 42) -> None:
         self._seed = seed
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Maps (N, H, W), each from its image's own seed."""
-        images = checked_images(images)
+    def attribute(self, inputs: Tensor, target: "Target | None" = None) -> Tensor:
+        """Maps (N, H, W), each from its image's own seed; of other inputs (N, ...), see ``shared/places.py``."""
+        given, places, dtype = checked_places(inputs)
         maps = [
-            torch.rand(image.shape[1:], generator=torch.Generator().manual_seed(image_seed(image, self._seed)))
-            for image in images
+            torch.rand(places, generator=torch.Generator().manual_seed(image_seed(sample, self._seed)))
+            for sample in given
         ]
-        return torch.stack(maps).to(images)
+        return torch.stack(maps).to(given.device, dtype)

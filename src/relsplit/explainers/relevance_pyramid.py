@@ -14,7 +14,9 @@ from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.lrp.stages import ALL, is_feature_map
 from relsplit.lrp.start import Start
 from relsplit.networks.answer import Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -33,6 +35,7 @@ class RelevancePyramid:
         at: "all" resolutions, the path of one module, for the relevance of its output alone ("layer3"), or several;
             where a skip connection leads around a module, its relevance is a part of the whole.
         scores: see :class:`relsplit.LRP`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -51,12 +54,13 @@ class RelevancePyramid:
         smoothing: Smoothing = 0.07,
         at: str | Sequence[str] = "all",
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._lrp = LRP(model, split, rule=rule, start=start, scores=scores)
+        self._lrp = LRP(model, split, rule=rule, start=start, scores=scores, output=output)
         self._smoothing = smoothing
         self._at = [at] if isinstance(at, str) and at != ALL else at
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
         """Maps (N, H, W), each of the sum that its explanation started from.
 
         Raises:

@@ -1,25 +1,32 @@
 """RISE (Petsiuk et al., BMVC 2018)."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relsplit.errors import InputError
 from relsplit.explainers.shared.image_seed import image_seed
+from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import Answer, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.shared_network import Call, SharedNetwork
 from relsplit.options import Count, Limits, Seed, checked_options
+from relsplit.targets.target import Target
+
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+"""How masks are upsampled, by the number of axes of places."""
 
 
 @checked_options
 class RISE:
-    """Mean of random masks, weighted by the probability that the masked image gets.
+    """Mean of random masks, weighted by the probability that the masked input gets.
 
-    A mask is a coarse grid of zeros and ones, upsampled bilinearly and cut out at a random offset of less than a cell.
+    A mask is a coarse grid of zeros and ones, upsampled linearly and cut out at a random offset of less than a cell.
 
     Args:
         model: any network; it is only run forward.
@@ -31,6 +38,7 @@ class RISE:
         seed: another seed draws other masks; every image has its own.
         precision: of the network that reads the masked images; fp16 is for GPUs.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: fewer than one sample, cell or image per pass, or ``keep`` not between 0 and 1.
@@ -46,8 +54,9 @@ class RISE:
         seed: Seed = 42,
         precision: Precision = "fp32",
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._samples = samples
         self._cells = cells
         self._keep = keep
@@ -60,14 +69,23 @@ class RISE:
         """One forward pass for each mask."""
         return float(self._samples)
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Maps (N, H, W), in units of the probability: about the mean probability where the pixel is visible."""
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
+        """Maps of the inputs' places, in units of the score: about its mean where the place is visible.
+
+        Of images (N, H, W), of signals (N, L), of volumes (N, D, H, W), of tokens (N, T), whose vectors are masked, of
+        tables (N, F); of several inputs one map each. The score is the class's probability, or what a target that is a
+        function says.
+        """
         with torch.inference_mode(False), torch.no_grad():
-            call = self._shared.call(images)
-            check_precision(self._precision, images.device)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            check_precision(self._precision, call.inputs.tensors[0].device)
+            if callable(call.explained) or not call.is_of_images:
+                return self._of_anything(call)
             answer = call.answer()
             network = inference_copy(call.network, self._precision, (call.images, answer.output))
-            classes = answer.classes(target).tolist()
+            classes = answer.classes(call.explained).tolist()
             return torch.stack(
                 [self._explain(network, answer, image, c) for image, c in zip(call.images, classes, strict=True)]
             )
@@ -82,18 +100,48 @@ class RISE:
             total += (probabilities[:, None, None] * masks).sum(dim=0)
         return total / (self._samples * self._keep)
 
-    def _masks(self, image: Tensor) -> Iterator[Tensor]:
-        """Batches of masks (B, H, W) in [0, 1]; the random numbers do not depend on the size of the batches."""
-        height, width = image.shape[-2:]
-        cell = (-(-height // self._cells), -(-width // self._cells))
+    def _of_anything(self, call: Call) -> Any:
+        """All samples at once, a mask of each after another: a target may say something else of each."""
+        score = call.by_sample("probability")
+        values = [_channels_second(value, table) for value, table in zip(call.values, call.tables, strict=True)]
+        drawn = [[self._masks(sample, per_pass=1) for sample in value] for value in values]
+        totals = [torch.zeros_like(value[:, 0]) for value in values]
+        for _ in range(self._samples):
+            masks = [torch.cat([next(each) for each in of_value]) for of_value in drawn]
+            masked = [value * mask.unsqueeze(1) for value, mask in zip(values, masks, strict=True)]
+            found = score([
+                each.transpose(1, 2) if table is not None else each.reshape(value.shape)
+                for each, value, table in zip(masked, call.values, call.tables, strict=True)
+            ])  # fmt: skip
+            for total, mask in zip(totals, masks, strict=True):
+                total += found.to(total).reshape(-1, *[1] * (mask.dim() - 1)) * mask
+        return call.arranged([total / (self._samples * self._keep) for total in totals], by=lambda of_tokens: of_tokens)
+
+    def _masks(self, sample: Tensor, per_pass: int | None = None) -> Iterator[Tensor]:
+        """Batches of masks (B, ...) in [0, 1]; the random numbers do not depend on the size of the batches."""
+        places = sample.shape[1:]
+        if per_pass is None:
+            per_pass = images_per_pass(self._batch_size, sample.device, places.numel(), self._precision)
+        if len(places) not in _MODES:
+            raise InputError(f"rise masks places along one to three axes, not those of inputs {tuple(sample.shape)}")
+        cell = [-(-side // self._cells) for side in places]
         size = [(self._cells + 1) * side for side in cell]
-        generator = torch.Generator().manual_seed(image_seed(image, self._seed))
-        # In float64, so that images in float32 and float64 get the same masks.
-        visible = torch.rand(self._samples, self._cells, self._cells, generator=generator, dtype=torch.float64)
-        grids = (visible < self._keep).to(image)
-        per_pass = images_per_pass(self._batch_size, image.device, image.shape[-2:].numel(), self._precision)
+        generator = torch.Generator().manual_seed(image_seed(sample, self._seed))
+        # In float64, so that inputs in float32 and float64 get the same masks.
+        visible = torch.rand(self._samples, *[self._cells] * len(places), generator=generator, dtype=torch.float64)
+        grids = (visible < self._keep).to(sample)
         offsets = torch.stack([torch.randint(side, (self._samples,), generator=generator) for side in cell], dim=1)
         for grid, offset in zip(grids.split(per_pass), offsets.split(per_pass), strict=True):
-            masks = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-            cut = [m[y : y + height, x : x + width] for m, (y, x) in zip(masks, offset.tolist(), strict=True)]
+            masks = F.interpolate(grid[:, None], size=size, mode=_MODES[len(places)], align_corners=False)[:, 0]
+            cut = [
+                mask[tuple(slice(start, start + side) for start, side in zip(starts, places, strict=True))]
+                for mask, starts in zip(masks, offset.tolist(), strict=True)
+            ]
             yield torch.stack(cut)
+
+
+def _channels_second(value: Tensor, table: Tensor | None) -> Tensor:
+    """Return a value as (N, C, ...): of the vectors of tokens (N, D, T), of a table (N, 1, F)."""
+    if table is not None:
+        return value.transpose(1, 2)
+    return value.unsqueeze(1) if value.dim() == 2 else value

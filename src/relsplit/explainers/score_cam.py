@@ -1,19 +1,23 @@
 """Score-CAM (Wang et al., 2020): its own batched computation, in the released and in pytorch-grad-cam's variant."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.on_the_image import Smoothing, activation_on_the_image
+from relsplit.explainers.shared.activation_maps import smoothed_cam, unit_range, upsampled, with_places
+from relsplit.explainers.shared.on_the_image import Smoothing
 from relsplit.networks.answer import Answer, Score, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
 from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
-from relsplit.networks.shared_network import SharedNetwork
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.shared_network import Call, SharedNetwork
 from relsplit.options import Count, checked_options
+from relsplit.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class ScoreCAM:
         precision: of the network that reads the masked images; fp16 is for GPUs.
         smoothing: of the map on the image, see :class:`relsplit.explainers.grad_cam.GradCAM`; None: as published.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: the network has no such layer, or an option has an unknown value.
@@ -67,8 +72,9 @@ class ScoreCAM:
         precision: Precision = "fp32",
         smoothing: Smoothing | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
+        self._shared = SharedNetwork(model, scores, output)
         self._variant = variant
         self._target_layer = target_layer
         self._batch_size = batch_size
@@ -82,26 +88,43 @@ class ScoreCAM:
         """One pass for the activation and one for each channel; fewer where channels share a mask."""
         return 1.0 + self._channels
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-        """Maps (N, H, W) in [0, 1], at image size."""
+    def attribute(
+        self, inputs: Tensor, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Tensor:
+        """Maps in [0, 1], at the inputs' size: of images (N, H, W), of signals (N, L), of volumes (N, D, H, W)."""
         with torch.inference_mode(False), torch.no_grad():
-            call = self._shared.call(images)
-            images, name = call.images, self._target_layer
-            check_precision(self._precision, images.device)
-            layer = last_spatial_layer(call.network, images[:1]) if name == "auto" else find_layer(call.network, name)
-            output, activation = layer_output(call.network, layer, name, images)
-            answer = call.read(output)
-            network = inference_copy(call.network, self._precision, (images, answer.output))
-            masks = different_masks(activation)
-            classes = answer.classes(target)
-            scores = self._masked_scores(network, answer, images, masks, classes)[masks.pattern_of]
-            released, size = self._variant == "probability", images.shape[-2:]
-            weights = scores.masked_fill(masks.constant, 0) if released else scores.softmax(dim=1)
-            total = (weights[:, :, None, None] * activation).sum(dim=1)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            given, name = with_places(call), self._target_layer
+            check_precision(self._precision, given.device)
+            layer = last_spatial_layer(call.network, call.first) if name == "auto" else find_layer(call.network, name)
+            output, activation = layer_output(call.network, layer, name, call.inputs)
+            if callable(call.explained) or not call.is_of_images:
+                scores, constant = self._scores_of_anything(call, activation)
+            else:
+                answer = call.read(output)
+                network = inference_copy(call.network, self._precision, (given, answer.output))
+                masks = different_masks(activation)
+                classes = answer.classes(call.explained)
+                scores = self._masked_scores(network, answer, given, masks, classes)[masks.pattern_of]
+                constant = masks.constant
+            released, size = self._variant == "probability", given.shape[2:]
+            weights = scores.masked_fill(constant, 0) if released else scores.softmax(dim=1)
+            total = (weights.reshape(*weights.shape, *[1] * len(size)) * activation).sum(dim=1)
             if self._smoothing is not None:
                 total = total.to(torch.promote_types(total.dtype, torch.float32))
-                return activation_on_the_image(total, (size[0], size[1]), self._smoothing).to(images.dtype)
+                return smoothed_cam(total, given, self._smoothing)
             return _released_map(total, size) if released else _grad_cam_library_map(total, size)
+
+    def _scores_of_anything(self, call: Call, activation: Tensor) -> tuple[Tensor, Tensor]:
+        """Of every channel (N, C) the score of the masked input, one channel of all samples after another."""
+        (given,) = call.values
+        score = call.by_sample("logit" if self._variant == "channel_softmax" else "probability")
+        found = []
+        for channel in activation.unbind(1):
+            mask = unit_range(upsampled(channel, given.shape[2:], self._variant == "channel_softmax"))
+            found.append(score([given * mask[:, None]]).to(given.dtype))
+        flat = activation.flatten(2)
+        return torch.stack(found, 1), flat.amin(2) == flat.amax(2)
 
     def _masked_scores(
         self, network: nn.Module, answer: Answer, images: Tensor, masks: Masks, classes: Tensor
@@ -145,16 +168,8 @@ def different_masks(activation: Tensor) -> Masks:
 
 def _released_map(total: Tensor, size: torch.Size) -> Tensor:
     # The sum of upsampled channels is the upsampled sum.
-    return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].relu())
+    return unit_range(upsampled(total, size).relu())
 
 
 def _grad_cam_library_map(total: Tensor, size: torch.Size) -> Tensor:
-    total = _unit_range(total.relu())
-    return _unit_range(F.interpolate(total[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
-
-
-def _unit_range(maps: Tensor) -> Tensor:
-    """Each map to [0, 1]; a constant one to 0."""
-    maps = maps - maps.amin(dim=(1, 2), keepdim=True)
-    high = maps.amax(dim=(1, 2), keepdim=True)
-    return maps / high.masked_fill(high == 0, 1)
+    return unit_range(upsampled(unit_range(total.relu()), size))

@@ -1,27 +1,29 @@
 """SmoothGrad (Smilkov et al., 2017)."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
+from relsplit.explainers.shared.vectors import length
+from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.outputs import OutputChoice
-from relsplit.networks.shared_network import Call, SharedNetwork, differentiated
+from relsplit.networks.shared_network import Call, SharedNetwork, differentiated, gradients
 from relsplit.options import Count, Limits, Seed, checked_options
 from relsplit.targets.target import Target
 
 
 @checked_options
 class SmoothGrad:
-    """Mean gradient of the score over copies of the image with Gaussian noise, seeded per image.
+    """Mean gradient of the score over copies of the input with Gaussian noise, seeded per sample.
 
     Args:
         model: any differentiable network.
         samples: noisy copies (SmoothGrad's paper: 50).
-        noise: standard deviation, as a share of the image's range max - min (SmoothGrad's paper: 0.1 to 0.2).
+        noise: standard deviation, as a share of the input's range max - min (SmoothGrad's paper: 0.1 to 0.2).
         score: ``"logit"`` or ``"probability"``.
         batch_size: noisy copies per forward pass; another number draws other noise.
         seed: another seed draws other noise.
@@ -55,31 +57,42 @@ class SmoothGrad:
         """Forward and backward, once per sample."""
         return 2.0 * self._samples
 
-    def attribute(self, images: Tensor, target: "Target | None" = None) -> Tensor:
-        """Attribution (N, 3, H, W) in units of the score per unit of the normalised image."""
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
+        """Attribution of the inputs' shape in units of the score per unit of the input; of tokens (N, T), its length.
+
+        The noise of tokens is added to their vectors.
+        """
         with torch.inference_mode(False), torch.enable_grad():
-            call = self._shared.call(images, target)
-            if callable(call.explained):
-                return self._of_function(call)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            if callable(call.explained) or not call.is_of_images:
+                return self._of_anything(call)
             answer = call.differentiable(call.images.clone().requires_grad_())
             scores = call.scores(answer, self._score)
             classes = answer.classes(call.explained)
             return torch.stack([self._smooth(scores, x, c) for x, c in zip(call.images, classes, strict=True)])
 
-    def _of_function(self, call: Call) -> Tensor:
-        """All images at once, a sample after another: a target may say something else of each."""
+    def _of_anything(self, call: Call) -> Any:
+        """All samples at once, a noisy copy after another: a target may say something else of each."""
         call.gradient(self._score)  # what the network or the target does not allow is said here
-        images = call.images
-        generators = [torch.Generator("cpu").manual_seed(image_seed(image, self._seed)) for image in images]
-        deviations = [float(image.max() - image.min()) * self._noise for image in images]
-        total = torch.zeros_like(images)
+        score = call.by_sample(self._score)
+        drawn = [[self._noise_of(sample) for sample in value] for value in call.values]
+        totals = [torch.zeros_like(value) for value in call.values]
         for _ in range(self._samples):
-            noise = [
-                torch.normal(0, deviation, images.shape[1:], generator=generator)
-                for deviation, generator in zip(deviations, generators, strict=True)
+            noisy = [
+                (value + torch.stack([next(each) for each in noises]).to(value.device)).to(value.dtype)
+                for value, noises in zip(call.values, drawn, strict=True)
             ]
-            total += call.gradients((images + torch.stack(noise).to(images.device)).to(images.dtype))
-        return total / self._samples
+            for total, gradient in zip(totals, gradients(score, noisy), strict=True):
+                total += gradient
+        return call.arranged([total / self._samples for total in totals], by=length)
+
+    def _noise_of(self, sample: Tensor) -> Iterator[Tensor]:
+        generator = torch.Generator("cpu").manual_seed(image_seed(sample, self._seed))
+        deviation = float(sample.max() - sample.min()) * self._noise
+        while True:
+            yield torch.normal(0, deviation, sample.shape, generator=generator)
 
     def _smooth(self, scores: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
         # Of its own, for the global generator is shared by all threads, and on the CPU: the same noise everywhere.

@@ -1,18 +1,23 @@
 """Softmax-gradient LRP (Iwana, Kuroki and Uchida, ICCV Workshops 2019)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.explainers.shared.on_the_image import Smoothing, smoothed
+from relsplit.explainers.shared.on_the_image import Smoothing
+from relsplit.explainers.shared.over_channels import over_channels
 from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.lrp import LRP
+from relsplit.lrp.inputs import Given
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Answer, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
+from relsplit.targets.target import Target, within
 
 
 @checked_options
@@ -29,6 +34,7 @@ class SoftmaxGradientLRP:
         split: see :class:`relsplit.LRP`.
         smoothing: of the map on the image, as a relevance pyramid's; None: every pixel its own.
         scores: see :class:`relsplit.LRP`.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: an option that does not exist.
@@ -44,23 +50,31 @@ class SoftmaxGradientLRP:
         split: str | Splitting = "ratio",
         smoothing: Smoothing | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
     ) -> None:
-        self._shared = SharedNetwork(model, scores)
-        self._lrp = LRP(model, split, rule=rule)
+        self._shared = SharedNetwork(model, scores, output)
+        self._lrp = LRP(model, split, rule=rule, output=output)
         self._smoothing = smoothing
 
-    def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
+    def attribute(
+        self, inputs: Given, target: "Target | None" = None, *, forward_kwargs: "Mapping[str, Any] | None" = None
+    ) -> Any:
         """Maps (N, H, W), positive where the class's probability is raised and negative where its rivals' are.
+
+        Of other inputs as :func:`relsplit.explainers.shared.over_channels.over_channels` has them.
 
         Raises:
             InputError: see :class:`relsplit.explainers.explainer.Explainer`; or the model answers with one number for
                 two classes.
         """
         with torch.inference_mode(False), torch.no_grad():
-            answer = self._shared.call(images).answer()
-            check_has_rivals(answer, "softmax_gradient_lrp")
-            start = softmax_gradient(answer, answer.classes(target))
-            return smoothed(self._lrp.attribute(images, lambda _: start).sum(1), images, self._smoothing)
+            call = self._shared.call(inputs, target, forward_kwargs)
+            answer = call.answer()
+            check_has_rivals(answer, "softmax_gradient_lrp", call.explained)
+            start = softmax_gradient(answer, answer.classes(call.explained))
+            begun = within(target, lambda _: start)
+            relevance = self._lrp.attribute(inputs, begun, forward_kwargs=forward_kwargs)
+            return over_channels(relevance, inputs, self._smoothing)
 
 
 def softmax_gradient(answer: Answer, classes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from relsplit.explainers.shared.attention_weights import WeightRelevance, attent
 from relsplit.lrp import LRP
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.rules.epsilon import Epsilon
+from relsplit.networks.outputs import OutputChoice
 
 
 class TransformerAttribution:
@@ -20,6 +21,7 @@ class TransformerAttribution:
 
     Args:
         model: a plain vision transformer.
+        output: which part of the network's output is explained, see :class:`relsplit.LRP`.
 
     Raises:
         UnsupportedModelError: the network is a TorchScript as a whole.
@@ -28,8 +30,8 @@ class TransformerAttribution:
     forward_equivalents = 5.0
     """LRP, and once forward and back for the gradients."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._lrp = LRP(model, attention=Attention(Epsilon(), to_weights=True), start="one")
+    def __init__(self, model: nn.Module, output: "OutputChoice | None" = None) -> None:
+        self._lrp = LRP(model, attention=Attention(Epsilon(), to_weights=True), start="one", output=output)
 
     def attribute(self, images: Tensor, target: Tensor | int | None = None) -> Tensor:
         """Maps (N, side, side) of the patches, not negative.

@@ -24,6 +24,8 @@ def times(share: Tensor | float, relevance: Tensor) -> Tensor:
 
 
 def _holds(total: Tensor, part: Tensor) -> bool:
+    if torch.is_grad_enabled():  # autograd may have kept it
+        return False
     dense = total.is_contiguous() or (total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last))
     return dense and total.shape == part.shape and total.dtype == part.dtype
 

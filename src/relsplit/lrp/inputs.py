@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_batch
-from relsplit.errors import InputError
+from relsplit.errors import InputError, is_of_a_signal
 
 Given = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """One input; several that a network takes by position; or several that it takes by name."""
@@ -55,9 +55,38 @@ class Inputs:
             return network(**dict(zip(self.names, self.tensors, strict=True)), **self.forward_kwargs)
         return network(*self.tensors, **self.forward_kwargs)
 
+    def answered(self, network: nn.Module) -> Any:
+        """Return what a network answers to copies, which it may write over.
+
+        Raises:
+            InputError: it does not accept them.
+        """
+        try:
+            return self.each(Tensor.clone).called(network)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the user's code raises
+            if is_of_a_signal(error):
+                raise
+            raise self.not_accepted(error) from error
+
     def each(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         """Return the same with every tensor changed."""
         return replace(self, tensors=tuple(change(tensor) for tensor in self.tensors))
+
+    def repeated(self, times: int) -> "Inputs":
+        """Return the same several times one after the other, along the batch.
+
+        Of ``forward_kwargs``, tensors with an entry for each sample along their first dimension are repeated, too.
+        """
+
+        def again(value: Any) -> Any:
+            if not isinstance(value, Tensor) or not value.dim() or len(value) != len(self):
+                return value
+            return torch.cat([value] * times)
+
+        further = {name: again(value) for name, value in self.forward_kwargs.items()}
+        return replace(self.each(again), forward_kwargs=further)
 
     def arranged(self, values: "list[Tensor]") -> "Tensor | tuple[Tensor, ...] | dict[str, Tensor]":
         """Return one value for each tensor as the tensors were given: alone, as a tuple, or as a dictionary."""
@@ -87,6 +116,21 @@ class Inputs:
             raise InputError(f"{what} is of images, one floating point tensor (N, C, H, W); given are {self}")
         return self.tensors[0]
 
+    def not_accepted(self, error: Exception) -> InputError:
+        """Return the error that the network does not accept what it is given, for which it raised another.
+
+        It says what most likely was meant, where the shape or the type says so.
+        """
+        advice = ""
+        first = self.tensors[0]
+        shape = tuple(first.shape)
+        if self.is_single and not first.is_floating_point():
+            advice = " (integers are tokens; normalised images and signals are floating point)"
+        elif self.is_single and first.dim() == 3:
+            advice = f" (the first dimension is the batch: a single input of shape {shape} is inputs[None])"
+        text = " ".join(str(error).split())[:300]
+        return InputError(f"inputs: the model does not accept {self}: {text}{advice}")
+
     def padding(self, tensor: Tensor) -> Tensor | None:
         """Return which tokens of ``tensor`` (N, T) are no padding, by a mask of their shape; None: no mask says."""
         mask = self.forward_kwargs.get(_MASK)
@@ -100,14 +144,15 @@ def as_inputs(given: "Tensor | Inputs") -> Inputs:
     return given if isinstance(given, Inputs) else Inputs((given,), is_single=True)
 
 
-def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = None) -> Inputs:
-    """Return what a network is given, detached, if it can be explained.
+def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = None, in_graph: bool = False) -> Inputs:
+    """Return what a network is given, if it can be explained.
 
     What lies on an accelerator is not looked at: it would have to be waited for.
 
     Args:
         given: a tensor (N, ...), a tuple of such, or a mapping of such by the names of the network's arguments.
         forward_kwargs: further arguments of the network, by name.
+        in_graph: whether it stays part of autograd's graph; else it is detached.
 
     Raises:
         InputError: no tensors, of different batch sizes, neither floating point nor integers, empty, of rank 1 (images
@@ -137,7 +182,8 @@ def checked_inputs(given: object, forward_kwargs: "Mapping[str, Any] | None" = N
         checked_batch(value, inputs.name(place), look_at_values=getattr(value, "device", _CPU) == _CPU)
         for place, value in enumerate(values)
     ]
-    inputs = replace(inputs, tensors=tuple(checked))
+    if not in_graph:
+        inputs = replace(inputs, tensors=tuple(checked))
     counts = [len(tensor) for tensor in checked]
     if len(set(counts)) > 1:
         found = ", ".join(f"{inputs.name(place)} has {count}" for place, count in enumerate(counts))

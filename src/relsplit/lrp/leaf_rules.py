@@ -29,15 +29,16 @@ def input_times_gradient(function: Callable[..., Any], h: Tensor, relevance: Ten
 
     Conserves relevance up to entries where J h is zero.
     """
-    variable = h.detach().clone().requires_grad_()
+    in_graph, variable = torch.is_grad_enabled(), _variable(h)
     with torch.enable_grad():
         output = function(variable)
         # J h by the double-backward trick: the gradient of (J^T v) . h with respect to v.
         dummy = torch.zeros_like(output, requires_grad=True)
         (pulled,) = torch.autograd.grad(output, variable, dummy, create_graph=True)
-        (contributions,) = torch.autograd.grad(pulled, dummy, h, retain_graph=True)
-        (result,) = torch.autograd.grad(output, variable, relevance / signed_denominator(contributions, 1e-9))
-    return result.detach() * h
+        (contributions,) = torch.autograd.grad(pulled, dummy, h, retain_graph=True, create_graph=in_graph)
+        s = relevance / signed_denominator(contributions, 1e-9)
+        (result,) = torch.autograd.grad(output, variable, s, create_graph=in_graph)
+    return (result if in_graph else result.detach()) * h
 
 
 def block(function: Callable[..., Any], h: Tensor, relevance: Tensor) -> Tensor:
@@ -48,11 +49,17 @@ def block(function: Callable[..., Any], h: Tensor, relevance: Tensor) -> Tensor:
     is not conserved: z holds what BatchNorm's shift added, J h does not, and the share (z - J h) / z is lost or made
     up; where z is nearly 0 relevance grows. For blocks that end in a ReLU, so that z is not negative.
     """
-    variable = h.detach().clone().requires_grad_()
+    in_graph, variable = torch.is_grad_enabled(), _variable(h)
     with torch.enable_grad():
         output = function(variable)
-        (result,) = torch.autograd.grad(output, variable, relevance / (output.detach() + _BLOCK_STABILIZER))
+        s = relevance / ((output if in_graph else output.detach()) + _BLOCK_STABILIZER)
+        (result,) = torch.autograd.grad(output, variable, s, create_graph=in_graph)
     return result * h
+
+
+def _variable(h: Tensor) -> Tensor:
+    """Return ``h`` as what a leaf can be differentiated by: a copy, part of a graph where that is."""
+    return h.clone() if h.requires_grad else h.detach().clone().requires_grad_()
 
 
 def leaf_rules(leaves: "Mapping[Any, str | LeafRule] | None", model: nn.Module) -> dict[Any, LeafRule]:

@@ -21,6 +21,7 @@ from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
 from relsplit.lrp.options import MaxPool, Options
+from relsplit.lrp.parameters import ParameterRelevance
 from relsplit.lrp.recording.leaves import kept_whole
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.step import Passed, Step
@@ -174,6 +175,7 @@ class LRP:
         *,
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> Tensor: ...
 
     @overload
@@ -185,6 +187,7 @@ class LRP:
         return_sums: Literal[True],
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     @overload
@@ -197,6 +200,7 @@ class LRP:
         forward_kwargs: "Mapping[str, Any] | None" = ...,
         at: "str | Sequence[str] | None" = ...,
         through: "Through | None" = ...,
+        create_graph: bool = ...,
     ) -> Any: ...
 
     def attribute(
@@ -208,6 +212,7 @@ class LRP:
         forward_kwargs: "Mapping[str, Any] | None" = None,
         at: "str | Sequence[str] | None" = None,
         through: "Through | None" = None,
+        create_graph: bool = False,
     ) -> Any:
         """Return the relevance of every entry of the inputs, or of what modules hand on.
 
@@ -230,29 +235,42 @@ class LRP:
                 its output (all of it, unless a skip connection leads around the module); several paths; or, of images,
                 "all": the last place of every resolution that all relevance passes, by the path of its module, the
                 pixels as "input".
-            through: of which channels of modules' outputs the relevance is, {"layer3": 5}: what passes these and no
-                other. A channel is one along the second dimension; a tensor is a mask that relevance there is
-                multiplied by (of tokens (N, T, D), one of (D,) chooses features). The map's start, "output" among the
-                sums, is what passes the chosen channels.
+            through: of which channels of modules' outputs the relevance is: what passes these and no other. {"layer3":
+                5}, several {"layer3": [5, 8]}, or integers (N,) or (N, K) for each sample its own. A channel is one
+                along the second dimension; booleans or floating point numbers are a mask that relevance there is
+                multiplied by (of tokens (N, T, D), one of (D,) chooses features). Of several modules, one after
+                another, it is what passes the chosen channels of each. The map's start, "output" among the sums, is
+                the relevance of the chosen channels.
+            create_graph: whether what is returned is part of autograd's graph, so that it can be differentiated by the
+                inputs and the model's parameters where these require gradients: for training on relevance. It is the
+                derivative of the map as the model in evaluation mode has it; which class is predicted, which entry
+                of a window or of ``topk`` is the greatest, and what the model itself detaches count as constants.
+                ``start="evidence"`` has no gradient.
 
         Returns:
-            Of the shape of the input, detached, float32 (float64 for float64 inputs); of several a tuple or a
-            dictionary, as they were given, whose sums together are the start. Of tokens (N, T), what arrived at their
-            vectors; positions and whatever else is added to these are constants, and receive nothing. With ``at`` of
-            the shape of the module's output, with several a dictionary of these. With ``return_sums`` also a dictionary
-            of (N,) sums: "input" (all inputs), the input of every residual block by the name of its module
-            ("layer1.0", ...), and "output", the relevance that the map started from. Each equals "output" where
-            relevance is conserved.
+            Of the shape of the input, detached (unless ``create_graph``), float32 (float64 for float64 inputs); of
+            several a tuple or a dictionary, as they were given, whose sums together are the start. Of tokens (N, T),
+            what arrived at their vectors; positions and whatever else is added to these are constants, and receive
+            nothing. With ``at`` of the shape of the module's output, with several a dictionary of these. With
+            ``return_sums`` also a dictionary of (N,) sums: "input" (all inputs), the input of every residual block by
+            the name of its module ("layer1.0", ...), and "output", the relevance that the map started from. Each equals
+            "output" where relevance is conserved.
 
         Raises:
             InputError: inputs that are no tensors, of different batch sizes, empty, with NaN or infinite values, or
                 that the model does not accept; tokens that pass no embedding; a model whose output is not
-                (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass.
-            UnsupportedModelError: the model holds an operation without a rule (named in the message).
+                (N, classes); a target that is no class; a module that does not exist, or that relevance does not pass;
+                a channel that a module does not have; ``create_graph`` where gradients are switched off or there is
+                nothing to differentiate by.
+            UnsupportedModelError: the model holds an operation without a rule (named in the message); or, with
+                ``create_graph``, one that has been carried out without gradients, or in TorchScript.
         """
-        given = checked_inputs(inputs, forward_kwargs)
+        given = checked_inputs(inputs, forward_kwargs, in_graph=create_graph)
         observe = partial(_watch, return_sums=return_sums, at=at, inputs=given)
-        run = self.observed(given, target, observe, through)
+        by_module = at not in (None, ALL) or through is not None
+        run = self.observed(given, target, observe, through, by_module, create_graph)
+        if create_graph and not any(relevance.requires_grad for relevance in run.relevances):
+            raise InputError("create_graph: the map depends on nothing that requires gradients")
         self._look_at(run, given, target)
         watch, relevance = run.observer, given.arranged(list(run.relevances))
         if watch is None:
@@ -261,6 +279,51 @@ class LRP:
             found = watch.inside.by_name()
             relevance = found[at] if isinstance(at, str) and at != ALL else found
         return relevance if watch.sums is None else (relevance, watch.sums.by_name())
+
+    def attribute_parameters(
+        self,
+        inputs: Given,
+        target: "Target | None" = None,
+        parameters: "str | Sequence[str] | None" = None,
+        *,
+        forward_kwargs: "Mapping[str, Any] | None" = None,
+    ) -> dict[str, Tensor]:
+        """Return the relevance of every entry of weights: how much passes each on its way from output to input.
+
+        The weights of a convolution or a linear layer together, and its bias, have the relevance that passes the layer:
+        with a conserving rule the weights have all of it and the bias 0; with rule="epsilon", and others with
+        ``bias=True``, the bias has what passes no weight. An embedding's table has what arrives at the vectors that
+        were looked up. All samples count together: of one alone, hand in that.
+
+        Args:
+            inputs: see :meth:`attribute`.
+            target: see :meth:`attribute`.
+            parameters: names as ``model.named_parameters()`` has them, "layer1.0.conv1.weight"; None: all that
+                relevance passes.
+            forward_kwargs: see :meth:`attribute`.
+
+        Returns:
+            Relevance by the name of the parameter, of its shape. A weight that is used several times (a shared layer, a
+            head that is tied to the embedding) has the sum. One that is computed in the call (by pruning, weight
+            normalisation) is called after its module, "conv.weight". The weights of recurrent layers, which are joined
+            for their gates, and of normalisations, which relevance passes unchanged, have none.
+
+        Raises:
+            InputError: a parameter that does not exist, or that no relevance passes; or see :meth:`attribute`.
+            UnsupportedModelError: see :meth:`attribute`.
+        """
+        given = checked_inputs(inputs, forward_kwargs)
+        names = [parameters] if isinstance(parameters, str) else parameters
+        if names is not None and (not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names)):
+            raise InputError(f"parameters: expected names of model.named_parameters(), not {parameters!r}")
+        found: list[ParameterRelevance] = []
+
+        def gather(recording: Recording, start: Tensor) -> None:
+            found.append(ParameterRelevance(recording.recorder.network, names))
+            recording.recorder.watch.parameters = found[0]
+
+        self._look_at(self.observed(given, target, gather), given, target)
+        return found[0].by_name()
 
     def check(
         self,
@@ -298,6 +361,8 @@ class LRP:
         target: "Target | None",
         observe: "Observe[Observed]",
         through: "Through | None" = None,
+        by_module: bool = False,
+        create_graph: bool = False,
     ) -> "Run[Observed]":
         """Explain what is given while somebody looks on; for methods that build on relevance inside the network.
 
@@ -307,6 +372,8 @@ class LRP:
             observe: makes the observer, whose ``visit`` is told at each step what has arrived and what is passed on;
                 without one (None) the walk writes over what it has passed, which is faster.
             through: see :meth:`attribute`.
+            by_module: see :meth:`relsplit.lrp.recording.network.Network.record`.
+            create_graph: see :meth:`attribute`.
 
         Returns:
             The relevance at both ends, and the observer.
@@ -316,14 +383,16 @@ class LRP:
         """
         is_flat = is_void = None
         inputs = as_inputs(given)
+        if create_graph:
+            self._check_graph(inputs)
         part, explained = taken_apart(target, self._output)
         if self.start == "evidence":
-            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part)
+            recording, start, is_flat = self._evidence(inputs.images('start="evidence"'), explained, part, by_module)
         else:
-            recording = self._network.record(inputs, part)
-            with _plain():
+            recording = self._network.record(inputs, part, by_module, create_graph)
+            with _plain(create_graph):
                 start, is_void = self._start(recording, explained, inputs)
-        with _plain():
+        with _plain(create_graph):
             if through is not None:
                 recording, start = passed_through(recording, start, through)
             observer = observe(recording, start)
@@ -355,7 +424,26 @@ class LRP:
         """
         return self._network.attend(images, taken_apart(None, self._output)[0])
 
-    def _evidence(self, images: Tensor, target: "Explained | None", part: Part) -> tuple[Recording, Tensor, Tensor]:
+    def _check_graph(self, inputs: Inputs) -> None:
+        """Check that relevance can be part of a graph.
+
+        Raises:
+            InputError: it cannot.
+        """
+        if self.start == "evidence":
+            raise InputError('create_graph: start="evidence" has no gradient here: use "probability" or "logit"')
+        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+            raise InputError("create_graph: gradients are switched off (torch.no_grad, torch.inference_mode) around it")
+        given = [*inputs.tensors, *(each for each in inputs.forward_kwargs.values() if isinstance(each, Tensor))]
+        if not any(tensor.requires_grad for tensor in (*given, *self.model.parameters())):
+            raise InputError(
+                "create_graph: neither the inputs nor a parameter of the model requires gradients: there is nothing to "
+                "differentiate by"
+            )
+
+    def _evidence(
+        self, images: Tensor, target: "Explained | None", part: Part, by_module: bool
+    ) -> tuple[Recording, Tensor, Tensor]:
         """Return a recording that ends at the last feature map, the relevance there, and which images have none."""
         if callable(target):
             raise InputError(
@@ -370,7 +458,7 @@ class LRP:
             answer.check_finite()
             output = recording.output
             found = evidence(recording, answer, answer.classes(target), self.against, images.shape[2:])
-            recording = self._network.record(images, part)
+            recording = self._network.record(images, part, by_module)
             if not is_same(recording.output, output):
                 raise InputError("model: it answers one image differently from one call to the next")
             start, is_flat = found.start(images.shape[2:], self.signed)
@@ -487,9 +575,9 @@ def _by_image(values: Tensor, like: Tensor) -> Tensor:
 
 
 @contextmanager
-def _plain() -> Iterator[None]:
-    """No gradients, and no inference mode, whose tensors cannot take part in the transposes of index maps."""
-    with torch.inference_mode(False), torch.no_grad():
+def _plain(create_graph: bool = False) -> Iterator[None]:
+    """No gradients, or all of them, and no inference mode, whose tensors have no transposes of index maps."""
+    with torch.inference_mode(False), torch.set_grad_enabled(create_graph):
         yield
 
 

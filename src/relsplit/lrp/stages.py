@@ -68,7 +68,9 @@ class AtModules:
         """
         for name in self._names:
             if name not in self._found:
-                raise InputError(f"at: no relevance passes module {name!r}")
+                raise InputError(
+                    f"at: no relevance passes module {name!r}: it is off its way, or does nothing (nn.Identity)"
+                )
         return {name: self._found[name].contiguous() for name in self._names}
 
 

@@ -24,7 +24,9 @@ def computed_start(output: Tensor, function: StartFunction, option: str) -> Tens
     if not isinstance(relevance, Tensor) or relevance.shape != output.shape:
         found = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance).__name__
         raise InputError(f"{option}: the function must return relevance of shape {tuple(output.shape)}, not {found}")
-    relevance = relevance.detach().to(torch.promote_types(output.dtype, torch.float32))
+    relevance = (relevance if torch.is_grad_enabled() else relevance.detach()).to(
+        torch.promote_types(output.dtype, torch.float32)
+    )
     if not _are_finite(relevance):
         raise InputError(f"{option}: the function returns NaN or infinite relevance")
     return relevance

@@ -7,6 +7,7 @@ hooks and no gradient mode of the caller, and frees each activation as soon as i
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.recording.step import Passed, Step
+
+if TYPE_CHECKING:
+    from relsplit.lrp.parameters import ParameterRelevance
 
 Visit = Callable[[Step, Tensor, Passed], None]
 """Is told at each step what has arrived there and what it passes on. It may keep the former."""
@@ -28,6 +32,7 @@ class Guard:
         is_void: whether it was begun with what is no class, a tensor of one bool; None: it was not.
     """
 
+    @torch.no_grad()
     def __init__(self, start: Tensor, is_void: Tensor | None = None) -> None:
         self._is_void = is_void
         self._start = per_image(start)
@@ -35,6 +40,7 @@ class Guard:
         self._by_image = _Account()
         self._together = _Account()
 
+    @torch.no_grad()
     def note(self, arrived: "Amount", passed: Passed) -> None:
         """Take note of what a step that does not promise anything made of what had arrived."""
         parts = [_sums(part) for _, part in passed]
@@ -49,6 +55,7 @@ class Guard:
         account.sizes.append(arrived.size)
         account.passed += parts
 
+    @torch.no_grad()
     def gap(self, relevance: Sequence[Tensor]) -> Tensor:
         """Return the greatest share of the start that inputs miss or have too much, a tensor of one number.
 
@@ -98,6 +105,7 @@ class Amount:
     size: Tensor
 
     @classmethod
+    @torch.no_grad()
     def of(cls, relevance: Tensor) -> "Amount":
         """Return how much there is, before it is written over."""
         return cls(_sums(relevance), _sums(relevance.abs()))
@@ -133,10 +141,12 @@ class Watch:
     Attributes:
         visit: is told of each step.
         guard: is told of steps that do not promise to conserve relevance.
+        parameters: gathers what passes weights.
     """
 
     visit: Visit | None = None
     guard: Guard | None = None
+    parameters: "ParameterRelevance | None" = None
 
 
 def walk_back(
@@ -186,8 +196,9 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
         raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
     noted = watch.guard is not None and not step.promises
     arrived = Amount.of(here) if noted else None
+    looked_at = watch.visit is not None or torch.is_grad_enabled()
     try:
-        parts = step.backward(here if watch.visit is None else here.clone())
+        parts = step.backward(here.clone() if looked_at else here)
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from relsplit.checks import finite_maps
+from relsplit.checks import finite_maps, real_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch
 
@@ -24,6 +24,7 @@ def conservation_gap(relevance: Tensor, start: Tensor) -> Tensor:
     Raises:
         InputError: ``start`` is not one positive number per sample, or the relevance is not finite.
     """
+    relevance, start = real_maps(relevance), real_maps(start, "start")
     if tuple(start.shape) != (len(relevance),) or not (start > 0).all():
         raise InputError(
             f"start must be {len(relevance)} positive numbers, one per sample, not {tuple(start.shape)} "

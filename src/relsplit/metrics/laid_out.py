@@ -1,63 +1,237 @@
-"""Signals and volumes laid out as images, so that what is measured by taking pixels away is measured of them, too."""
+"""Signals, volumes, tables and tokens laid out as images: what takes pixels away takes their places away, too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.checks import as_tensor, checked_batch
+from relsplit.baseline import BaselineImage
+from relsplit.checks import real_maps
 from relsplit.errors import InputError
+from relsplit.lrp.inputs import checked_inputs
+from relsplit.networks.looked_up import LookUp, LookUps
 
 
-class LaidOut(nn.Module):
-    """A network of signals or volumes that takes them as images.
+@dataclass(frozen=True)
+class Laid:
+    """A network, inputs and maps as of images.
 
-    Args:
-        model: of the user.
-        shape: (C, ...) of one of its inputs.
+    Attributes:
+        model: takes images.
+        images: (N, C, H, W).
+        maps: (N, H, W) each.
+        baseline: the baseline of the images, (1, C, 1, 1) or (N, C, H, W).
     """
 
-    def __init__(self, model: nn.Module, shape: torch.Size) -> None:
-        super().__init__()
-        self.model = model
-        self.shape = shape
-
-    def forward(self, images: Tensor) -> Any:
-        """Return what the network answers."""
-        return self.model(images.reshape(len(images), *self.shape))
+    model: nn.Module
+    images: Tensor
+    maps: list[Tensor]
+    baseline: Callable[[BaselineImage], Tensor]
 
 
 def laid_out(
-    model: nn.Module, inputs: Tensor, maps: Sequence[Tensor], only_points: bool = True
-) -> tuple[nn.Module, Tensor, list[Tensor]]:
-    """Return a network, inputs and maps as of images, (N, C, H, W) and (N, H, W); those of images are left as they are.
+    model: nn.Module,
+    inputs: Tensor,
+    maps: Sequence[Tensor],
+    forward_kwargs: "Mapping[str, Any] | None" = None,
+    in_patches: bool = False,
+) -> Laid:
+    """Return a network, inputs and maps as of images; those of images are left as they are.
 
-    A signal (N, C, L) is a row, a volume (N, C, D, H, W) has its slices below each other.
+    A signal (N, C, L), a table (N, F) and tokens (N, T) are a row, a volume (N, C, D, H, W) has its slices below each
+    other.
 
     Args:
         model: of the inputs.
-        inputs: with places behind the channels.
-        maps: (N, ...) with the places alone.
-        only_points: whether places are taken one by one; what looks at their neighbours is of images alone.
+        inputs: that are taken away place by place.
+        maps: (N, ...) with the places alone. A sequence (N, T, D), whose maps are (N, T), is told by them.
+        forward_kwargs: what the network gets besides. Tensors with an entry for each sample, or for each sample and
+            place, belong to these; anything else is handed on as it is.
+        in_patches: whether blocks of neighbours are taken at once, which is of images alone.
 
     Raises:
-        InputError: maps of another shape, or signals where neighbours count.
+        InputError: several inputs, maps of another shape, or patches of anything but images.
     """
-    if not isinstance(inputs, Tensor) or inputs.dim() == 4 or inputs.dim() < 3:
-        return model, inputs, list(maps)
-    inputs = checked_batch(inputs, "inputs")
-    if not inputs.is_floating_point():
-        raise InputError(f"inputs: expected floating point values of signals or volumes, not {inputs.dtype}")
-    if not only_points:
-        raise InputError(f"patches and a blur are of images (N, C, H, W), not of inputs {tuple(inputs.shape)}")
-    found = [as_tensor(each) for each in maps]
-    expected = (len(inputs), *inputs.shape[2:])
-    for each in found:
-        if tuple(each.shape) != expected:
+    if isinstance(inputs, Tensor) and inputs.dim() == 4 and not forward_kwargs:
+        return Laid(model, inputs, list(maps), lambda baseline: baseline.of(inputs))
+    given = checked_inputs(inputs, forward_kwargs)
+    given.check_values()
+    if not given.is_single:
+        raise InputError(f"a metric takes places of one input away; given are {given}: hand others on, forward_kwargs=")
+    if in_patches:
+        raise InputError(f"patches are of images (N, C, H, W), not of inputs {tuple(inputs.shape)}: set patch=1")
+    (tensor,) = given.tensors
+    found = [real_maps(each) for each in maps]
+    further = _Further(given.forward_kwargs, len(tensor))
+    if not tensor.is_floating_point():
+        _check_maps(found, tensor, tensor.shape)
+        return _tokens(model, tensor, found, further)
+    in_rows = tensor.dim() == 3 and all(tuple(each.shape) == tuple(tensor.shape[:2]) for each in found)
+    in_rows = in_rows and tensor.shape[1] != tensor.shape[2]
+    values = tensor.transpose(1, 2) if in_rows else tensor.unsqueeze(1) if tensor.dim() == 2 else tensor
+    _check_maps(found, tensor, torch.Size((len(values), *values.shape[2:])))
+    return _values(_Arrangement(tensor, values, in_rows), model, found, further)
+
+
+def _check_maps(maps: Sequence[Tensor], inputs: Tensor, expected: torch.Size) -> None:
+    for each in maps:
+        if each.shape != expected:
             raise InputError(
-                f"maps have shape {tuple(each.shape)} but the inputs {tuple(inputs.shape)} need {expected}"
+                f"maps have shape {tuple(each.shape)} but the inputs {tuple(inputs.shape)} need {tuple(expected)}"
             )
-    rows = inputs[0, 0].numel() // inputs.shape[-1]
-    images = inputs.reshape(len(inputs), inputs.shape[1], rows, inputs.shape[-1])
-    return LaidOut(model, inputs.shape[1:]), images, [each.reshape(len(inputs), rows, -1) for each in found]
+
+
+class _Further:
+    """Further arguments of a network, of which those of single samples lie in channels beside the inputs."""
+
+    def __init__(self, forward_kwargs: Mapping[str, Any], count: int) -> None:
+        of_samples = {
+            name: value
+            for name, value in forward_kwargs.items()
+            if isinstance(value, Tensor) and value.dim() in (1, 2) and len(value) == count
+        }
+        self.shared = {name: value for name, value in forward_kwargs.items() if name not in of_samples}
+        self.of_samples = of_samples
+
+    def channels(self, like: Tensor) -> list[Tensor]:
+        """Return them as channels (N, 1, H, W) beside the channels ``like`` them.
+
+        Raises:
+            InputError: one is neither of samples nor of their places.
+        """
+        found = []
+        for name, value in self.of_samples.items():
+            if value.dim() == 2 and value[0].numel() != like[0, 0].numel():
+                raise InputError(
+                    f"forward_kwargs: {name} {tuple(value.shape)} is neither of samples ({len(like)},) nor of their "
+                    f"{like[0, 0].numel()} places"
+                )
+            rows = value.to(like) if value.dim() == 2 else value.to(like)[:, None].expand(-1, like[0, 0].numel())
+            found.append(rows.reshape(len(like), 1, *like.shape[2:]))
+        return found
+
+    def of_items(self, channels: Tensor) -> dict[str, Any]:
+        """Return the arguments of masked images, whose last channels are these."""
+        found = dict(self.shared)
+        for (name, value), channel in zip(self.of_samples.items(), channels.unbind(1), strict=True):
+            rows = channel.flatten(1).to(value.dtype)
+            found[name] = rows if value.dim() == 2 else rows[:, 0]
+        return found
+
+
+@dataclass(frozen=True)
+class _Arrangement:
+    """How values lie in an image.
+
+    Attributes:
+        given: the input of the network.
+        values: the same with the channels second.
+        in_rows: whether the network has them last, (N, T, D).
+    """
+
+    given: Tensor
+    values: Tensor
+    in_rows: bool
+
+    def image(self, values: Tensor) -> Tensor:
+        """Return values (N, C, ...) as images (N, C, H, W); one colour (1, C, 1, ...) as (1, C, 1, 1)."""
+        if values[0, 0].numel() == 1 and self.values[0, 0].numel() > 1:
+            return values.reshape(*values.shape[:2], 1, 1)
+        return values.reshape(*values.shape[:2], -1, values.shape[-1])
+
+    def back(self, images: Tensor) -> Tensor:
+        """Return images as the network takes them."""
+        values = images.reshape(len(images), *self.values.shape[1:])
+        return values.transpose(1, 2) if self.in_rows else values.reshape(len(images), *self.given.shape[1:])
+
+
+def _values(arrangement: _Arrangement, model: nn.Module, maps: list[Tensor], further: _Further) -> Laid:
+    images = arrangement.image(arrangement.values)
+    beside = further.channels(images)
+
+    def baseline(of: BaselineImage) -> Tensor:
+        found = arrangement.image(of.of(arrangement.values))
+        return torch.cat([found.expand_as(images), *beside], 1) if beside else found
+
+    network = _LaidOut(model, arrangement, further, images.shape[1])
+    rows = [each.reshape(len(images), *images.shape[2:]) for each in maps]
+    return Laid(network, torch.cat([images, *beside], 1), rows, baseline)
+
+
+class _LaidOut(nn.Module):
+    """A network of signals, volumes or tables that takes them as images."""
+
+    def __init__(self, model: nn.Module, arrangement: _Arrangement, further: _Further, channels: int) -> None:
+        super().__init__()
+        self.model = model
+        self.training = False
+        self._arrangement = arrangement
+        self._further = further
+        self._channels = channels
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the network answers."""
+        values, beside = images[:, : self._channels], images[:, self._channels :]
+        return self.model(self._arrangement.back(values), **self._further.of_items(beside))
+
+
+def _tokens(model: nn.Module, tokens: Tensor, maps: list[Tensor], further: _Further) -> Laid:
+    """Tokens are images of one row: the first channel holds a token, the second which baseline takes its place, or 0.
+
+    So a network gets the tokens as they are even where they are taken away, and finds padding and ends by them.
+    """
+    codes = tokens.double()[:, None, None]
+    beside = further.channels(codes)
+    baselines: list[BaselineImage] = []
+
+    def baseline(of: BaselineImage) -> Tensor:
+        baselines.append(of)
+        return torch.cat([codes, torch.full_like(codes, len(baselines)), *beside], 1)
+
+    network = _OfTokens(model, baselines, further)
+    images = torch.cat([codes, torch.zeros_like(codes), *beside], 1)
+    return Laid(network, images, [each[:, None] for each in maps], baseline)
+
+
+class _OfTokens(nn.Module):
+    """A network of tokens that takes images as :func:`_tokens` makes them."""
+
+    def __init__(self, model: nn.Module, baselines: list[BaselineImage], further: _Further) -> None:
+        super().__init__()
+        self.model = model
+        self.training = False
+        self._baselines = baselines
+        self._further = further
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the network answers."""
+        tokens, which = images[:, 0, 0].round().long(), images[:, 1, 0].round().long()
+        hidden = [(which == number + 1, each) for number, each in enumerate(self._baselines)]
+        for places, each in hidden:
+            if each.token is not None:
+                tokens = torch.where(places, each.token, tokens)
+        by_vector = [(places, each) for places, each in hidden if each.token is None and bool(places.any())]
+
+        def replaced(seen: LookUp) -> Tensor:
+            vectors = seen.vectors
+            for places, each in by_vector:
+                instead = each.of_vectors(seen.vectors, seen.table)
+                vectors = torch.where(places[:, :, None], instead, vectors)
+            return vectors
+
+        try:
+            with LookUps([tokens], replaced) as seen:
+                output = self.model(tokens, **self._further.of_items(images[:, 2:]))
+        except IndexError as error:
+            ids = [each.token for each in self._baselines if each.token is not None]
+            raise InputError(
+                f"inputs: the network does not know a token of {tuple(tokens.shape)} or the baseline {ids}: {error}"
+            ) from error
+        if by_vector and not seen.found:
+            raise InputError(
+                f"inputs: integers {tuple(tokens.shape)} pass no nn.Embedding on their way: choose a token as baseline "
+                "to take their place, or hand in floating point values"
+            )
+        return output

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def tiled(images: Sequence[Tensor] | Tensor) -> Tensor:
-    """Return n² images (C, h, w) as one, n rows of n: from left to right, then down; a row's have one height."""
+    """Return n² images (C, ..., h, w) as one, n rows of n: from left to right, then down; a row's have one height."""
     n = math.isqrt(len(images))
-    return torch.cat([torch.cat(list(images[row * n : (row + 1) * n]), 2) for row in range(n)], 1)
+    return torch.cat([torch.cat(list(images[row * n : (row + 1) * n]), -1) for row in range(n)], -2)
 
 
 def cell_slices(height: int, width: int, n: int) -> list[tuple[slice, slice]]:

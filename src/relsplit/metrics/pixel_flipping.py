@@ -1,10 +1,12 @@
 """How fast the class disappears when the highest pixels are taken away."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from relsplit.baseline import Baseline, BaselineImage
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
@@ -25,6 +27,8 @@ def flipping_area(
     targets: Tensor,
     *,
     steps: Steps = 20,
+    baseline: Baseline = "mean",
+    forward_kwargs: "Mapping[str, Any] | None" = None,
     scores: Scores | AnswerReader = "auto",
 ) -> Tensor:
     """Return the area under the curve of the class's probability while pixels are replaced by the mean colour.
@@ -34,11 +38,13 @@ def flipping_area(
 
     Args:
         model: classifier of normalised images; as it is now.
-        images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L) or volumes
-            (N, C, D, H, W).
-        maps: (N, H, W), (N, L) or (N, D, H, W); only their order matters, ties in order of pixel index.
+        images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),
+            tables (N, F) or tokens (N, T).
+        maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T); only their order matters, ties in order of pixel index.
         targets: (N,) class whose probability is read.
         steps: points of the curve; each takes away equally many pixels.
+        baseline: what they are replaced with, see :data:`relsplit.baseline.Baseline`.
+        forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
 
@@ -48,8 +54,9 @@ def flipping_area(
     Raises:
         InputError: arguments that do not fit together.
     """
-    model, images, (maps,) = laid_out(model, images, [maps])
-    images = checked_images(images)
+    laid = laid_out(model, images, [maps], forward_kwargs)
+    model, images, (maps,) = laid.model, checked_images(laid.images), laid.maps
+    hidden = laid.baseline(BaselineImage(baseline)).expand_as(images)
     ranks = rank_pixels(checked_maps(ordered(maps), images)).rank
     targets = checked_target(targets, len(images), device=images.device)
     pixels = ranks[0].numel()
@@ -59,7 +66,7 @@ def flipping_area(
         place = torch.arange(start, stop, device=images.device)
         sample, step = place // steps, place % steps
         gone = ranks[sample] < taken[step][:, None, None]
-        return torch.where(gone[:, None], torch.zeros_like(images[:1]), images[sample])
+        return torch.where(gone[:, None], hidden[sample], images[sample])
 
     read = []
     with evaluating(model) as network:
@@ -77,16 +84,19 @@ class PixelFlipping:
 
     Args:
         steps: points of the curve.
+        baseline: what pixels are replaced with, see :data:`relsplit.baseline.Baseline`.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
     """
 
-    def __init__(self, steps: Steps = 20, scores: Scores = "auto") -> None:
+    def __init__(self, steps: Steps = 20, baseline: Baseline = "mean", scores: Scores = "auto") -> None:
         self.steps = steps
+        self.baseline: Baseline = baseline
         self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the area of every sample."""
         values = flipping_area(
-            batch.network, batch.images, batch.maps, batch.targets, steps=self.steps, scores=self._reader
-        )
+            batch.network, batch.images, batch.maps, batch.targets,
+            steps=self.steps, baseline=self.baseline, scores=self._reader,
+        )  # fmt: skip
         return {"pixel_flipping": values}

@@ -1,5 +1,6 @@
 """Remove And Debias (ROAD): pixels are taken away so that their outline says nothing."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,7 +11,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.checks import checked_batch, checked_maps, checked_target
+from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
@@ -22,7 +24,6 @@ from relsplit.options import Limits, Seed, checked_options
 Percentage = Annotated[float, Limits(above=0, below=100)]
 Noise = Annotated[float, Limits(minimum=0)]
 PERCENTAGES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
-NEIGHBOURS = [(y, x, 1 / 6 if x * y == 0 else 1 / 12) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
 
 @checked_options
@@ -44,8 +45,8 @@ def imputed_survival(
 
     Args:
         model: classifier of normalised images; as it is now.
-        images: (N, C, H, W), normalised.
-        maps: (N, H, W); only their order matters, ties in order of pixel index.
+        images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).
+        maps: (N, H, W), (N, L) or (N, D, H, W); only their order matters, ties in order of pixel index.
         targets: (N,) the class.
         percentages: of the pixels that are removed, one image each.
         noise: standard deviation, in units of the normalised image; follows from the image's own content and ``seed``.
@@ -59,8 +60,15 @@ def imputed_survival(
     Raises:
         InputError: arguments that do not fit together.
     """
-    images = checked_images(images)
-    ranks = rank_pixels(checked_maps(ordered(maps), images)).rank.cpu().numpy()
+    images = checked_batch(images, "images")
+    if not images.is_floating_point() or images.dim() < 3:
+        raise InputError(
+            "road fills in what was taken away from its neighbours, so it is of images (N, C, H, W), signals (N, C, L) "
+            f"and volumes (N, C, D, H, W), not of {tuple(images.shape)}, {images.dtype}"
+        )
+    maps = checked_maps(ordered(maps), images)
+    in_a_row = maps.reshape(len(maps), 1, -1)
+    ranks = rank_pixels(in_a_row).rank.reshape(maps.shape).cpu().numpy()
     targets = checked_target(targets, len(images), device=images.device)
     shares = []
     reader = reader_of(scores)
@@ -87,34 +95,40 @@ def _predicted(network: nn.Module, images: Tensor, reader: AnswerReader) -> Tens
 def linear_imputation(image: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Return ``image`` (C, H, W) with the pixels of ``mask`` (H, W) as the weighted mean of their neighbours.
 
-    Straight neighbours weigh 1/6 and diagonal ones 1/12; those outside of the image do not count.
+    Straight neighbours weigh 1/6 and diagonal ones 1/12, half of it again for each further axis; those outside of the
+    image do not count. A signal (C, L) has neighbours along one axis, a volume (C, D, H, W) along three.
     """
     if not mask.any():
         return image
-    height, width = mask.shape
-    rows, columns = np.nonzero(mask)
-    count = len(rows)
-    number = np.full(mask.shape, -1)
-    number[rows, columns] = np.arange(count)
+    places = np.nonzero(mask)
+    count = len(places[0])
+    taken = np.ravel_multi_index(places, mask.shape)
+    number = np.full(mask.size, -1)
+    number[taken] = np.arange(count)
+    flat = image.reshape(len(image), -1)
     diagonal = np.zeros(count)
     known = np.zeros((count, len(image)))
     entries: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]] = []
-    for dy, dx, weight in NEIGHBOURS:
-        y, x = rows + dy, columns + dx
-        (inside,) = np.nonzero((y >= 0) & (y < height) & (x >= 0) & (x < width))
+    for step in itertools.product((-1, 0, 1), repeat=mask.ndim):
+        if not any(step):
+            continue
+        weight = 1 / 3 / 2 ** np.count_nonzero(step)
+        there = [axis + by for axis, by in zip(places, step, strict=True)]
+        fits = [(axis >= 0) & (axis < side) for axis, side in zip(there, mask.shape, strict=True)]
+        (inside,) = np.nonzero(np.logical_and.reduce(fits))
         diagonal[inside] += weight
-        other = number[y[inside], x[inside]]
+        at = np.ravel_multi_index([axis[inside] for axis in there], mask.shape)
+        other = number[at]
         unknown = other >= 0
         entries.append((inside[unknown], other[unknown], -weight))
-        given = inside[~unknown]
-        known[given] += weight * image[:, y[given], x[given]].T
+        known[inside[~unknown]] += weight * flat[:, at[~unknown]].T
     entries.append((np.arange(count), np.arange(count), 1.0))
     values = np.concatenate([np.full(len(i), w) for i, _, w in entries[:-1]] + [diagonal])
     place = np.concatenate([i for i, _, _ in entries]), np.concatenate([j for _, j, _ in entries])
-    filled: npt.NDArray[np.float64] = image.copy()
+    filled: npt.NDArray[np.float64] = flat.copy()
     solution = spsolve(coo_matrix((values, place), (count, count)).tocsc(), known)
-    filled[:, rows, columns] = solution.reshape(count, -1).T
-    return filled
+    filled[:, taken] = solution.reshape(count, -1).T
+    return filled.reshape(image.shape)
 
 
 @checked_options

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from relsplit.checks import checked_images, finite_maps
+from relsplit.checks import checked_batch, finite_maps
+from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import Explain, ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.options import Count, Positive, Seed, checked_options
@@ -28,7 +29,7 @@ def max_sensitivity(
 
     Args:
         explain: computes maps.
-        images: (N, C, H, W).
+        images: (N, C, H, W), or signals, volumes, tables in floating point.
         targets: (N,) explained class.
         radius: x' - x is uniform in [-radius, radius], in units of the normalised image.
         num_perturbations: how many x' are drawn.
@@ -40,7 +41,12 @@ def max_sensitivity(
     Raises:
         InputError: images that cannot be explained, ``radius`` or ``num_perturbations`` that is not positive.
     """
-    images = checked_images(images)
+    images = checked_batch(images, "images")
+    if not images.is_floating_point():
+        raise InputError(
+            f"max_sensitivity moves inputs a little, which tokens cannot be; given are {tuple(images.shape)}, "
+            f"{images.dtype}"
+        )
     maps = _explain(explain, images, targets)
     generators = [image_generator(image, seed) for image in images]
     largest = torch.zeros(len(images), dtype=torch.float64, device=maps.device)

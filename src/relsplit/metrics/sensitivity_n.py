@@ -1,14 +1,16 @@
 """Does the relevance of several pixels together say what happens when they are taken away?"""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from relsplit.baseline import Baseline, BaselineImage
 from relsplit.checks import checked_images, checked_maps, checked_target
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
+from relsplit.metrics.laid_out import laid_out
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
 from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
 from relsplit.options import Limits, Seed, checked_options
@@ -27,6 +29,8 @@ def subset_correlation(
     shares: Sequence[Share] = (0.1, 0.3, 0.5),
     subsets: Subsets = 20,
     seed: Seed = 42,
+    baseline: Baseline = "mean",
+    forward_kwargs: "Mapping[str, Any] | None" = None,
     scores: Scores | AnswerReader = "auto",
 ) -> Tensor:
     """Return the correlation between summed relevance and the drop of the class's probability, over random pixels.
@@ -37,12 +41,15 @@ def subset_correlation(
 
     Args:
         model: classifier of normalised images; as it is now.
-        images: (N, C, H, W), normalised, so that 0 is the mean colour.
-        maps: (N, H, W).
+        images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),
+            tables (N, F) or tokens (N, T).
+        maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T).
         targets: (N,) class whose probability is read.
         shares: n, as shares of all pixels.
         subsets: random sets for each n. They follow from the image's own content and ``seed``.
         seed: another seed draws others.
+        baseline: what they are replaced with, see :data:`relsplit.baseline.Baseline`.
+        forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
 
@@ -52,15 +59,17 @@ def subset_correlation(
     Raises:
         InputError: arguments that do not fit together.
     """
-    images = checked_images(images)
+    laid = laid_out(model, images, [maps], forward_kwargs)
+    model, images, (maps,) = laid.model, checked_images(laid.images), laid.maps
+    hidden = laid.baseline(BaselineImage(baseline)).expand_as(images)
     maps = checked_maps(maps, images)
     targets = checked_target(targets, len(images), device=images.device)
     correlations = []
     reader = reader_of(scores)
     with evaluating(model) as network:
-        for image, values, target in zip(images, maps.double().flatten(1), targets, strict=True):
+        for image, instead, values, target in zip(images, hidden, maps.double().flatten(1), targets, strict=True):
             gone = _random_sets(image, shares, subsets, seed).to(image.device)  # (shares * subsets, H * W)
-            answers = _answers(network, image, gone, target, reader)
+            answers = _answers(network, image, instead, gone, target, reader)
             sums = (gone.double() @ values).view(len(shares), subsets)
             drops = (answers[0] - answers[1:]).view(len(shares), subsets)
             correlations.append(_pearson(sums, drops).mean())
@@ -75,6 +84,7 @@ class SensitivityN:
         shares: of the pixels that are taken away.
         subsets: random sets for each share.
         seed: another seed draws others.
+        baseline: what pixels are replaced with, see :data:`relsplit.baseline.Baseline`.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
     """
 
@@ -83,18 +93,20 @@ class SensitivityN:
         shares: Sequence[Share] = (0.1, 0.3, 0.5),
         subsets: Subsets = 20,
         seed: Seed = 42,
+        baseline: Baseline = "mean",
         scores: Scores = "auto",
     ) -> None:
         self.shares = tuple(shares)
         self.subsets = subsets
         self.seed = seed
+        self.baseline: Baseline = baseline
         self._reader = AnswerReader(scores)
 
     def columns(self, batch: ExplainedBatch) -> dict[str, Tensor]:
         """Return the correlation of every sample."""
         values = subset_correlation(
             batch.network, batch.images, batch.maps, batch.targets,
-            shares=self.shares, subsets=self.subsets, seed=self.seed, scores=self._reader,
+            shares=self.shares, subsets=self.subsets, seed=self.seed, baseline=self.baseline, scores=self._reader,
         )  # fmt: skip
         return {"sensitivity_n": values}
 
@@ -109,12 +121,14 @@ def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int
     return gone
 
 
-def _answers(network: nn.Module, image: Tensor, gone: Tensor, target: Tensor, reader: AnswerReader) -> Tensor:
+def _answers(
+    network: nn.Module, image: Tensor, instead: Tensor, gone: Tensor, target: Tensor, reader: AnswerReader
+) -> Tensor:
     """Probability of the class for the image, then without each set."""
     masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])
 
     def masked(start: int, stop: int) -> Tensor:
-        return torch.where(masks[start:stop], torch.zeros_like(image), image)
+        return torch.where(masks[start:stop], instead, image)
 
     parts = answers_in_batches(network, len(masks), masked, BatchSize(32), reader)
     return torch.cat([answer.probability(target.expand(stop - start)).double() for start, stop, answer in parts])

@@ -14,16 +14,17 @@ _KEEPING = ("cat", "stack", "clone", "_to_copy", "copy", "index", "index_select"
 """Of probabilities they make probabilities; so does whatever returns a view."""
 
 
-def ends_in_probabilities(network: nn.Module, image: Tensor) -> bool:
+def ends_in_probabilities(network: nn.Module, *inputs: Tensor, **further: Any) -> bool:
     """Say whether what the network returns has come out of a sigmoid or softmax, and been reshaped or averaged at most.
 
     Args:
         network: in eval mode; it is run once, without gradients.
-        image: (1, C, H, W); one image is enough.
+        inputs: what it takes by position; one sample is enough.
+        further: what it takes by name.
     """
     watch = _Probabilities()
     with torch.inference_mode(False), torch.no_grad(), watch:
-        output = obvious_part(network(image.clone()))
+        output = obvious_part(network(*[each.clone() for each in inputs], **further))
     return isinstance(output, Tensor) and watch.hold(output)
 
 

@@ -6,8 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
+from relsplit.lrp.inputs import Inputs, as_inputs
+from relsplit.networks.described import described
 from relsplit.networks.feature_maps import Layout, layout, rows_are_channels
 from relsplit.networks.outputs import obvious_part
+
+_IN_COLUMNS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d)
+"""Modules that have the steps of a signal in columns, (N, C, l)."""
+_IN_ROWS = (nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.RNNBase, nn.TransformerEncoderLayer)
+"""Modules that have them in rows, (N, l, C)."""
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
@@ -36,31 +43,35 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
+def last_spatial_layer(network: nn.Module, given: "Tensor | Inputs") -> nn.Module:
     """Return the module that is the last to return a feature map of more than one cell.
 
     What a feature map is says :func:`relsplit.networks.feature_maps.layout`.
+    Where the network answers at every place, the scores' own maps do not count.
     Of a transformer's tokens, it is the last map in which the answer still depends on more than the class token: after
     the last attention it depends on nothing else.
 
     Args:
         network: in eval mode.
-        images: (N, 3, H, W); one image is enough.
+        given: images (N, C, H, W), signals (N, C, L) or volumes (N, C, D, H, W); one is enough.
 
     Raises:
         InputError: no module does.
     """
-    size = (images.shape[-2], images.shape[-1])
+    inputs = as_inputs(given)
+    images = inputs.tensors[0]
+    size = tuple(images.shape[2:])
+    steps = _Steps(network)
     maps: list[tuple[nn.Module, Layout, Tensor]] = []
 
     def remember(module: nn.Module, _inputs: object, output: object) -> Tensor | None:
-        found = layout(output, len(images), size)
+        found = layout(output, len(images), size, steps.are_rows)
         if found is None or not isinstance(output, Tensor) or found.cells == 1:
             return None
         if found.kind == "tokens":
             before = (earlier.grid(kept) for _, earlier, kept in reversed(maps) if earlier.kind != "tokens")
             below = next(before, None)
-            are_channels = rows_are_channels(output.shape, None if below is None else below.shape, size)
+            are_channels = rows_are_channels(output.shape, None if below is None else below.shape, (size[0], size[1]))
             if are_channels is None and below is not None:
                 are_channels = torch.equal(output, below.flatten(2))
             if are_channels:
@@ -72,20 +83,47 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> nn.Module:
 
     # Not the network itself: it ends last, and a CAM of its output is no CAM.
     inside = [m for m in network.modules() if m is not network and not isinstance(m, torch.jit.ScriptModule)]
-    handles = [module.register_forward_hook(remember) for module in inside]
+    handles = [*steps.handles, *(module.register_forward_hook(remember) for module in inside)]
     try:
         with torch.enable_grad():
-            output = obvious_part(network(images.clone()))
+            output = obvious_part(inputs.answered(network))
     finally:
         for handle in handles:
             handle.remove()
+    maps = _without_scores(maps, output, layout(output, len(images), size, steps.are_rows))
     if not maps:
         raise InputError(
-            f"target_layer: no module of {type(network).__name__} returns a feature map of more than one cell"
+            f"target_layer: no module of {type(network).__name__} returns a feature map of more than one cell, besides "
+            f"what it returns itself, {described(output)}"
         )
     if maps[-1][1].kind != "tokens":
         return maps[-1][0]
     return _last_tokens_read(maps, output)
+
+
+def _without_scores(
+    maps: "list[tuple[nn.Module, Layout, Tensor]]", output: object, of_output: Layout | None
+) -> "list[tuple[nn.Module, Layout, Tensor]]":
+    """Leave out the last maps where they are a dense output's scores, enlarged at most: a CAM of these is none."""
+    if of_output is None or of_output.cells == 1 or not isinstance(output, Tensor):
+        return maps
+    scores = of_output.grid(output).shape[1]
+    while maps and maps[-1][1].grid(maps[-1][2]).shape[1] == scores:
+        maps = maps[:-1]
+    return maps
+
+
+class _Steps:
+    """Follows whether a network of signals has the steps in rows (N, l, C) or, as a convolution has, in columns."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.are_rows: bool | None = None
+        leaves = [module for module in network.modules() if isinstance(module, _IN_COLUMNS + _IN_ROWS)]
+        self.handles = [module.register_forward_hook(self._see) for module in leaves]
+
+    def _see(self, module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 3:
+            self.are_rows = isinstance(module, _IN_ROWS)
 
 
 def _last_tokens_read(maps: "list[tuple[nn.Module, Layout, Tensor]]", output: Tensor) -> nn.Module:
@@ -101,14 +139,14 @@ def _last_tokens_read(maps: "list[tuple[nn.Module, Layout, Tensor]]", output: Te
     return tokens[-1][0]
 
 
-def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what ``network`` answers to ``images`` and the feature map (N, C, h, w) that ``layer`` returned.
+def layer_output(network: nn.Module, layer: nn.Module, name: str, given: "Tensor | Inputs") -> tuple[Tensor, Tensor]:
+    """Return what ``network`` answers and the feature map (N, C, ...) that ``layer`` returned.
 
     Args:
         network: one that this call alone uses; gradients are recorded, if they are, from the layer's output on.
         layer: a module of it.
         name: what the layer is called in an error.
-        images: (N, C, H, W).
+        given: see :func:`last_spatial_layer`.
 
     Returns:
         The network's output, and the layer's; the latter requires gradients where they are recorded.
@@ -117,13 +155,16 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor
         InputError: the layer returns no feature map, or one of a single cell, or is not used.
     """
     found: list[Tensor] = []
+    inputs = as_inputs(given)
+    images = inputs.tensors[0]
+    steps = _Steps(network)
 
     def keep(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        arranged = layout(output, len(images), (images.shape[-2], images.shape[-1]))
+        arranged = layout(output, len(images), tuple(images.shape[2:]), steps.are_rows)
         if arranged is None or not isinstance(output, Tensor):
             raise InputError(
                 f"target_layer: {type(layer).__name__} does not return one feature map (N, C, h, w), (N, h, w, C) or "
-                f"tokens of a grid; choose another layer than {name}, or auto"
+                f"tokens of a grid, but {described(output)}; choose another layer than {name}, or auto"
             )
         if arranged.cells == 1:
             raise InputError(
@@ -138,11 +179,12 @@ def layer_output(network: nn.Module, layer: nn.Module, name: str, images: Tensor
 
     if isinstance(layer, torch.jit.ScriptModule):
         raise InputError(f"target_layer: {name} is compiled by TorchScript and cannot be looked into; choose another")
-    handle = layer.register_forward_hook(keep)
+    handles = [*steps.handles, layer.register_forward_hook(keep)]
     try:
-        answer = network(images.clone())
+        answer = inputs.answered(network)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if not found:
         raise InputError(f"target_layer: {name} is not used in the forward pass; choose another layer or auto")
     return answer, found[-1]

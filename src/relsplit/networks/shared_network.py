@@ -1,31 +1,35 @@
 """The network that an explainer works on: in every call a copy of the user's own as it is then."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from relsplit.baseline import BaselineImage
 from relsplit.checks import checked_images
 from relsplit.errors import InputError
+from relsplit.lrp.inputs import Given, Inputs, checked_inputs
 from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same, reader_of
 from relsplit.networks.described import described
 from relsplit.networks.ending import ends_in_probabilities
-from relsplit.networks.outputs import OutputChoice, obvious_part
+from relsplit.networks.looked_up import LookUp, LookUps
+from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy
 from relsplit.targets.target import taken_apart
 
 
 class SharedNetwork:
-    """Hands out, for each call, a copy of a network together with checked images.
+    """Hands out, for each call, a copy of a network together with checked inputs.
 
     Nothing is kept from call to call but the network itself and the options: an explainer can be shared by threads,
     pickled and copied, and whatever has changed meanwhile is part of the next map.
 
     Args:
-        model: the user's network, (N, C, H, W) to scores of classes (see :mod:`relsplit.networks.answer`).
-        scores: what its output holds, or what reads it.
+        model: the user's network, of any inputs with the batch first.
+        scores: what its output holds, or what reads it (see :mod:`relsplit.networks.answer`).
         output: which part of what it returns is explained; None: the obvious one, or the target's.
     """
 
@@ -36,52 +40,184 @@ class SharedNetwork:
         self._output = output
         self.reader = reader_of(scores)
 
-    def call(self, images: Tensor, target: Any = None) -> "Call":
-        """Return the network as it is now, and a detached copy of ``images``, for one call.
+    def call(self, given: Given, target: Any = None, forward_kwargs: "Mapping[str, Any] | None" = None) -> "Call":
+        """Return the network as it is now, and a detached copy of what is given, for one call.
 
-        The copy of the images can be used with autograd wherever the caller is.
+        The copy can be used with autograd wherever the caller is.
 
         Args:
-            images: (N, C, H, W).
-            target: what is explained: a class, one for each image, None for the predicted one, or a target of
+            given: what is explained, see :meth:`relsplit.LRP.attribute`.
+            target: what is explained of it: a class, one for each sample, None for the predicted one, or a target of
                 :mod:`relsplit.targets`.
+            forward_kwargs: what the network gets besides, by name.
 
         Raises:
-            InputError: images are not floating point (N, C, H, W) on the network's device in its precision, or not
-                finite.
+            InputError: it cannot be explained, is not on the network's device or in its precision, or not finite.
         """
         network = shared_copy(self._model, keep_in_place=True)
-        images = checked_images(images)
+        inputs = checked_inputs(given, forward_kwargs)
+        inputs.check_values()
         with torch.inference_mode(False):
-            images = images.clone()
-        for parameter in network.parameters():
-            if (parameter.device, parameter.dtype) != (images.device, images.dtype):
-                raise InputError(
-                    f"images are {images.dtype} on {images.device}, the network is {parameter.dtype} on "
-                    f"{parameter.device}; bring both to the same"
-                )
+            inputs = inputs.each(Tensor.clone)
+        for place, tensor in enumerate(inputs.tensors):
+            _check_alike(network, tensor, inputs.name(place))
         part, explained = taken_apart(target, self._output)
-        if self._output is not None or explained is not target or hasattr(target, "part"):
-            network.register_forward_hook(lambda module, given, output: part(output))
-        return Call(network, images, self.reader, explained)
+        is_chosen = self._output is not None or explained is not target or hasattr(target, "part")
+        return Call(network, inputs, self.reader, explained, part if is_chosen else None)
 
 
 class Call:
     """One call of an explainer.
 
+    What a network is given is explained as values: a floating point input is one; of tokens, the vectors (N, T, D) that
+    the network looks up by them are.
+
     Attributes:
         network: a copy of the user's network as it is, in-place activations included, in eval mode; it is this call's
             own, and its parameters require no gradients.
-        images: (N, C, H, W), a copy.
-        explained: a class, one for each image, None, or a function of the output to the relevance of its entries.
+        inputs: what it is given, copies.
+        explained: a class, one for each sample, None, or a function of the output to the relevance of its entries.
     """
 
-    def __init__(self, network: nn.Module, images: Tensor, reader: AnswerReader, explained: Any = None) -> None:
+    def __init__(
+        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, chosen: "Part | None"
+    ) -> None:
         self.network = network
-        self.images = images
+        self.inputs = inputs
         self.explained = explained
         self._reader = reader
-        self._pinned: Callable[[Tensor], Tensor] | None = None
+        self._chosen = chosen
+        self.choose(network)
+
+    def choose(self, network: nn.Module) -> None:
+        """Have a network, made of this call's, return the part of its output that is explained, if one was named."""
+        chosen = self._chosen
+        if chosen is not None:
+            network.register_forward_hook(lambda module, given, output: chosen(output))
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The images (N, C, H, W), where that is what the network is given.
+
+        Raises:
+            InputError: it is something else.
+        """
+        alone = self.inputs.is_single and self.inputs.tensors[0].is_floating_point()
+        return checked_images(self.inputs.tensors[0]) if alone else self.inputs.images("this explainer")
+
+    @property
+    def is_of_images(self) -> bool:
+        """Whether the network is given one batch of images and nothing else."""
+        inputs = self.inputs
+        first = inputs.tensors[0]
+        return inputs.is_single and first.dim() == 4 and first.is_floating_point() and not inputs.forward_kwargs
+
+    @cached_property
+    def values(self) -> tuple[Tensor, ...]:
+        """What gradients are taken with respect to, and what is changed: see above.
+
+        Raises:
+            InputError: tokens pass no embedding.
+        """
+        found: list[Tensor] = []
+        for place, tensor in enumerate(self.inputs.tensors):
+            found += [tensor] if tensor.is_floating_point() else [each.vectors for each in self._of(place)]
+        return tuple(found)
+
+    @cached_property
+    def tables(self) -> "tuple[Tensor | None, ...]":
+        """For each of the values the table (vocabulary, D) that it was looked up in; None: it is an input itself."""
+        found: list[Tensor | None] = []
+        for place, tensor in enumerate(self.inputs.tensors):
+            found += [None] if tensor.is_floating_point() else [each.table for each in self._of(place)]
+        return tuple(found)
+
+    @cached_property
+    def _look_ups(self) -> list[LookUp]:
+        tokens = [each for each in self.inputs.tensors if not each.is_floating_point()]
+        if not tokens:
+            return []
+        with torch.no_grad(), LookUps(tokens) as seen:
+            self.called(self.inputs)
+        found: list[LookUp] = seen.found
+        return found
+
+    def _of(self, place: int) -> list[LookUp]:
+        """What was looked up by the tokens at ``place`` of the inputs."""
+        number = sum(not each.is_floating_point() for each in self.inputs.tensors[:place])
+        found = [each for each in self._look_ups if each.place == number]
+        if not found:
+            shape = tuple(self.inputs.tensors[place].shape)
+            raise InputError(
+                f"{self.inputs.name(place)}: integers {shape} pass no nn.Embedding on their way: hand in floating "
+                "point values, or what is no input (a mask, lengths) with forward_kwargs="
+            )
+        return found
+
+    def baselines(self, baseline: BaselineImage) -> list[Tensor]:
+        """Return the baseline of each of the values, of its shape.
+
+        Raises:
+            InputError: it is not one of theirs.
+        """
+        found = []
+        for value, table in zip(self.values, self.tables, strict=True):
+            each = baseline.of(value) if table is None else baseline.of_vectors(value, table)
+            found.append(each.expand_as(value))
+        return found
+
+    def arranged(self, values: Sequence[Tensor], by: "Callable[[Tensor], Tensor] | None" = None) -> Any:
+        """Return what was found for each of the values as the inputs were given: alone, as a tuple, or as a dictionary.
+
+        Args:
+            values: of the values' shapes.
+            by: makes (N, T) of the vectors (N, T, D) of tokens; None: their sum.
+        """
+        waiting = iter(values)
+        found: list[Tensor] = []
+        for place, tensor in enumerate(self.inputs.tensors):
+            if tensor.is_floating_point():
+                found.append(next(waiting))
+                continue
+            of_tokens = [next(waiting) for _ in self._of(place)]
+            found.append(torch.stack([each.sum(-1) if by is None else by(each) for each in of_tokens]).sum(0))
+        return self.inputs.arranged(found)
+
+    def run(self, values: Sequence[Tensor], times: int = 1) -> Any:
+        """Run the network on other values.
+
+        Args:
+            values: in the place of this call's :attr:`values`, each ``times`` as long.
+            times: how often the samples are repeated.
+
+        Returns:
+            What the network returned.
+
+        Raises:
+            InputError: it does not accept them.
+        """
+        inputs = self.inputs if times == 1 else self.inputs.repeated(times)
+        waiting = iter(values)
+        if all(tensor.is_floating_point() for tensor in inputs.tensors):
+            return self.called(replace(inputs, tensors=tuple(values)))
+        tensors, tokens, of_place = [], [], []
+        for place, tensor in enumerate(inputs.tensors):
+            if tensor.is_floating_point():
+                tensors.append(next(waiting))
+                continue
+            tensors.append(tensor)
+            tokens.append(tensor)
+            of_place.append([next(waiting) for _ in self._of(place)])
+        with LookUps(tokens, lambda seen: of_place[seen.place].pop(0)):
+            return self.called(replace(inputs, tensors=tuple(tensors)))
+
+    def called(self, inputs: Inputs) -> Any:
+        """Return what the network returns for ``inputs``, which it may write over.
+
+        Raises:
+            InputError: it does not accept them.
+        """
+        return inputs.answered(self.network)
 
     def answer(self) -> Answer:
         """Run the network without gradients, and read what it answers.
@@ -90,27 +226,32 @@ class Call:
             InputError: it does not return scores of classes, or such that are not finite.
         """
         with torch.no_grad():
-            return self.read(self.network(self.images.clone()))
+            return self.read(self.called(self.inputs))
 
     def checked(self, output: object, network: nn.Module | None = None) -> Answer:
-        """Read what the network, or another one made of it, has returned for the images under other conditions.
+        """Read what the network, or another one made of it, has returned for the inputs under other conditions.
 
         Args:
             output: what it returned with gradients being recorded, with other hooks, or rewritten.
             network: the network that returned it; None: this call's own.
 
         Raises:
-            InputError: it is not what the network itself answers (to the first image, and if it was rewritten, to all),
-                or cannot be read.
+            InputError: it is not what the network itself answers (to the first image, and if it was rewritten or what
+                it was given is no image, to all), or cannot be read.
         """
         answer = self.read(output)
-        self._check_same(answer.output, network)
+        self.check_same(answer.output, network)
         return answer
 
-    def _check_same(self, output: Tensor, network: nn.Module | None = None) -> None:
-        count = 1 if network is None else len(self.images)
+    def check_same(self, output: Tensor, network: nn.Module | None = None) -> None:
+        """Check that an output is what the network itself answers, see :meth:`checked`.
+
+        Raises:
+            InputError: it is not.
+        """
+        count = 1 if network is None and self.is_of_images else len(self.inputs)
         with torch.no_grad():
-            own = obvious_part(self.network(self.images[:count].clone()))
+            own = obvious_part(self.called(self.inputs if count > 1 else self.first))
         if not is_same(output[:count], own):
             reason = (
                 "when gradients are recorded: its forward pass asks for the gradient mode"
@@ -123,6 +264,11 @@ class Call:
                 "explainer that runs it as it is (rise, score_cam)"
             )
 
+    @property
+    def first(self) -> Inputs:
+        """The first image alone; of anything else, whose further arguments may be of all samples, all of them."""
+        return self.inputs.each(lambda tensor: tensor[:1]) if self.is_of_images else self.inputs
+
     def differentiable(self, images: Tensor) -> Answer:
         """Run the network with gradients being recorded, and read what it answers.
 
@@ -133,15 +279,15 @@ class Call:
             InputError: as :meth:`checked`; or the answer has no gradient.
         """
         with torch.enable_grad():
-            answer = self.checked(self.network(images.clone()))  # a clone: the first step may be in place
+            answer = self.checked(self.run([images]))
         check_differentiable(answer.output)
         return answer
 
     def value(self, output: object, score: Score) -> Tensor:
-        """Return what is explained, of all images together, differentiable.
+        """Return what is explained, of all samples together, differentiable.
 
         Args:
-            output: what the network has returned for the images, with gradients being recorded from some layer on.
+            output: what the network has returned for the inputs, with gradients being recorded from some layer on.
             score: what is read of a class; without effect on a target that is a function.
 
         Raises:
@@ -150,14 +296,23 @@ class Call:
         if not callable(self.explained):
             answer = self.checked(output)
             return answer.score(answer.classes(self.explained), score).sum()
-        part = obvious_part(output)
-        if not isinstance(part, Tensor) or not part.dim() or len(part) != len(self.images):
-            raise InputError(f"model: its output must have {len(self.images)} rows, not {described(part)}")
-        self._check_same(part)
-        return summed(self.explained, part)
+        part = self.part(output)
+        self.check_same(part)
+        return summed_by_sample(self.explained, part).sum()
 
-    def gradient(self, score: Score, watch: "Callable[[Tensor], None] | None" = None) -> Tensor:
-        """Return the gradient (N, C, H, W) of what is explained with respect to the images.
+    def part(self, output: object) -> Tensor:
+        """Return the tensor that a target which is a function is of.
+
+        Raises:
+            InputError: the network has returned none with a row for each sample.
+        """
+        part = obvious_part(output)
+        if not isinstance(part, Tensor) or not part.dim() or len(part) != len(self.inputs):
+            raise InputError(f"model: its output must have {len(self.inputs)} rows, not {described(part)}")
+        return part
+
+    def gradient(self, score: Score, watch: "Callable[[Tensor], None] | None" = None) -> tuple[Tensor, ...]:
+        """Return the gradient of what is explained with respect to each of the values.
 
         Args:
             score: what is differentiated of a class.
@@ -167,40 +322,57 @@ class Call:
             InputError: as :meth:`value`; or a network without gradients.
         """
         with torch.enable_grad():
-            variable = self.images.detach().requires_grad_()
-            value = self.value(self.network(variable.clone()), score)  # a clone: the first step may be in place
+            variables = [each.detach().requires_grad_() for each in self.values]
+            value = self.value(self.run(variables), score)
             check_differentiable(value)
             if watch is not None:
                 watch(value)
-            (gradient,) = differentiated(value, [variable])
-        return gradient
+            return differentiated(value, variables)
 
-    def gradients(self, images: Tensor) -> Tensor:
-        """Return the gradient of a target that is a function with respect to other images in place of this call's.
+    def by_sample(self, score: Score) -> "ValueOfSamples":
+        """Return the function from other values to what is explained of each sample (N,), differentiable.
 
-        What the target chooses by the output (a region, a token) it chooses for this call's images.
+        What a target chooses by the output (a region, a token), and which class is explained, is chosen for the inputs
+        themselves.
 
         Args:
-            images: of the shape of this call's.
+            score: what is read of a class; without effect on a target that is a function.
 
         Raises:
-            InputError: as :meth:`gradient`.
+            InputError: as :meth:`value`.
         """
-        with torch.enable_grad():
-            variable = images.detach().requires_grad_()
-            value = summed(self.pinned(), obvious_part(self.network(variable.clone())))
-            (gradient,) = differentiated(value, [variable])
-        return gradient
+        with torch.no_grad():
+            output = self.called(self.inputs)
+        if not callable(self.explained):
+            answer = self.read(output)
+            classes = answer.classes(self.explained)
+            return lambda values: answer.like(self.run(values)).score(classes, score)
+        value = self.pinned(output)
+        return lambda values: value(self.run(values))
 
-    def pinned(self) -> Callable[[Tensor], Tensor]:
-        """Return the target with all that it chooses by the output chosen for this call's images."""
-        if self._pinned is None:
-            with torch.no_grad():
-                part = obvious_part(self.network(self.images.clone()))
-            pin = getattr(self.explained, "pinned", None)
-            self._pinned = self.explained if pin is None else pin(part)
-        found: Callable[[Tensor], Tensor] = self._pinned
-        return found
+    def checked_value(self, output: object) -> Callable[[object], Tensor]:
+        """Return :meth:`pinned`, of an output that is checked to be what the network itself answers.
+
+        Raises:
+            InputError: as :meth:`value`.
+        """
+        self.check_same(self.part(output))
+        return self.pinned(output)
+
+    def pinned(self, output: object) -> Callable[[object], Tensor]:
+        """Return the function from outputs to what a target which is a function says of each sample, (N,).
+
+        Args:
+            output: by which the target chooses what it chooses: a region, a token.
+
+        Raises:
+            InputError: the target is for another kind of output.
+        """
+        part = self.part(output)
+        summed_by_sample(self.explained, part.detach())  # what the target does not allow is said here
+        pin = getattr(self.explained, "pinned", None)
+        pinned = self.explained if pin is None else pin(part.detach())
+        return lambda other: summed_by_sample(pinned, self.part(other))
 
     def scores(self, answer: Answer, score: Score) -> Callable[[Tensor], Tensor]:
         """Return the function from images (M, C, H, W) to the scores (M, classes) of all classes.
@@ -217,19 +389,40 @@ class Call:
         return scores
 
     def read(self, output: object) -> Answer:
-        """Read what this call's network has returned for the images.
+        """Read what this call's network has returned for the inputs.
 
         Raises:
             InputError: it does not return scores of classes, or such that are not finite.
         """
-        ends = partial(ends_in_probabilities, self.network, self.images[:1])
-        answer = self._reader.read(output, len(self.images), ends)
+
+        def ends() -> bool:
+            first = self.first
+            by_name = dict(zip(first.names, first.tensors, strict=True)) if first.names else {}
+            by_position = () if first.names else first.tensors
+            return ends_in_probabilities(self.network, *by_position, **by_name, **first.forward_kwargs)
+
+        answer = self._reader.read(output, len(self.inputs), ends)
         answer.check_finite()
         return answer
 
 
-def summed(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
-    """Return the sum of what a target says of an output.
+ValueOfSamples = Callable[[Sequence[Tensor]], Tensor]
+"""From the values of :class:`Call` to what is explained of each sample, (N,)."""
+
+
+def gradients(function: ValueOfSamples, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the gradient with respect to each of ``values`` of what is explained.
+
+    Raises:
+        InputError: the network has no gradients.
+    """
+    with torch.enable_grad():
+        variables = [each.detach().requires_grad_() for each in values]
+        return differentiated(function(variables).sum(), variables)
+
+
+def summed_by_sample(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
+    """Return the sum (N,) over each sample of what a target says of an output (N, ...).
 
     Raises:
         InputError: it returns no relevance of the output's shape.
@@ -239,7 +432,7 @@ def summed(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
         raise InputError(
             f"target: the function must return relevance of shape {tuple(output.shape)}, not {described(relevance)}"
         )
-    return relevance.sum()
+    return relevance.reshape(len(output), -1).sum(1)
 
 
 def differentiated(score: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
@@ -260,6 +453,16 @@ def check_differentiable(score: Tensor) -> None:
     """
     if not score.requires_grad:
         raise InputError(
-            "model: its answer has no gradient with respect to the images (a no_grad, detach or rounding in its "
+            "model: its answer has no gradient with respect to its inputs (a no_grad, detach or rounding in its "
             "forward pass): use an explainer that needs none (rise, score_cam)"
         )
+
+
+def _check_alike(network: nn.Module, tensor: Tensor, name: str) -> None:
+    for parameter in network.parameters():
+        same = parameter.dtype == tensor.dtype or not tensor.is_floating_point()
+        if parameter.device != tensor.device or not same:
+            raise InputError(
+                f"{name} are {tensor.dtype} on {tensor.device}, the network is {parameter.dtype} on "
+                f"{parameter.device}; bring both to the same"
+            )

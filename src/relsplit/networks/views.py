@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relsplit.errors import UnsupportedModelError
+
 _PLAIN = {bool, int, float, str, type(None)}
 _SHARED = ("_parameters", "_buffers")
 _PRE_HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
@@ -39,7 +41,9 @@ def running_view(model: nn.Module) -> nn.Module:
     return _Viewer(keep_in_place=True, own_tensors=False, own_containers=False).module(model)
 
 
-def shared_copy(model: nn.Module, keep_in_place: bool = False, trainable: bool = False) -> nn.Module:
+def shared_copy(
+    model: nn.Module, keep_in_place: bool = False, trainable: bool = False, in_graph: bool = False
+) -> nn.Module:
     """Copy the module tree, in eval mode, with parameters that share the memory of ``model``'s and need no gradients.
 
     Neither hooks, attributes and modes set on the copy reach ``model``, nor gradients, nor what a forward pass writes
@@ -51,9 +55,13 @@ def shared_copy(model: nn.Module, keep_in_place: bool = False, trainable: bool =
             something else without.
         trainable: whether parameters say of themselves that they require gradients where ``model``'s do; by that
             PyTorch chooses between kernels (``nn.TransformerEncoder``), which do not always answer the same.
+        in_graph: whether what requires gradients is ``model``'s own and gets them.
+
+    Raises:
+        UnsupportedModelError: ``in_graph``, of a network with a part in TorchScript, which has no such copy.
     """
     with torch.inference_mode(False):
-        return _Viewer(keep_in_place, own_tensors=True, trainable=trainable).module(model)
+        return _Viewer(keep_in_place, own_tensors=True, trainable=trainable, in_graph=in_graph).module(model)
 
 
 def is_as_written(model: nn.Module) -> bool:
@@ -82,8 +90,14 @@ class _Viewer:
     """Makes the view of one network: whatever refers to one of its modules refers to that module's view."""
 
     def __init__(
-        self, keep_in_place: bool, own_tensors: bool, own_containers: bool = True, trainable: bool = False
+        self,
+        keep_in_place: bool,
+        own_tensors: bool,
+        own_containers: bool = True,
+        trainable: bool = False,
+        in_graph: bool = False,
     ) -> None:
+        self._in_graph = in_graph
         self._keep_in_place = keep_in_place
         self._own_tensors = own_tensors
         self._own_containers = own_containers
@@ -100,6 +114,10 @@ class _Viewer:
             self._add_hooks(view, module)
             return view
         if isinstance(module, torch.jit.ScriptModule):  # lives outside of Python: its mode cannot be set on a view
+            if self._in_graph:
+                raise UnsupportedModelError(
+                    f"create_graph: a part in TorchScript ({module.original_name}) gets no gradients: use its nn.Module"
+                )
             with torch.no_grad():
                 view = self._seen[id(module)] = copy.deepcopy(module).eval()
             for parameter in view.parameters():
@@ -202,6 +220,9 @@ class _Viewer:
             found: Tensor = self._seen[id(tensor)]
             return found
         if not self._own_tensors:
+            return tensor
+        if self._in_graph and tensor.requires_grad:
+            tensor = self._seen[id(tensor)] = tensor.clone() if cloned else tensor
             return tensor
         # .data instead of detach(): autograd's version counters stay apart, too. An inference tensor cannot take part
         # in autograd at all.

@@ -103,7 +103,7 @@ def table_of(rows: Sequence[Measured], title: str) -> Product:
         row = [words(line["explainer"]), *(words("–" if pd.isna(line[name]) else str(line[name])) for name in options)]
         row += [number(line[name], line[f"{name}_error"], bold=bool(line[name] == best.get(name))) for name in values]
         cells.append([*row, number(line["seconds_per_sample"])])
-    notes = [f"{_count(frame)} samples; mean ± standard error. Seconds: of one sample, explained and scored."]
+    notes = [f"{_count(frame)} samples; mean ± standard error. Seconds: of a map, without its scoring."]
     if not same:
         notes.append("The rows rest on different samples: compare those on the same alone.")
     heads = [_heading(name) for name in values]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.targets.target import mismatch
 
 
@@ -28,7 +29,8 @@ class Likeness:
         Raises:
             InputError: it is no embedding of the vector's size.
         """
-        vector = self.vector.detach().to(output)
+        given: Tensor = as_tensor(self.vector)
+        vector = given.detach().to(output)
         if output.dim() != 2 or vector.shape not in (output.shape, output.shape[1:]):
             raise mismatch(self, "embeddings like its vector", output)
         summands = output * vector

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
 from relsplit.targets.target import mismatch
 
@@ -59,7 +60,7 @@ class NextToken:
         return replace(self, token=here.argmax(1))
 
     def _each(self, option: str, value: "int | Tensor", count: int, size: int) -> Tensor:
-        values = torch.as_tensor(value)
+        values = torch.as_tensor(as_tensor(value))
         values = values.expand(count) if values.dim() == 0 else values
         if values.shape != (count,) or bool(((values < -size) | (values >= size)).any()):
             raise InputError(f"target: {option} of NextToken must be one of {size}, or one for each of {count} samples")

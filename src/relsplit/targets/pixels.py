@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
 from relsplit.targets.target import mismatch
 
@@ -70,7 +71,8 @@ class Pixels:
             return places
         if self.mask is None:
             return output.argmax(1) == self.index if output.shape[1] > 1 else output[:, 0] > 0
-        mask = self.mask.to(output.device) != 0
+        given: Tensor = as_tensor(self.mask)
+        mask = given.to(output.device) != 0
         if mask.shape not in (output.shape[2:], (len(output), *output.shape[2:])):
             raise mismatch(self, f"places as its mask has, {tuple(mask.shape)}", output)
         return mask.expand(len(output), *output.shape[2:])

@@ -1,6 +1,7 @@
 """What targets have in common: which part of an output they are about, and the error for another kind of output."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,16 @@ def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part
         return output
 
     return part, target
+
+
+def within(target: Any, explained: Any) -> Any:
+    """Return a target of the same part of an output with something else explained of it.
+
+    Args:
+        target: whose parts, if it is a :class:`Key`.
+        explained: a class, one for each image, or a function of that part.
+    """
+    return replace(target, target=within(target.target, explained)) if isinstance(target, Key) else explained
 
 
 def mismatch(target: object, expected: str, output: object) -> InputError:

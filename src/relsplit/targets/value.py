@@ -1,11 +1,11 @@
 """One number of the output, as the network has it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
 from relsplit.targets.target import mismatch
 
@@ -35,12 +35,13 @@ class Value:
         if output.dim() != len(index) + 1:
             raise mismatch(self, f"an output of rank {len(index) + 1}", output)
         chosen = torch.zeros_like(output, dtype=torch.bool)
+        entries: list[Tensor] = [torch.arange(len(output), device=output.device)]
         for place, size in zip(index, output.shape[1:], strict=True):
-            found = torch.as_tensor(place)
+            found = torch.as_tensor(as_tensor(place), device=output.device)
             if bool(((found < -size) | (found >= size)).any()):
                 raise mismatch(self, "an entry that exists", output)
             if found.dim() and found.shape != (len(output),):
                 raise InputError(f"target: Value has {tuple(found.shape)} indices for {len(output)} samples")
-        entries: tuple[Any, ...] = (torch.arange(len(output), device=output.device), *index)
-        chosen[entries] = True
+            entries.append(found)
+        chosen[tuple(entries)] = True
         return torch.where(chosen, output, 0)

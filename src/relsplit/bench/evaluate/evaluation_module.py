@@ -186,11 +186,7 @@ class EvaluationModule(pl.LightningModule):
     def _measured(
         self, batch: EvaluationBatch, methods: Sequence[Method]
     ) -> list[tuple[list[SampleRecord], list[SampleCurves]]]:
-        """Rows and curves of a batch, for each method.
-
-        A method's seconds are those of its maps, and of the scoring as much as it has of the masked images that the
-        methods ask for.
-        """
+        """Rows and curves of a batch, for each method."""
         ids = [self.dataset.samples[index].sample_id for index in batch.indices]
         explanations, seconds = [], []
         for method in methods:
@@ -198,7 +194,6 @@ class EvaluationModule(pl.LightningModule):
             explanations.append(self._explain(method, batch.images, batch.labels, ids))
             seconds.append(self._now() - start)
         label = self.task.scored_class == "label"
-        start = self._now()
         scored = score_methods(
             self.scored_network,
             batch.images,
@@ -211,13 +206,10 @@ class EvaluationModule(pl.LightningModule):
             tolerance=self.task.curve_tolerance,
             seed=self.settings.seed,
         )
-        per_image = (self._now() - start) / sum(each.masked_images for each in scored)
         found = []
-        for method, explanation, explaining, (scores, masked_images) in zip(
-            methods, explanations, seconds, scored, strict=True
-        ):
-            each = (explaining + per_image * masked_images) / len(batch.indices)
+        for method, explanation, explaining, scores in zip(methods, explanations, seconds, scored, strict=True):
             further = self._further(method, batch, explanation)
+            each = explaining / len(batch.indices)
             found.append((self._records(batch, explanation, scores, further, each), self._curves(batch, scores)))
         return found
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from relsplit.bench.runs.maps import Maps
 from relsplit.errors import InputError
-from relsplit.pictures.overlay import Array, light_overlay, overlay
+from relsplit.pictures.overlays import Array, light_overlay, overlay
 from relsplit.pictures.plain_text import plain
 
 _TILE = 1.3  # inches
@@ -23,7 +23,7 @@ def map_grid(columns: Sequence[tuple[str, Maps]], cmap: str | None = None, trans
     Args:
         columns: (method, maps) with the same samples in the same order.
         cmap: matplotlib's colour map, blended as in the paper (whose map is jet); None leaves the image as it is where
-            nothing is relevant, see :func:`relsplit.pictures.overlay.light_overlay`.
+            nothing is relevant, see :func:`relsplit.pictures.overlays.light_overlay`.
         transposed: images across and methods down, as in the supplement.
 
     Raises:

@@ -16,7 +16,7 @@ from relsplit.bench.runs.maps import Maps
 from relsplit.bench.runs.records import SampleCurves
 from relsplit.bench.runs.sampled_curves import from_nothing
 from relsplit.files import write_bytes
-from relsplit.pictures.overlay import light_overlay
+from relsplit.pictures.overlays import light_overlay
 from relsplit.pictures.plain_text import plain
 
 PICTURES, OVERLAYS, GRID = "pictures", "overlays", "samples.png"

@@ -26,7 +26,7 @@ class SampleRecord:
         deletion: area under the deletion curve of the primary protocol, in [0, 1].
         id_score: insertion minus deletion, in [-1, 1].
         relevance_sum: sum of the attribution before any post-processing.
-        seconds: wall-clock time of explaining and scoring, the batch's time divided by its size.
+        seconds: wall-clock time of making the map, the batch's time divided by its size; of the scoring nothing.
         more: further columns: ``insertion_<protocol>`` ... of the other protocols, ``flat_map`` (1 where the map is
             constant, so that its scores mean nothing, else 0), then the other metrics. NaN where a metric is not
             defined for the sample (no box, say).

@@ -9,9 +9,10 @@ from relsplit.lrp import LRP
 from relsplit.lrp.lrp import Run
 from relsplit.lrp.positions import on_grid
 from relsplit.lrp.stages import AtStages
+from relsplit.targets.target import Target
 
 
-def evidence_at_stages(lrp: LRP, images: Tensor, target: Tensor | int | None) -> tuple[list[Tensor], Run[Any]]:
+def evidence_at_stages(lrp: LRP, images: Tensor, target: "Target | None") -> tuple[list[Tensor], Run[Any]]:
     """Explain images, and net relevance position by position wherever all of it comes by.
 
     Args:

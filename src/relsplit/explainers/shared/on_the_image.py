@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from relsplit.errors import InputError
 from relsplit.options import Limits
 
 Smoothing = Annotated[float, Limits(minimum=0, maximum=1)]
@@ -62,8 +63,16 @@ def mean_of_shares(nets: Sequence[Tensor], size: tuple[int, int], smoothing: flo
 
 
 def smoothed(maps: Tensor, images: Tensor, smoothing: float | None) -> Tensor:
-    """Return maps (N, h, w) as :func:`on_the_image` hands them to ``images`` (N, C, H, W); None leaves them alone."""
-    return maps if smoothing is None else on_the_image(maps, (images.shape[-2], images.shape[-1]), smoothing)
+    """Return maps (N, h, w) as :func:`on_the_image` hands them to ``images`` (N, C, H, W); None leaves them alone.
+
+    Raises:
+        InputError: maps of anything but images are to be smoothed.
+    """
+    if smoothing is None:
+        return maps
+    if images.dim() != 4:
+        raise InputError(f"smoothing is of images (N, C, H, W), not of inputs {tuple(images.shape)}: leave it out")
+    return on_the_image(maps, (images.shape[-2], images.shape[-1]), smoothing)
 
 
 def activation_on_the_image(activation: Tensor, size: tuple[int, int], smoothing: float) -> Tensor:

@@ -6,6 +6,7 @@ has this for its gradient already. So the gradient with respect to the images ar
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,9 @@ ELEMENTWISE = frozenset(
         *("softshrink", "threshold"),
     )
 )
+_POOLS: dict[str, Callable[..., Any]] = {
+    "max_pool1d": F.max_pool1d, "max_pool2d": F.max_pool2d, "max_pool3d": F.max_pool3d
+}  # fmt: skip
 _POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 
@@ -41,7 +45,7 @@ class RescaleRule(TorchFunctionMode):
     """While it is on, in this thread alone, activations and max poolings go back by the rescale rule.
 
     Args:
-        both: images and references (2N, C, H, W), in this order.
+        both: inputs and references (2N, ...), in this order.
     """
 
     def __init__(self, both: Tensor) -> None:
@@ -60,9 +64,10 @@ class RescaleRule(TorchFunctionMode):
             named = {key: value for key, value in kwargs.items() if key != "input"}
             outputs, in_place = _Rescaled.apply(inputs, lambda x: func(x, *further, **named))
             return inputs.copy_(outputs) if in_place else outputs
-        if name == "max_pool2d" and not kwargs.get("return_indices"):
+        pool = _POOLS.get(name)
+        if pool is not None and not kwargs.get("return_indices"):
             options = dict(zip(_POOLING, args[1:], strict=False)) | {k: v for k, v in kwargs.items() if k in _POOLING}
-            return _RescaledMaxPool.apply(inputs, options)
+            return _RescaledMaxPool.apply(inputs, partial(pool, **options, return_indices=True))
         return func(*args, **kwargs)
 
 
@@ -102,8 +107,8 @@ class _RescaledMaxPool(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, options: dict[str, Any]) -> Tensor:
-        outputs, indices = F.max_pool2d(inputs, **options, return_indices=True)
+    def forward(ctx: Any, inputs: Tensor, pool: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+        outputs, indices = pool(inputs)
         ctx.kept = inputs.clone(), outputs, indices
         return outputs.clone()
 

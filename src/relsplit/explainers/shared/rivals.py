@@ -4,18 +4,33 @@ from relsplit.errors import InputError
 from relsplit.networks.answer import Answer
 
 
-def check_has_rivals(answer: Answer, method: str) -> None:
-    """Check that a network answers with a number for each class.
+def check_has_rivals(answer: Answer, method: str, explained: object = None) -> None:
+    """Check that a network answers with a number for each class, and that a class is explained.
 
     Args:
         answer: of the network.
         method: that needs it, as its configuration is called.
+        explained: what is, of the answer.
 
     Raises:
-        InputError: one number speaks for two classes.
+        InputError: one number speaks for two classes; or it is no class.
     """
+    check_is_class(explained, method)
     if answer.is_single:
         raise InputError(
             f"{method}: it sets one class against all others, and the model answers with one number for two: "
             "choose another explainer"
+        )
+
+
+def check_is_class(explained: object, method: str) -> None:
+    """Check that a class is explained.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if callable(explained):
+        raise InputError(
+            f"{method} is of classes: name one, of a part of the output with output=, or choose an explainer for "
+            f"targets like {explained!r}, such as ours"
         )

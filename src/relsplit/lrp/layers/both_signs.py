@@ -26,6 +26,8 @@ def both_signs(layer: LinearLayer, h: Tensor) -> BothSigns:
     dim = layer.side_by_side
     if dim is None:
         return _OneByOne(layer, h.clamp(min=0), h.clamp(max=0))
+    if h.requires_grad:
+        return _SideBySide(layer, torch.cat((h.clamp(min=0), h.clamp(max=0)), dim), dim)
     shape = list(h.shape)
     shape[dim] *= 2
     joined = torch.empty(shape, dtype=h.dtype, device=h.device, memory_format=memory_format(h))

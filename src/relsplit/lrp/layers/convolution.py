@@ -22,8 +22,8 @@ class Convolution:
         output_padding: list[int],
         groups: int,
     ) -> None:
-        self.weight = weight.detach()
-        self.bias = None if bias is None else bias.detach().reshape(-1, *[1] * (weight.dim() - 2))
+        self.weight = weight
+        self.bias = None if bias is None else bias.reshape(-1, *[1] * (weight.dim() - 2))
         self.output: Tensor | None = None
         self.geometry = (stride, padding, dilation, transposed, output_padding)
         self.groups = groups

@@ -12,8 +12,8 @@ class Dense:
     """A fully connected layer on the last dimension."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = weight.detach()
-        self.bias = None if bias is None else bias.detach()
+        self.weight = weight
+        self.bias = bias
         self.output: Tensor | None = None
         self._parts = WeightParts(weight)
 

@@ -23,6 +23,10 @@ class LinearLayer(Protocol):
     output: Tensor | None
 
     @property
+    def weight(self) -> Tensor | None:
+        """The layer's weights as the network used them; None: it has none."""
+
+    @property
     def bias(self) -> Tensor | None:
         """The layer's bias, shaped to be added to its output."""
 
@@ -49,17 +53,19 @@ class LinearLayer(Protocol):
 
 def output_of(layer: LinearLayer, h: Tensor) -> Tensor:
     """Return ``W h + b``, for reading: what the network computed, where that was kept."""
+    bias = layer.bias  # asked for in any case: it is a part of what was kept
     if layer.output is not None:
         return layer.output
     z = layer.apply(h, FULL)
-    return z if layer.bias is None else z + layer.bias
+    return z if bias is None else z + bias
 
 
 def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -> Tensor:
     """Apply the transpose of a linear ``function`` of tensors like ``h`` to ``s``."""
+    in_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         variable = torch.empty_like(h, requires_grad=True)
-        (result,) = torch.autograd.grad(function(variable), variable, s)
+        (result,) = torch.autograd.grad(function(variable), variable, s, create_graph=in_graph)
     # The gradient of a sum is one number seen many times: rules write into what they get.
     return result.clone(memory_format=torch.contiguous_format) if 0 in result.stride() else result
 

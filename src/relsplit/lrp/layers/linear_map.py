@@ -14,6 +14,7 @@ class LinearMap:
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
+        self.weight: Tensor | None = None
         self.bias: Tensor | None = None
         self.output: Tensor | None = None
 

@@ -16,7 +16,7 @@ class MatrixProduct:
     """
 
     def __init__(self, weights: Tensor, comes_first: bool) -> None:
-        self.weights = weights.detach()
+        self.weight = weights
         self.comes_first = comes_first
         self.bias: Tensor | None = None
         self.output: Tensor | None = None
@@ -26,11 +26,11 @@ class MatrixProduct:
         return None
 
     def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        weights = part.of(self.weights.to(h.dtype))
+        weights = part.of(self.weight.to(h.dtype))
         return weights @ h if self.comes_first else h @ weights
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        weights = part.of(self.weights.to(s.dtype)).mT
+        weights = part.of(self.weight.to(s.dtype)).mT
         return weights @ s if self.comes_first else s @ weights
 
     def spread(self, relevance: Tensor, support: Tensor | None, h: Tensor) -> Tensor:
@@ -42,5 +42,5 @@ class MatrixProduct:
         return spread_evenly(result, relevance * empty, support)
 
     def reach(self, support: Tensor) -> Tensor:
-        seen = (self.weights != 0).to(support.dtype)
+        seen = (self.weight != 0).to(support.dtype)
         return (seen @ support if self.comes_first else support @ seen) > 0

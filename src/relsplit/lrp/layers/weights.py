@@ -33,7 +33,7 @@ class WeightParts:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self._weight = weight.detach()
+        self._weight = weight
         self._parts: dict[WeightPart, Tensor] = {}
 
     def get(self, part: WeightPart, like: Tensor) -> Tensor:

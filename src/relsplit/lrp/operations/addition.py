@@ -40,7 +40,7 @@ def share_of_first(
     if splitting is not None:
         first, second = summands
         wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
-        share = splitting.share(*torch.broadcast_tensors(first.detach().to(wide), second.detach().to(wide)))
+        share = splitting.share(*torch.broadcast_tensors(first.to(wide), second.to(wide)))
     if steps[1].support is not None:
         share = torch.where(steps[1].support > 0, share, 1.0)
     if steps[0].support is not None:
@@ -66,6 +66,8 @@ def split_sum(
     skip, branch = (summands[place] * signs[place] if signs[place] != 1 else summands[place] for place in order)
     of_skip, of_branch = (steps[place] for place in order)
     shapes = skip.shape, branch.shape
+    if call.is_in_place and recorder.in_graph:
+        skip, branch = skip.clone(), branch.clone()  # autograd keeps what the share is made of
     splitting = options.splitting if options.include_identity or not residual.identity else None
     share = share_of_first(splitting, (skip, branch), (of_skip, of_branch))  # it may write over a summand when it runs
     output = call.run()

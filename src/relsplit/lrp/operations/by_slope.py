@@ -54,7 +54,7 @@ def record_by_slope(call: Call, source: Step, **facts: Any) -> Any:
         facts: see :meth:`relsplit.lrp.recording.call.Call.record`.
     """
     function, support = _function(call), source.support
-    given = call.save(call.sources[0][0].detach())
+    given = call.save(call.sources[0][0])
     output = call.run()
 
     def backward(relevance: Tensor) -> list[Tensor]:

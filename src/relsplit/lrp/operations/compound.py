@@ -116,7 +116,7 @@ def compound(
         tensors = kept()
         inputs: list[Step] = []
         for alike, step, layers_before in zip(places.values(), steps, before, strict=True):
-            tensor = tensors[alike[0]].detach()
+            tensor = torch.ops.aten.alias(tensors[alike[0]])
             for place in alike:
                 tensors[place] = tensor
             inputs.append(inside.follow(tensor, step, layers_before))

@@ -93,7 +93,7 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         steps[1 - signals[0]].is_attention_weights = True
         receivers = (0, 1) if attention.to_weights else (signals[0],)
     output = call.run()
-    saved = tuple(call.save(factor.detach()) for factor in factors)
+    saved = tuple(call.save(factor) for factor in factors)
     made = made_in_full(call, output, "dense") if getattr(attention.rule, "reads_output", False) else None
     if call.recorder.attentions is not None and signals == [1]:
         weights, value = (factor.detach() for factor in factors)

@@ -42,7 +42,7 @@ def permute(call: Call) -> Any:
     else:
         order = [dim % tensor.dim() for dim in given["dims"]]
     back = [order.index(dim) for dim in range(len(order))]
-    _one(call, output, source, lambda relevance: relevance.permute(back))
+    _one(call, output, source, lambda relevance: relevance.permute(back), _followed(call, source))
     return output
 
 
@@ -52,7 +52,7 @@ def expand(call: Call) -> Any:
     tensor, source = call.sources[0]
     shape = tensor.shape
     output = call.run()
-    _one(call, output, source, lambda relevance: relevance.sum_to_size(shape))
+    _one(call, output, source, lambda relevance: relevance.sum_to_size(shape), _followed(call, source))
     return output
 
 
@@ -68,7 +68,7 @@ def part(call: Call) -> Any:
         func(result, *rest, **kwargs).copy_(relevance)
         return result
 
-    _one(call, output, source, backward)
+    _one(call, output, source, backward, _followed(call, source))
     return output
 
 
@@ -82,7 +82,9 @@ def parts(call: Call) -> Any:
     def backward_of(place: int) -> Callable[[Tensor], Tensor]:
         def backward(relevance: Tensor) -> Tensor:
             result = relevance.new_zeros(shape)
-            func(result, *rest, **kwargs)[place].copy_(relevance)
+            there = func(result, *rest, **kwargs)[place]
+            # One of several views at once cannot be written in a graph, a view of its own can.
+            result.as_strided(there.shape, there.stride(), there.storage_offset()).copy_(relevance)
             return result
 
         return backward
@@ -94,12 +96,17 @@ def parts(call: Call) -> Any:
     return outputs
 
 
+def _followed(call: Call, source: Step) -> Tensor | None:
+    """Return where an operation with one output depends on the input: where that has entries of its source that do."""
+    return (
+        None if source.support is None else supported(_again(call, [source.support.to(call.sources[0][0].dtype)]) > 0)
+    )
+
+
 def _one(
-    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None = None
+    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None
 ) -> None:
-    """Note an index map of one source; without ``support`` it follows from the source's."""
-    if support is None and source.support is not None:
-        support = supported(_again(call, [source.support.to(call.sources[0][0].dtype)]) > 0)
+    """Note an index map of one source."""
     call.record(
         output,
         [source],
@@ -143,7 +150,7 @@ def index_map(call: Call) -> Any:
     by_value = call.name in _CHOICES
     if by_value and len(sources) == 1:
         return pass_through(call)  # cut off by a constant, as by ``clamp``
-    others = [call.save(tensor.detach()) if by_value else None for tensor, _ in sources]
+    others = [call.save(tensor) if by_value else None for tensor, _ in sources]
     may_be_partial = call.name in (*_FILLS, *_JOINS) or call.has_support
     support = _support(call, sources) if may_be_partial and not by_value else None
     again = Again(call, sources)
@@ -151,13 +158,15 @@ def index_map(call: Call) -> Any:
 
     def backward(relevance: Tensor) -> list[Tensor]:
         inputs = [
-            _unwritten(shape, stride, relevance) if saved is None else saved.tensor.to(relevance.dtype).clone()
+            _unwritten(shape, stride, relevance) if saved is None else saved.tensor.detach().to(relevance.dtype).clone()
             for (shape, stride), saved in zip(shapes, others, strict=True)
         ]
         for each in inputs:
             each.requires_grad_()
+        in_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            return list(torch.autograd.grad(again(inputs), inputs, relevance, materialize_grads=True))
+            maps = again(inputs)
+            return list(torch.autograd.grad(maps, inputs, relevance, create_graph=in_graph, materialize_grads=True))
 
     call.record(
         output,
@@ -187,7 +196,14 @@ def choice(call: Call) -> Any:
         arrived = relevance if keeps else relevance.unsqueeze(dim)
         return [arrived.new_zeros(shape).scatter_add_(dim, positions.tensor, arrived)]
 
-    call.record(values, [source], backward, nonnegative=source.nonnegative)
+    call.record(
+        values,
+        [source],
+        backward,
+        nonnegative=source.nonnegative,
+        is_gate=source.is_gate,
+        is_attention=source.is_attention,
+    )
     return output
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class PlacedRule:
         is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
         self._fixed = self._options.input_rule if rule is None and is_first else rule
         self.kind: LayerKind = kind
-        self._path = recorder.path()
+        self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
 
@@ -53,12 +54,12 @@ class PlacedRule:
         return reads_output(self._options.rules if self._fixed is None else self._fixed, self._at(math.nan))
 
     def _at(self, depth: float) -> Place:
-        return Place(self._path, self._residuals_before, depth, self.kind)
+        return Place(self.path, self._residuals_before, depth, self.kind)
 
 
 def made_in_full(call: Call, output: Tensor, kind: LayerKind) -> Saved | None:
     """Save what a layer made, for a rule that uses it; None where it was rounded more than the way back is."""
-    return call.save(output.detach()) if is_in_full(output.device, kind == "convolution") else None
+    return call.save(output) if is_in_full(output.device, kind == "convolution") else None
 
 
 def of_type(made: Saved | None, dtype: torch.dtype) -> Tensor | None:
@@ -88,7 +89,8 @@ def record_linear(
             all windows, which no rule can conserve.
     """
     covers = facts.pop("covers", True)
-    saved, support, nonnegative = call.save(h.detach()), source.support, source.nonnegative
+    saved, support, nonnegative = call.save(h), source.support, source.nonnegative
+    watch = call.recorder.watch
     constants_count = keeps_signs(call)  # with weights they are what a bias is
     is_whole = constants_count or support is None
     made = made_in_full(call, output, placed.kind) if is_whole and placed.reads_output() else None
@@ -97,9 +99,12 @@ def record_linear(
         mask = None if support is None else support.to(relevance.dtype)
         value = saved.tensor.to(relevance.dtype)
         value = value if constants_count else where_supported(value, mask)
+        propagate = placed.get().propagate
+        if watch.parameters is not None:
+            propagate = partial(watch.parameters.propagated, placed.path, placed.get())
         seen = layer()
         seen.output = of_type(made, relevance.dtype)
-        result = placed.get().propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
+        result = propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
         return [where_supported(result, mask) if constants_count else result]
 
     return call.record(

@@ -33,13 +33,22 @@ def embedding(call: Call) -> Any:
     if padding >= 0:
         present = tokens != padding
         support = supported(present if support is None else present & (support > 0))
+    watch, path = call.recorder.watch, call.recorder.path()
+    kept = call.kept([given["weight"] if "weight" in given else given["self"], tokens])
     output = call.run()
+
+    def backward(relevance: Tensor) -> list[Tensor]:
+        if watch.parameters is not None:
+            table, rows = kept()
+            watch.parameters.looked_up(path, table, rows, relevance)
+        return [relevance.flatten(depth).sum(-1) if relevance.dim() > depth else relevance]
+
     if support is not None:
         support = support.reshape(*tokens.shape, *[1] * (output.dim() - depth)).expand(output.shape)
     call.record(
         output,
         [source],
-        lambda relevance: [relevance.flatten(depth).sum(-1) if relevance.dim() > depth else relevance],
+        backward,
         is_layer=True,
         looks_up=True,
         support=support,

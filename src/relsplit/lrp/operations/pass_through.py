@@ -14,20 +14,29 @@ _ACTIVATIONS = (
     "relu", "relu6", "hardtanh", "leaky_relu", "rrelu_with_noise", "elu", "celu", "selu", "gelu", "silu", "mish",
     "tanh", "hardswish", "hardsigmoid", "sigmoid", "log_sigmoid_forward", "softplus", "threshold", "hardshrink",
     "softshrink", "_prelu_kernel", "_log_softmax", "erf", "erfc", "atan", "asinh", "log1p", "expm1", "sin", "cos",
-    "sinh", "cosh", "nan_to_num",
+    "sinh", "cosh", "nan_to_num", "tan", "asin", "acos", "acosh", "atanh", "erfinv", "logit", "sinc",
 )  # fmt: skip
 _ELEMENTWISE = (
     "clamp", "clamp_min", "clamp_max", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "exp2", "log", "log2", "log10",
     "abs", "reciprocal", "clone", "_to_copy", "native_dropout", "contiguous",
 )  # fmt: skip
+_ROUNDED = (
+    "quantize_per_tensor", "quantize_per_tensor_dynamic", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams", "fake_quantize_per_channel_affine_cachemask",
+    "_fused_moving_avg_obs_fq_helper",
+)  # fmt: skip
+"""Of quantised networks: numbers that are rounded, and what they stand for."""
 _GATES = {"sigmoid", "hardsigmoid", "tanh"}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "square", "sqrt", "rsqrt"}
-_SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous"}
+_BOUNDED = ("clamp", "clamp_min", "clamp_max")
+_SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous", *_ROUNDED}
 
 
-@OPERATIONS.register(*_ACTIVATIONS, *NORMALISATIONS, *_ELEMENTWISE)
+@OPERATIONS.register(*_ACTIVATIONS, *NORMALISATIONS, *_ELEMENTWISE, *_ROUNDED)
 def pass_through(call: Call) -> Any:
     """Pass relevance on to the one input, of the first of several outputs."""
+    if call.name in _BOUNDED and len(call.sources) > 1:
+        return _between(call)
     if len(call.sources) != 1:
         return call.refuse("several of its arguments depend on the input")
     tensor, source = call.sources[0]
@@ -51,6 +60,17 @@ def pass_through(call: Call) -> Any:
         is_attention=call.name in _GATES or (keeps and source.is_attention),
     )
     return output
+
+
+def _between(call: Call) -> Any:
+    """Entries that are cut off by activations: the greatest or the least of two."""
+    given = call.given()
+    result = given["self"]
+    with call.recorder:
+        for bound, choose in ((given.get("min"), torch.maximum), (given.get("max"), torch.minimum)):
+            if bound is not None:
+                result = choose(result, bound)
+        return given["self"].copy_(result) if call.is_in_place else result
 
 
 def record_unchanged(call: Call, output: Tensor, source: Step, shape: torch.Size, **facts: Any) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from relsplit.lrp.operations import OPERATIONS
@@ -24,12 +23,12 @@ def softmax(call: Call) -> Any:
     if not call.options.attention.to_weights:
         call.record(output, [source], lambda relevance: [relevance], support=source.support, **facts)
         return output
-    saved, weights = call.save(scores.detach()), call.save(output.detach())
+    saved, weights = call.save(scores), call.save(output)
 
     def backward(relevance: Tensor) -> list[Tensor]:
         given, shares = saved.tensor.to(relevance.dtype), weights.tensor.to(relevance.dtype)
-        result = given * (relevance - shares * relevance.sum(dim, keepdim=True))
-        return [torch.where(shares > 0, result, 0)]
+        given = given.masked_fill(shares == 0, 0)  # infinite where attention is closed
+        return [given * (relevance - shares * relevance.sum(dim, keepdim=True))]
 
     call.record(output, [source], backward, conserves=False, **facts)
     return output

@@ -11,12 +11,12 @@ from relsplit.lrp.operations.compound import compound
 from relsplit.lrp.recording.call import Call
 
 
-@OPERATIONS.register("linalg_vector_norm")
+@OPERATIONS.register("linalg_vector_norm", "norm")
 def length(call: Call) -> Any:
     """The root of a sum of squares: entries share by these."""
     given = call.given()
-    order, dim, keepdim = given["ord"], given["dim"], given["keepdim"]
-    if order != 2:
+    order, dim, keepdim = given.get("ord", given.get("p")), given.get("dim"), given.get("keepdim", False)
+    if order not in (None, 2):
         return call.refuse(f"a norm of order {order}")
 
     def written_out(tensors: Sequence[Any]) -> Tensor:
@@ -24,6 +24,16 @@ def length(call: Call) -> Any:
         return _sum(squares, dim, keepdim).sqrt()
 
     return compound(call, [given["self"]], written_out)
+
+
+@OPERATIONS.register("dist", "_cdist_forward")
+def distance(call: Call) -> Any:
+    """The length of a difference; of all pairs of rows."""
+    first, second, order = call.args[:3]
+    with call.recorder:
+        if call.name == "dist":
+            return torch.linalg.vector_norm(first - second, order)
+        return torch.linalg.vector_norm(first.unsqueeze(-2) - second.unsqueeze(-3), order, -1)
 
 
 @OPERATIONS.register("var", "std")
@@ -56,7 +66,7 @@ def smooth_maximum(call: Call) -> Any:
     given = call.given()
     (x, source), dim, keepdim = call.sources[0], given["dim"], given["keepdim"]
     output = call.run()
-    saved, support = call.save(x.detach()), source.support
+    saved, support = call.save(x), source.support
 
     def backward(relevance: Tensor) -> list[Tensor]:
         values = saved.tensor.to(relevance.dtype)

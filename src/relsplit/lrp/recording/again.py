@@ -35,7 +35,7 @@ class _Hole:
 
 def _holed(value: Any, places: dict[int, int], call: Call) -> Any:
     if isinstance(value, Tensor):
-        return _Hole(places[id(value)]) if id(value) in places else call.save(value.detach())
+        return _Hole(places[id(value)]) if id(value) in places else call.save(value)
     return [_holed(each, places, call) for each in value] if isinstance(value, (list, tuple)) else value
 
 

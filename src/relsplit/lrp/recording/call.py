@@ -50,6 +50,8 @@ class Call:
             return self._into_outs()
         if any(tensor.is_complex() for tensor in tensors_in(self.args, self.kwargs)):
             return self.refuse(_COMPLEX)
+        if self._is_of_quantised and self._kind.handle is not None and self.name != "dequantize":
+            return self._kind.handle(self) if self.name.startswith("quantized") else self.in_numbers(self._again)
         if self._kind.handle is not None:
             output = self._kind.handle(self)
             is_complex = isinstance(output, Tensor) and output.is_complex()
@@ -74,6 +76,29 @@ class Call:
         with self.recorder:
             return self.func.decompose(*self.args, **self.kwargs)
 
+    def in_numbers(self, function: Callable[..., Any]) -> Any:
+        """Run an operation on quantised values, noted as ``function`` of the numbers that its arguments stand for.
+
+        Args:
+            function: of the operation's arguments; what it returns has the shapes of what the operation returns.
+        """
+        with self.recorder:
+            made = function(*(numbers(each) for each in self.args))
+        output = self.run()
+        holders = self.recorder.holders
+        for value, plain in zip(_each(output), _each(made), strict=True):
+            step = holders.of(plain)
+            if step is not None:
+                (holders.write if self.is_in_place else holders.put)(value, step)
+        return output
+
+    def _again(self, *args: Any) -> Any:
+        return self.func(*args, **self.kwargs)
+
+    @property
+    def _is_of_quantised(self) -> bool:
+        return any(tensor.is_quantized for tensor, _ in self.sources)
+
     def run(self) -> Any:
         """Run the operation, as the network called it; what was saved of what it writes over stays as it was."""
         for tensor in self._kind.overwritten(self.args, self.kwargs):
@@ -97,17 +122,17 @@ class Call:
         return next((step for source, step in self.sources if source is tensor), None)
 
     def save(self, tensor: Tensor) -> Saved:
-        """Return a tensor as it is now, for the way back."""
+        """Return a tensor as it is now, for the way back; detached, unless it is to stay part of a graph."""
         return self.recorder.holders.save(tensor)
 
     def kept(self, arguments: Sequence[Any]) -> Callable[[], list[Any]]:
         """Return what gives ``arguments`` back as they are now: indices and weights may be written over, too."""
-        saved = [self.save(each.detach()) if isinstance(each, Tensor) else each for each in arguments]
+        saved = [self.save(each) if isinstance(each, Tensor) else each for each in arguments]
         return lambda: [each.tensor if isinstance(each, Saved) else each for each in saved]
 
     def carries(self, tensor: Tensor) -> bool:
-        """Say whether relevance can be of ``tensor``: of floating point values, and of integers made of tokens."""
-        if tensor.is_floating_point():
+        """Say whether relevance can be of ``tensor``: of numbers, quantised or not, and of integers made of tokens."""
+        if tensor.is_floating_point() or tensor.is_quantized:
             return True
         return self.is_of_tokens and tensor.dtype != torch.bool
 
@@ -151,6 +176,12 @@ class Call:
         step.sources, step.backward = tuple(sources), backward
         for name, value in facts.items():
             setattr(step, name, value)
+        if recorder.in_graph and not torch.is_grad_enabled() and self._has_gradient():
+            step.sources, step.backward = (), None
+            step.refusal = (
+                f"{step} runs without gradients (in torch.no_grad or a torch.autograd.Function): relevance that passes "
+                "it cannot be differentiated, leave out create_graph"
+            )
         if sources and self.is_of_tokens:
             self._note_tokens(step, output, looks_up)
         if step.nonnegative and self.has_support:
@@ -163,6 +194,9 @@ class Call:
         else:
             recorder.holders.put(output, step)
         return step
+
+    def _has_gradient(self) -> bool:
+        return any(tensor.requires_grad for tensor in tensors_in(self.args, self.kwargs))
 
     def _note_tokens(self, step: Step, output: Tensor, looks_up: bool) -> None:
         if looks_up:
@@ -187,9 +221,20 @@ class Call:
                 )
             if self.carries(tensor) or tensor.is_complex():
                 step = self.record(tensor, [], None)
-                step.is_tokens = not (tensor.is_floating_point() or tensor.is_complex())
+                step.is_tokens = not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
                 step.refusal = self._refusal_before() or self.recorder.refusal(step, why)
         return output
+
+
+def numbers(value: Any) -> Any:
+    """Return the numbers that a quantised tensor stands for, also those in a list; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.dequantize() if value.is_quantized else value
+    return [numbers(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _each(output: Any) -> Sequence[Tensor]:
+    return (output,) if isinstance(output, Tensor) else output
 
 
 def tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:

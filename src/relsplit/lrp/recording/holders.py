@@ -37,13 +37,16 @@ class Holders:
         restride: makes the step that reads other entries of a step's storage: (whole, its geometry, the geometry read).
         overwrite: makes the step of a whole storage, flat, after a part of it was written: (the flat step before, or
             None for constants; what was written, or None for constants; the flat geometry; the part's).
+        in_graph: whether what is saved stays part of autograd's graph.
     """
 
     def __init__(
         self,
         restride: Callable[[Step, Geometry, Geometry, int], Step],
         overwrite: Callable[[Step | None, Step | None, Geometry, Geometry, torch.device], Step],
+        in_graph: bool = False,
     ) -> None:
+        self._in_graph = in_graph
         self._restride = restride
         self._overwrite = overwrite
         self._contents: dict[int, _Contents] = {}
@@ -100,7 +103,8 @@ class Holders:
 
     def save(self, tensor: Tensor) -> Saved:
         """Return ``tensor`` as it is now, for the way back."""
-        saved = Saved(tensor)
+        # Another tensor of the same memory: what it is called with in place may change its shape.
+        saved = Saved(torch.ops.aten.alias(tensor) if self._in_graph else tensor.detach())
         self._saved.setdefault(tensor.untyped_storage()._cdata, []).append(ref(saved))
         return saved
 

@@ -122,7 +122,7 @@ class _Leaf:
             )
         # What is no activation is handed in as it is: it may hold memory that the leaf writes into.
         self._given = given
-        self._saved = {place: holders.save(given[place].detach()) for place in self._found}
+        self._saved = {place: holders.save(given[place]) for place in self._found}
         recorder.written_in_pause.clear()
 
     def _depends(self, value: Any) -> bool:

@@ -113,15 +113,20 @@ class Network:
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def record(self, given: "Tensor | Inputs", part: Part = only_part) -> Recording:
+    def record(
+        self, given: "Tensor | Inputs", part: Part = only_part, by_module: bool = False, in_graph: bool = False
+    ) -> Recording:
         """Run the network once in the caller's gradient mode, and record it.
 
         Args:
             given: what it is given, checked.
             part: returns the tensor that is explained, of what the network returns.
+            by_module: whether every module has to run, also those of which PyTorch has one kernel together
+                (``nn.TransformerEncoderLayer`` without gradients).
+            in_graph: whether all is part of autograd's graph; see :mod:`relsplit.lrp.recording.graph`.
 
         Returns:
-            What it did; the output has no gradient.
+            What it did; the output has no gradient, unless ``in_graph``.
 
         Raises:
             InputError: the network does not accept what it is given, its output has no such part, or tokens pass no
@@ -129,9 +134,9 @@ class Network:
             UnsupportedModelError: the output does not depend on what it is given.
         """
         inputs = as_inputs(given)
-        if self._channels_last and _are_faster_channels_last(inputs):
+        if self._channels_last and not in_graph and _are_faster_channels_last(inputs):
             try:
-                recording = self._record(inputs.each(_in_channels_last), part)
+                recording = self._record(inputs.each(_in_channels_last), part, by_module)
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
@@ -139,19 +144,29 @@ class Network:
             # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
             self._channels_last = False
         try:
-            return self._record(inputs.each(_copied), part)
+            return self._record(inputs.each(torch.clone if in_graph else _copied), part, by_module, in_graph)
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def _record(self, inputs: Inputs, part: Part) -> Recording:
-        grad = torch.is_grad_enabled()
+    def _record(self, inputs: Inputs, part: Part, by_module: bool, in_graph: bool = False) -> Recording:
+        grad = torch.is_grad_enabled() or by_module
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(inputs, part, attentions=None)
-        return replace(recording, output=recording.output.detach())
+            recording = self._run(inputs, part, attentions=None, by_module=by_module, in_graph=in_graph)
+        return recording if in_graph else replace(recording, output=recording.output.detach())
 
-    def _run(self, inputs: Inputs, part: Part, attentions: list[Attended] | None) -> Recording:
-        network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None)
-        recorder = Recorder(self._options, self._kinds, network)
+    def _run(
+        self,
+        inputs: Inputs,
+        part: Part,
+        attentions: list[Attended] | None,
+        by_module: bool = False,
+        in_graph: bool = False,
+    ) -> Recording:
+        network = shared_copy(self.model, keep_in_place=True, trainable=attentions is None, in_graph=in_graph)
+        if by_module:  # no kernel of several modules has gradients
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter.is_floating_point())
+        recorder = Recorder(self._options, self._kinds, network, in_graph)
         recorder.attentions = attentions
         steps = tuple(recorder.follow_given(tensor, inputs.padding(tensor)) for tensor in inputs.tensors)
         units = nullcontext() if self._units is None else self._units(network, recorder)
@@ -178,14 +193,14 @@ class Network:
 
     def _reason(self, error: Exception, inputs: Inputs) -> Exception:
         """Say whether it is the inputs that the network does not accept, or the recording that failed."""
-        text = " ".join(str(error).split())[:300]
         try:
             with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
                 inputs.each(_copied).called(shared_copy(self.model, keep_in_place=True, trainable=True))
         except Exception as again:  # whatever the user's code raises
             if is_of_a_signal(again):
                 raise
-            return InputError(f"inputs: the model does not accept {inputs}: {text}{_advice(inputs)}")
+            return inputs.not_accepted(error)
+        text = " ".join(str(error).split())[:300]
         return UnsupportedModelError(
             f"{type(self.model).__name__} could not be recorded ({type(error).__name__}: {text})"
         )
@@ -228,15 +243,3 @@ def _in_channels_last(tensor: Tensor) -> Tensor:
 
 def _differentiable(tensor: Tensor) -> Tensor:
     return _copied(tensor).requires_grad_(tensor.is_floating_point())
-
-
-def _advice(inputs: Inputs) -> str:
-    """What most likely was meant, where the shape or the type says so."""
-    if not inputs.is_single:
-        return ""
-    (tensor,) = inputs.tensors
-    if not tensor.is_floating_point():
-        return " (integers are tokens; normalised images and signals are floating point)"
-    if tensor.dim() == 3:
-        return f" (the first dimension is the batch: a single input of shape {tuple(tensor.shape)} is inputs[None])"
-    return ""

@@ -1,7 +1,7 @@
 """Sees every operation that a network carries out, and asks each one's file in ``operations/`` for the way back."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mod
 
 from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.recording.call import Call, tensors_in
+from relsplit.lrp.recording.graph import left_out, let_in
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.kinds import Kinds
 from relsplit.lrp.recording.modules import running_module, users_line
@@ -68,15 +69,17 @@ class Recorder(TorchDispatchMode):
         options: of the method, for its handlers; of LRP, :class:`relsplit.lrp.options.Options`.
         kinds: what the method knows of operations; see :mod:`relsplit.lrp.operations`.
         modules: the network whose modules give the steps their paths.
+        in_graph: whether what is recorded is part of autograd's graph; see :mod:`relsplit.lrp.recording.graph`.
     """
 
-    def __init__(self, options: Any, kinds: Kinds, modules: nn.Module | None = None) -> None:
+    def __init__(self, options: Any, kinds: Kinds, modules: nn.Module | None = None, in_graph: bool = False) -> None:
         super().__init__()
         self.options = options
         self.facts = Facts()
         self.watch = Watch()
         self.ancestry = Ancestry()
-        self.holders = Holders(self._restrided, self._overwritten)
+        self.holders = Holders(self._restrided, self._overwritten, in_graph)
+        self.in_graph = in_graph
         self.attentions: list[Attended] | None = None  # a list, where they are asked for
         self._kinds = kinds
         self._paths = {} if modules is None else {id(module): name for name, module in modules.named_modules()}
@@ -98,7 +101,7 @@ class Recorder(TorchDispatchMode):
             path: of the module that called it.
             begin: what had been counted then.
         """
-        recorder = Recorder(self.options, self._kinds)
+        recorder = Recorder(self.options, self._kinds, in_graph=self.in_graph)
         recorder.facts, recorder.watch = begin, self.watch
         recorder._path, recorder._is_inside = path, True
         return recorder
@@ -154,6 +157,12 @@ class Recorder(TorchDispatchMode):
             self._weights = {parameter.untyped_storage()._cdata for parameter in parameters}
         return tensor.untyped_storage()._cdata in self._weights
 
+    @property
+    def network(self) -> nn.Module:
+        """The network whose modules give the steps their paths."""
+        assert self._modules is not None, "the inside of an operation has no modules of its own"
+        return self._modules
+
     def module_paths(self) -> list[str]:
         """Return the paths of the network's modules."""
         return list(self._paths.values())
@@ -165,7 +174,7 @@ class Recorder(TorchDispatchMode):
     def __enter__(self) -> "Recorder":
         # As the base class does, but for flags that PyTorch keeps for the whole process, where threads mix them up.
         if self.attentions is None:
-            guard = torch._C._AutoDispatchBelowAutograd()
+            guard = left_out() if self.in_graph else torch._C._AutoDispatchBelowAutograd()
             guard.__enter__()
             self._guards.append(guard)
         _push_mode(self)
@@ -206,7 +215,10 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Carry out one operation, as PyTorch hands it to a mode."""
-        kwargs = kwargs or {}
+        with let_in() if self.in_graph else nullcontext():
+            return self._carried_out(func, args, kwargs or {})
+
+    def _carried_out(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kind = self._kinds.of(func)
         of = self.holders.of
         read = {name: value for name, value in kwargs.items() if name not in kind.outs} if kind.outs else kwargs

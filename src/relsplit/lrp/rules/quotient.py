@@ -24,7 +24,7 @@ def add_bias(z: Tensor, layer: LinearLayer, part: WeightPart, wanted: bool) -> T
         part: of the bias.
         wanted: a rule's option ``bias``.
     """
-    return z if layer.bias is None or not wanted else z.add_(part.of(layer.bias).to(z.dtype))
+    return z if not wanted or layer.bias is None else z.add_(part.of(layer.bias).to(z.dtype))
 
 
 def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
@@ -34,7 +34,8 @@ def positive_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[
     Without one it is a tensor of the shape of z, or None where none is left over; the caller spreads it. One ``z`` for
     all images, (1, ...) for R of (N, ...), will do.
     """
-    result = z if z.shape == relevance.shape else None
+    in_graph = relevance.requires_grad or z.requires_grad
+    result = z if z.shape == relevance.shape and not in_graph else None
     if stabilizer:
         return torch.div(relevance, z.add_(stabilizer), out=result), None
     # Quotients of subnormal numbers overflow; what small z could have passed on counts as nothing.
@@ -58,11 +59,13 @@ def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
     smallest = z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
     # Taking a sign over is several times faster than choosing; adding 0 makes the zero with a minus one without.
-    return torch.copysign(smallest, z + 0.0).add_(z)
+    return torch.copysign(smallest, z.detach() + 0.0).add_(z)
 
 
 def signed_shares(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
     """Return ``R / (z + epsilon sign(z))``, a new tensor; see :func:`signed_denominator`."""
+    if relevance.requires_grad or z.requires_grad:
+        return relevance / signed_denominator(z, epsilon)
     result = torch.empty_like(z)
     for share, here, below in in_pieces(result, relevance, z):
         torch.div(here, signed_denominator(below, epsilon), out=share)
@@ -74,4 +77,6 @@ def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Te
     if stabilizer:
         return signed_shares(relevance, z, stabilizer), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
-    return (relevance / z).masked_fill_(dead, 0), relevance * dead
+    # Where nothing is divided, its gradient must not be divided by nothing.
+    safe = z.masked_fill(dead, 1) if z.requires_grad else z
+    return (relevance / safe).masked_fill_(dead, 0), relevance * dead

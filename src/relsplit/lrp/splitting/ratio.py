@@ -16,6 +16,9 @@ class Ratio:
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, elementwise in [0, 1]."""
+        if skip.requires_grad or branch.requires_grad:
+            total = skip.abs() + branch.abs()
+            return torch.where(total > 0, skip.abs() / total.masked_fill(total == 0, 1), 0.5)
         share = torch.empty_like(skip)
         for part, *summands in in_pieces(share, skip, branch):
             _write_share(part, *summands)

@@ -52,8 +52,14 @@ class Protocol:
         """Return the images that each mosaic's positive is drawn from."""
         return [list(range(start, start + IMAGES)) for start in range(0, count, IMAGES)]
 
-    def reference(self, values: Sequence[float], height: int, width: int) -> Tensor:
-        """Return S (H, W): the value of each quadrant's image, and 1 where the quadrants meet."""
+    def reference(self, values: Sequence[float], *places: int) -> Tensor:
+        """Return S (H, W): the value of each quadrant's image, and 1 where the quadrants meet.
+
+        Of signals (L,): of each quarter; the centre is where the second meets the third. Of volumes as of a slice.
+        """
+        if len(places) == 1:
+            return self._reference_of_signals(values, places[0])
+        height, width = places[-2:]
         middle, centre = height // 2, width // 2
         s = torch.empty(height, width, dtype=torch.float64)
         s[:middle, :centre], s[:middle, centre:], s[middle:, :centre], s[middle:, centre:] = values
@@ -62,6 +68,12 @@ class Protocol:
             s[:, centre - 1 : centre + 1] = 1
         else:
             s[middle - 1 : middle + 1, centre - 1 : centre + 1] = 1
+        return s
+
+    def _reference_of_signals(self, values: Sequence[float], length: int) -> Tensor:
+        s = torch.tensor(values, dtype=torch.float64).repeat_interleave(length // IMAGES)
+        for joint in (1, 2, 3) if self.cross == "whole" else (2,):
+            s[joint * length // IMAGES - 1 : joint * length // IMAGES + 1] = 1
         return s
 
 

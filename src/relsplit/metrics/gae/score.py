@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relsplit.checks import checked_images, checked_target, finite_maps
+from relsplit.checks import checked_batch, checked_target, finite_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import Explain
 from relsplit.metrics.gae.masking import MaskedStates, masked_states, network_digest, shared_states
@@ -76,9 +76,10 @@ def global_attribution_evaluation(
 
     Args:
         model: classifier of normalised images; as it is now.
-        explain: computes maps (N, H, W) or, for "released", attributions (N, C, H, W) of images for classes.
-        images: (N, 3, H, W) with even sides; four or more. Images beyond the last multiple of ``batch_size`` are not
-            looked at.
+        explain: computes maps (N, H, W), of the places, or, for "released", attributions (N, C, H, W) of images for
+            classes.
+        images: (N, 3, H, W) with even sides, or volumes (N, C, D, H, W), or signals (N, C, L); four or more. Images
+            beyond the last multiple of ``batch_size`` are not looked at.
         labels: (N,) ground truth; looked at under "released" alone.
         protocol: "strict", or "released": with the defects of the released code.
         batch_size: images that are grouped together, a multiple of four; it decides numbers under "released" alone,
@@ -91,7 +92,12 @@ def global_attribution_evaluation(
     Raises:
         InputError: fewer than four images, an odd side, or a ``batch_size`` that is no multiple of four.
     """
-    images = checked_images(images)
+    images = checked_batch(images, "images")
+    if not images.is_floating_point() or images.dim() not in (3, 4, 5):
+        raise InputError(
+            "GAE makes mosaics of images (N, C, H, W), signals (N, C, L) or volumes (N, C, D, H, W), not of "
+            f"{tuple(images.shape)}, {images.dtype}"
+        )
     labels = checked_target(labels, len(images), device=images.device)
     if batch_size % IMAGES:
         raise InputError(f"batch_size={batch_size}: GAE makes mosaics of four images: give a multiple of 4")
@@ -100,8 +106,10 @@ def global_attribution_evaluation(
             f"GAE puts {batch_size} images together, but there are {len(images)}: give more images"
             + (", or a smaller batch_size" if batch_size > IMAGES else "")
         )
-    if images.shape[2] % 2 or images.shape[3] % 2:
-        raise InputError(f"GAE halves images, so both sides must be even, not {tuple(images.shape[2:])}")
+    if images.dim() == 3 and images.shape[2] % IMAGES:
+        raise InputError(f"GAE quarters signals, so their length must be a multiple of 4, not {images.shape[2]}")
+    if images.dim() > 3 and (images.shape[-2] % 2 or images.shape[-1] % 2):
+        raise InputError(f"GAE halves images, so both sides must be even, not {tuple(images.shape[-2:])}")
     with torch.inference_mode(False), torch.no_grad():
         images, labels = images.clone(), labels.clone()
         judge = _Judge(model, explain, PROTOCOLS[protocol], protocol, seed, cache_dir, reader_of(scores))
@@ -114,9 +122,14 @@ def global_attribution_evaluation(
 
 
 def mosaic(images: Tensor) -> Tensor:
-    """Return four images (4, C, H, W) at half size as one (C, H, W): top left, top right, bottom left, bottom right."""
-    half = F.interpolate(images, size=(images.shape[2] // 2, images.shape[3] // 2), mode="nearest")
-    return tiled(half)
+    """Return four images (4, C, H, W) at half size as one (C, H, W): top left, top right, bottom left, bottom right.
+
+    Volumes (4, C, D, H, W) keep their depth; signals (4, C, L), at a quarter of their length, come one after another.
+    """
+    if images.dim() == 3:
+        return torch.cat(list(F.interpolate(images, size=images.shape[2] // IMAGES, mode="nearest")), -1)
+    *depth, height, width = images.shape[2:]
+    return tiled(F.interpolate(images, size=(*depth, height // 2, width // 2), mode="nearest"))
 
 
 def positive_part(maps: Tensor) -> Tensor:
@@ -212,11 +225,12 @@ class _Judge:
         """(N, H, W), or as "released" (N, C, H, W); a map of one channel stays one and is broadcast."""
         with torch.enable_grad():  # explainers differentiate
             maps = finite_maps(self.explain(images, targets))
-        if tuple(maps.shape[-2:]) != tuple(images.shape[-2:]) or maps.ndim not in (3, 4):
+        places = images.shape[2:]
+        if maps.shape[-len(places) :] != places or maps.ndim not in (images.ndim - 1, images.ndim):
             raise InputError(f"maps of shape {tuple(maps.shape)} for images {tuple(images.shape)}: resize them first")
         if self.protocol.pixelwise:
-            return maps.sum(1) if maps.ndim == 4 else maps
-        return maps if maps.ndim == 4 else maps.unsqueeze(1)
+            return maps.sum(1) if maps.ndim == images.ndim else maps
+        return maps if maps.ndim == images.ndim else maps.unsqueeze(1)
 
 
 def _parts(images: Tensor, targets: Tensor, size: int = 8) -> Sequence[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,18 +66,6 @@ class CurveScores:
         return self.insertion - self.deletion
 
 
-class MethodScores(NamedTuple):
-    """What one of several methods scored.
-
-    Attributes:
-        scores: of each protocol.
-        masked_images: how many distinct masked images its curves are read from.
-    """
-
-    scores: dict[str, CurveScores]
-    masked_images: int
-
-
 @checked_options
 def score_curves(
     model: nn.Module,
@@ -92,6 +80,7 @@ def score_curves(
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
+    forward_kwargs: "Mapping[str, Any] | None" = None,
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 
@@ -101,8 +90,8 @@ def score_curves(
 
     Args:
         model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
-        images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).
-        maps: (N, H, W), (N, L) or (N, D, H, W), finite; only their order matters.
+        images: (N, C, H, W), normalised; or signals (N, C, L), volumes (N, C, D, H, W), tables (N, F) or tokens (N, T).
+        maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T), finite; only their order matters.
         targets: (N,) class whose probability is read (the paper reads the ground-truth class).
         protocols: by the name under which their scores are returned.
         batch_size: masked images per forward pass; a :class:`relsplit.networks.batches.BatchSize` also remembers, from
@@ -115,6 +104,7 @@ def score_curves(
         seed: of the points that ``tolerance`` lets be drawn at random; they follow from it and the image's content.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
 
     Returns:
         The scores of each protocol.
@@ -125,8 +115,9 @@ def score_curves(
     (method,) = score_methods(
         model, images, [maps], [targets], protocols,
         batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed, scores=scores,
+        forward_kwargs=forward_kwargs,
     )  # fmt: skip
-    return method.scores
+    return method
 
 
 @checked_options
@@ -143,7 +134,8 @@ def score_methods(
     tolerance: Tolerance | None = None,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
-) -> list[MethodScores]:
+    forward_kwargs: "Mapping[str, Any] | None" = None,
+) -> list[dict[str, CurveScores]]:
     """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
 
     What their curves have in common passes the model once: the full image, the bare baseline, and every set of pixels
@@ -161,16 +153,16 @@ def score_methods(
         tolerance: of curves that are refined.
         seed: of the points that are drawn.
         scores: what the network's output holds.
+        forward_kwargs: what the network gets besides.
 
     Returns:
-        The scores of each method.
+        For each method the scores of each protocol.
 
     Raises:
         InputError: as :func:`score_curves`.
     """
-    only_points = all(each.patch == 1 and each.baseline != "blur" for each in protocols.values())
-    model, images, maps = laid_out(model, images, maps, only_points)
-    images = checked_images(images)
+    laid = laid_out(model, images, maps, forward_kwargs, any(each.patch != 1 for each in protocols.values()))
+    model, images, maps = laid.model, checked_images(laid.images), laid.maps
     if not maps or len(maps) != len(targets):
         raise InputError(
             f"maps of {len(maps)} methods and targets for {len(targets)}: give both for at least one method"
@@ -189,7 +181,9 @@ def score_methods(
             settings.append((protocol.baseline, protocol.patch))
     rankings = {patch: rank_pixels(rows, patch) for _, patch in settings}
     substrates = [
-        Substrate(rankings[patch].rank, rankings[patch].values.shape[1], BaselineImage(baseline, mean, std).of(images))
+        Substrate(
+            rankings[patch].rank, rankings[patch].values.shape[1], laid.baseline(BaselineImage(baseline, mean, std))
+        )
         for baseline, patch in settings
     ]
     values = {patch: ranking.values.cpu() for patch, ranking in rankings.items()}
@@ -209,26 +203,18 @@ def score_methods(
         for curve in _both_curves(images[row % count], point, tolerances[name], seed)
     ]
     half, reader = half_precision(model), reader_of(scores)
-    masked_images = np.zeros(len(maps), dtype=np.int64)
     with evaluating(model) as network:
 
         def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             masked = MaskedImages(images, substrates, requests, half)
             read = _class_probabilities(network, masked, requests[:, 1], target, sizes, reader)
             _check_finite(read, requests[:, 1] % count)
-            for method in range(len(maps)):
-                masked_images[method] += len(np.unique(masked.item_of_request[requests[:, 1] // count == method]))
             return read
 
         _evaluate(curves, blocks, probabilities)
     done = iter(curves)
     pairs = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
-    return [
-        MethodScores(
-            {name: _scores(pairs[name][method], tolerances[name]) for name in protocols}, int(masked_images[method])
-        )
-        for method in range(len(maps))
-    ]
+    return [{name: _scores(pairs[name][method], tolerances[name]) for name in protocols} for method in range(len(maps))]
 
 
 def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:

@@ -53,7 +53,7 @@ class MaskedImages:
     ) -> None:
         substrate, _, deletion, k = requests.T
         units = np.array([s.units for s in substrates])[substrate]
-        one_colour = np.array([s.baseline.shape[-1] == 1 for s in substrates])[substrate]
+        one_colour = np.array([len(s.baseline) == 1 for s in substrates])[substrate]
         full = k == np.where(deletion, 0, units)
         bare = k == np.where(deletion, units, 0)
         canonical = requests.copy()

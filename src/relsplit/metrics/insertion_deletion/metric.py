@@ -1,7 +1,7 @@
 """Insertion, deletion and ID score as a torchmetrics metric."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -90,14 +90,24 @@ class InsertionDeletion(torchmetrics.Metric):
             self.add_state(state, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("samples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, images: Tensor, maps: Tensor, targets: Tensor) -> None:
+    def update(
+        self,
+        images: Tensor,
+        maps: Tensor,
+        targets: Tensor,
+        forward_kwargs: "Mapping[str, Any] | None" = None,
+    ) -> None:
         """Score a batch.
 
         Args:
-            images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W), whose protocol has a
-                baseline of one colour and no patches.
-            maps: (N, H, W), (N, L) or (N, D, H, W), finite; only their order matters. A numpy array does as well.
+            images: (N, C, H, W), normalised; or signals (N, C, L), volumes (N, C, D, H, W), tables (N, F) or tokens
+                (N, T), whose protocol has no patches. What takes the place of tokens is the protocol's baseline:
+                "zero", "mean" or "blur" of their vectors, or a token, such as the mask token.
+            maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T), finite; only their order matters. A numpy array
+                does as well.
             targets: (N,) class whose probability is read. A numpy array does as well.
+            forward_kwargs: what the network gets besides, by name; what is of single samples (lengths, an attention
+                mask) stays with them.
 
         Raises:
             InputError: arguments that do not fit together.
@@ -112,6 +122,7 @@ class InsertionDeletion(torchmetrics.Metric):
             mean=self.mean,
             std=self.std,
             scores=self._reader,
+            forward_kwargs=forward_kwargs,
         )[""]
         self.insertion_sum += scores.insertion.sum().to(self.insertion_sum.device)
         self.deletion_sum += scores.deletion.sum().to(self.deletion_sum.device)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from relsplit.bench.runs.maps import Maps
 from relsplit.papers.products.failures_file import INITIALS, NAMES, decided
-from relsplit.pictures.overlay import light_overlay
+from relsplit.pictures.overlays import light_overlay
 
 SHEET_LEGEND = "On the contact sheet: ID score and category ({}); white: outline of the object.".format(
     ", ".join(f"{short} = {NAMES[category].lower()}" for short, category in INITIALS.items())

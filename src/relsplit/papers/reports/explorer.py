@@ -31,7 +31,7 @@ from relsplit.errors import InputError
 from relsplit.files import write_text
 from relsplit.papers.reports.page import Page, embedded, page_part
 from relsplit.pictures.colours import colour_of
-from relsplit.pictures.overlay import normalise
+from relsplit.pictures.overlays import normalise
 
 STEPS = 63
 """Steps of a map's colours from nothing to the most relevant pixel."""
@@ -169,7 +169,7 @@ def _add(collected: _Collected, run: Explored, samples: int) -> None:
 def strength(attribution: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return how strongly each pixel of a map (H, W) is coloured, in [-1, 1].
 
-    It is that of :func:`relsplit.pictures.overlay.light_overlay`.
+    It is that of :func:`relsplit.pictures.overlays.light_overlay`.
     """
     values = np.asarray(attribution, dtype=np.float64)
     signed: npt.NDArray[np.float64] = np.sign(values) * normalise(np.abs(values))

@@ -33,7 +33,7 @@ def evaluations_table(summaries: Sequence[Mapping[str, Any]], labels: Sequence[s
         "Samples",
         "Accuracy",
         "Forwards",
-        "s/sample",
+        "s/map",
     ]
     header += [f"{score} {protocol}" for protocol in protocols for score in ("Ins.", "Del.", "ID")]
     further = list(dict.fromkeys(name for summary in summaries for name in further_metrics(summary)))
