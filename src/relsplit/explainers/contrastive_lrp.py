@@ -15,7 +15,7 @@ from relsplit.lrp.inputs import Given
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules.choice import rule_choice
-from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
@@ -143,6 +143,10 @@ class _WithHead:
             self.place = place
         return self._head if place == self.place else self._choice.rule_at(place)
 
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether the rule at ``place`` uses what its layer made; the last layer's may be the choice's as well."""
+        return reads_output(self._choice, place)
+
 
 class _Negated:
     """A rule that sees its layer with negated weights."""
@@ -164,6 +168,7 @@ class _NegatedLayer:
     def __init__(self, layer: LinearLayer) -> None:
         self.weight = None if layer.weight is None else -layer.weight
         self.bias = None if layer.bias is None else -layer.bias
+        self.output = None if layer.output is None else -layer.output
         self.side_by_side = layer.side_by_side
         self.spread = layer.spread
         self.reach = layer.reach

@@ -55,10 +55,11 @@ class NextToken:
         position = self._each("position", self.position, count, length).to(output.device)
         here = output[rows, position]
         token = here.argmax(1) if self.token is None else self._each("token", self.token, count, vocabulary)
-        scores = output if self.score == "logit" else output.softmax(2)
-        chosen = torch.zeros_like(output, dtype=torch.bool)
-        chosen[rows, position, token.to(output.device)] = True
-        return torch.where(chosen, scores, 0)
+        scores = here if self.score == "logit" else here.softmax(1)
+        token = token.to(output.device)
+        relevance = torch.zeros_like(output)
+        relevance[rows, position, token] = scores[rows, token]
+        return relevance
 
     def pinned(self, output: Tensor) -> "NextToken":
         """Return the target with its token as it is in ``output``."""
