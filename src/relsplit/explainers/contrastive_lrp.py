@@ -32,6 +32,14 @@ class ContrastiveLRP:
     Both start from the probability of the class, so that only where they lie differs. (The paper starts both from the
     logit: that scales the map.)
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import ContrastiveLRP
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(ContrastiveLRP(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that LRP explains.
         dual: the contrary of the class: ``"others"`` (CLRP1), all other classes, which share the start evenly; or

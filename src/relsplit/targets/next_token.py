@@ -15,6 +15,15 @@ from relsplit.targets.target import mismatch
 class NextToken:
     """The score of one token at one position of an output (N, T, vocabulary).
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import NextToken
+        >>> model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 20))  # (N, T, vocabulary)
+        >>> tuple(LRP(model).attribute(torch.randint(20, (2, 7)), NextToken()).shape)
+        (2, 7)
+
     Args:
         token: its id, one for all samples or (N,); None: the likeliest.
         position: of the token before it, which the network predicts it from; -1 is the last one. Of samples of
