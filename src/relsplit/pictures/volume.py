@@ -1,7 +1,6 @@
 """A volume by slices, each under its relevance."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from operator import index
 
 import numpy as np
@@ -80,7 +79,7 @@ def slices(
 
 
 def _chosen(shown: "int | Sequence[int]", depth: int) -> list[int]:
-    if isinstance(shown, Integral):
+    if isinstance(shown, (int, np.integer)):
         if shown < 1:
             raise InputError(f"shown: expected at least one slice, not {shown}")
         return np.linspace(0, depth - 1, min(int(shown), depth)).round().astype(int).tolist()  # type: ignore[no-any-return]
