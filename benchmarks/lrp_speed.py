@@ -2,15 +2,14 @@
 
     python benchmarks/lrp_speed.py             # ResNet50 at 224x224, batch 1 and 8 (on a GPU 64, too)
     python benchmarks/lrp_speed.py --quick     # ResNet18 at 112x112
-    python benchmarks/lrp_speed.py --model vit_b_16     # against LXT (pip install lxt "transformers<5")
 
 Each round times every row once, in turn, so that a busy moment of the machine meets all alike; ratios are medians over
 the rounds of one row's time over the same round's forward pass. The forward pass is the network as torchvision makes
 it, in the images' own memory format. captum's LRP runs on the graph rewritten with modules for additions (on the
 network as it is, its sums explode), zennit's with EpsilonPlus and its ResNet canonizer. Memory is the peak above the
 loaded network, each row in a process of its own: resident memory, on a GPU allocated memory. Random weights and images.
-Of transformers, LXT's row is its recipe for torchvision's (AttnLRP outside of the attention, CP-LRP inside); the last
-two columns are the greatest gap between a map's sum and its start, and the amplification, sum of |R| over |sum of R|.
+The last two columns are the greatest gap between a map's sum and its start, and the amplification, sum of |R| over
+|sum of R|. benchmarks/transformer_cost.py is of transformers.
 """
 
 import argparse
@@ -33,15 +32,7 @@ from relsplit.explainers.lrp_epsilon import LRPEpsilon
 from relsplit.lrp.cuda_graph import RecordedLRP
 
 FORWARD, RECORDED = "forward", "relsplit, CUDA graph"
-RESNET_ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
-TRANSFORMER_ROWS = (
-    FORWARD,
-    "forward + input gradient",
-    "relsplit",
-    "relsplit proportional",
-    "relsplit attn_lrp",
-    "LXT",
-)
+ROWS = (FORWARD, "forward + input gradient", "relsplit", "captum LRP", "zennit EpsilonPlus")
 Run = Callable[[Tensor], Tensor]
 
 
@@ -62,11 +53,7 @@ def main() -> None:
     print(f"{args.model} at {args.size}x{args.size}, {where}, {args.repeats} rounds")
     torch.set_num_threads(setting.threads)
     network = build(setting)
-    rows: tuple[str, ...] = TRANSFORMER_ROWS if args.model.startswith("vit") else RESNET_ROWS
-    if "LXT" in rows and not can_import_lxt():
-        rows = tuple(row for row in rows if row != "LXT")
-    if args.device != "cpu":
-        rows = (*rows, RECORDED)
+    rows = ROWS if args.device == "cpu" else (*ROWS, RECORDED)
     runs = {row: runner(row, network) for row in rows}
     for batch in args.batches:
         images = batch_of(batch, setting)
@@ -79,7 +66,7 @@ def main() -> None:
             print(
                 f"{row:25}{1e3 * median[row] / batch:12.1f}{statistics.median(forwards[row]):10.2f}"
                 f"{min(forwards[row]):8.2f}{max(forwards[row]):9.2f}{memory / 2**20:10.0f}"
-                f"{quality(runs[row], network, images) if row.startswith(('relsplit', 'LXT')) else ''}",
+                f"{quality(runs[row], network, images) if row.startswith('relsplit') else ''}",
                 flush=True,
             )
 
@@ -102,8 +89,6 @@ def parse_arguments() -> argparse.Namespace:
 def build(setting: Setting) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = torchvision.models.get_model(setting.model, weights=None)
-    if isinstance(network, torchvision.models.VisionTransformer):
-        nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision's starts from 0, so that all scores are 0
     return network.eval().to(setting.device)
 
 
@@ -121,12 +106,6 @@ def runner(row: str, network: nn.Module) -> Run:
         return LRP(network).attribute
     if row == RECORDED:
         return recorded(network)
-    if row == "relsplit proportional":
-        return LRP(network, split="proportional").attribute
-    if row == "relsplit attn_lrp":
-        return ATTN_LRP(network).attribute
-    if row == "LXT":
-        return lambda images: lxt_relevance(network, images)
     if row == "captum LRP":
         return LRPEpsilon(network, variant="correct").attribute
     composite = zennit.composites.EpsilonPlus(canonizers=[zennit.torchvision.ResNetCanonizer()])
@@ -143,39 +122,6 @@ def recorded(network: nn.Module) -> Run:
         return graphs[images.shape].attribute(images)
 
     return run
-
-
-ATTN_LRP = functools.partial(
-    LRP, split="proportional", rule="epsilon", input_rule="epsilon", attention="attn_lrp", stabilizer=1e-6
-)
-
-
-def can_import_lxt() -> bool:
-    try:
-        import lxt.efficient  # noqa: F401
-    except ImportError as error:
-        print(f"without LXT: {str(error).splitlines()[0]}")
-        return False
-    return True
-
-
-def lxt_relevance(network: nn.Module, images: Tensor) -> Tensor:
-    """By LXT, which patches torch's own classes: for this call only."""
-    from lxt.efficient import monkey_patch
-    from torchvision.models import vision_transformer
-
-    patched = (nn.GELU, nn.LayerNorm, nn.MultiheadAttention)
-    kept = [kind.forward for kind in patched]
-    try:
-        monkey_patch(vision_transformer)
-        images = images.clone().requires_grad_()
-        scores = network(images)
-        share = (scores.softmax(1).amax(1) / scores.amax(1)).detach()
-        (gradient,) = torch.autograd.grad((scores.amax(1) * share).sum(), images)
-    finally:
-        for kind, forward in zip(patched, kept, strict=True):
-            setattr(kind, "forward", forward)  # noqa: B010
-    return gradient * images.detach()
 
 
 def quality(run: Run, network: nn.Module, images: Tensor) -> str:

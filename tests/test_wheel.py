@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 from PIL import Image
 
 from own_files import write_explainer
@@ -99,6 +101,22 @@ def test_a_photograph(programs: Path, folder: Path) -> None:
     done = run(programs / "relsplit", "task=explain", "task.images=[x.jpg]", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert list(folder.glob("outputs/explain/**/maps.npz"))
+
+
+def test_the_first_page_as_it_is_typed(programs: Path, tmp_path: Path) -> None:
+    """Every command of docs/start.md, one after another, in an empty folder with a photograph."""
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if not line.startswith("pip install")]
+    assert len(commands) >= 5
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    for command in commands:
+        done = run("bash", "-c", command, cwd=tmp_path, PATH=path, WANDB_SILENT="true")
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        named = [word.rstrip(",:;") for word in done.stdout.split() if word.startswith("outputs/")]
+        assert named, command
+        assert [name for name in named if not (tmp_path / name).exists()] == [], command
 
 
 def test_the_three_ways_to_type_it_are_one(programs: Path, folder: Path) -> None:

@@ -100,6 +100,16 @@ SAME: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tens
         lambda a, b: torch.cdist(a.unflatten(1, (4, 2)), b.unflatten(1, (4, 2))),
         lambda a, b: (a.view(-1, 4, 1, 2) - b.view(-1, 1, 4, 2)).square().sum(-1).sqrt(),
     ),
+    "distances of all, by a product": (
+        lambda a, b: torch.cdist(
+            a.unflatten(1, (4, 2)), b.unflatten(1, (4, 2)), compute_mode="use_mm_for_euclid_dist"
+        ),
+        lambda a, b: (a.view(-1, 4, 1, 2) - b.view(-1, 1, 4, 2)).square().sum(-1).sqrt(),
+    ),
+    "the distance of two": (
+        lambda a, b: torch.stack([torch.dist(one, other) for one, other in zip(a, b, strict=True)])[:, None],
+        lambda a, b: ((a - b) ** 2).sum(1, keepdim=True).sqrt(),
+    ),
     "gates that are chosen": (
         lambda a, b: a[:, :3] * b.sigmoid().topk(3, 1).values,
         lambda a, b: a[:, :3] * b.sigmoid().gather(1, b.topk(3, 1).indices),

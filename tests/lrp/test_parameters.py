@@ -312,3 +312,17 @@ def test_a_network_that_is_one_layer() -> None:
     layer, x = nn.Linear(4, 3), torch.rand(2, 4)
     found = LRP(layer).attribute_parameters(x, 1, "weight")
     torch.testing.assert_close(found["weight"].sum(), layer(x).softmax(1)[:, 1].sum().detach())
+
+
+@pytest.mark.parametrize("rule", ["z_plus", "epsilon"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_callers_gradient_mode_does_not_matter(rule: str, count: int) -> None:
+    model, x = residual(), torch.rand(count, 3, 13, 11).double()
+    expected = LRP(model, rule=rule).attribute_parameters(x, 1)
+    with torch.inference_mode():
+        within, made_within = LRP(model, rule=rule).attribute_parameters(x, 1), x.clone()
+    outside = LRP(model, rule=rule).attribute_parameters(made_within, 1)
+    with torch.no_grad():
+        without = LRP(model, rule=rule).attribute_parameters(x, 1)
+    for found in (within, outside, without):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)

@@ -105,6 +105,8 @@ def test_features_of_tokens() -> None:
         ({"2": [0.5]}, r"a channel is one of 0 to 3, not \[0.5\]"),
         ({"2": torch.tensor([1, 7])}, r"a channel is one of 0 to 3, not \[1, 7\]"),
         ({"2": torch.tensor([1, 2, 3])}, r"expected \(2,\) or \(2, K\) of them, not \(3,\)"),
+        ({"2": torch.zeros(2, 0, dtype=torch.long)}, r"expected \(2,\) or \(2, K\) of them, not \(2, 0\)"),
+        ({"2": torch.full((4, 1, 1), torch.nan)}, "the mask of module '2' holds NaN or infinity"),
         ({"layer9": 0}, "no module is called 'layer9': the network has 0, 1, 2"),
         ({"2": 4}, r"module '2' hands on \(2, \d+, \d+, \d+\), so a channel is one of 0 to 3"),
         ({"2": torch.ones(7, 7)}, r"a mask \(7, 7\) does not fit what module '2' hands on"),

@@ -1,5 +1,6 @@
 """Metrics of signals and volumes are those of the same numbers laid out as images; numpy arrays are tensors."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,32 @@ def test_what_does_not_fit_is_one_line(case: Any) -> None:
         with pytest.raises(InputError, match=words) as error:
             metric.update(*arguments)
         assert "\n" not in str(error.value)
+
+
+class OfSteps(nn.Module):
+    """A network of a sequence (N, T, D) whose steps have positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = nn.Embedding.from_pretrained(torch.arange(600.0)[:, None] / 600)
+
+    def forward(self, steps: Tensor, at: "Tensor | None" = None) -> Tensor:
+        values = steps if at is None else steps + self.positions(at).to(steps)
+        return values.tanh().mean(1)[:, :2]
+
+
+def test_as_many_channels_as_places_may_be_a_signal_or_a_sequence() -> None:
+    steps, maps, targets = torch.rand(2, 5, 5), torch.rand(2, 5), torch.tensor([0, 1])
+    with pytest.raises(InputError, match=r"inputs \(2, 5, 5\) may be signals \(N, C, L\) or sequences") as error:
+        flipping_area(OfSteps(), steps, maps, targets, steps=5)
+    assert "\n" not in str(error.value)
+
+
+def test_integers_that_half_precision_rounds_are_said() -> None:
+    steps, maps, targets = torch.rand(2, 5, 3), torch.rand(2, 5), torch.tensor([0, 1])
+    places = torch.arange(10).reshape(2, 5)
+    for far, named in ((0, ""), (257, "at holds integers that torch.bfloat16 cannot tell apart")):
+        further = {"at": places + far}
+        flipping_area(OfSteps(), steps, maps, targets, steps=5, forward_kwargs=further)
+        with pytest.raises(InputError, match=named) if named else nullcontext():
+            flipping_area(OfSteps(), steps.bfloat16(), maps, targets, steps=5, forward_kwargs=further)

@@ -125,7 +125,7 @@ def test_a_signed_map_has_two_colours_on_one_scale() -> None:
     [
         (np.zeros((4, 4, 3)), np.ones((4, 4)), {}, "uint8"),
         (np.zeros((5, 4, 3), dtype=np.uint8), np.ones((4, 4)), {}, r"of the map's size \(4, 4\)"),
-        (np.zeros((4, 4, 3), dtype=np.uint8), np.ones((1, 4, 4)), {}, r"one finite map \(H, W\)"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), np.ones((1, 4, 4)), {}, r"attribution: expected \(H, W\)"),
         (np.zeros((4, 4, 3), dtype=np.uint8), np.full((4, 4), np.nan), {}, "NaN"),
         (np.zeros((4, 4, 3), dtype=np.uint8), np.ones((4, 4)), {"cmap": "virids"}, "did you mean viridis"),
     ],

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from relsplit.errors import InputError
-from relsplit.pictures import boxes, light_overlay, slices, waveform
+from relsplit.pictures import boxes, light_overlay, overlay, slices, waveform
 from relsplit.pictures.signed import AGAINST, FOR
 
 
@@ -110,6 +110,21 @@ def test_boxes_are_where_they_were_found_and_the_explained_one_stands_out() -> N
 ONE, IMAGE = torch.rand(8), np.zeros((8, 8, 3), np.uint8)
 
 
+@pytest.mark.parametrize("lay", [overlay, light_overlay])
+def test_maps_of_any_kind_are_laid_over_their_image(lay: Any) -> None:
+    relevance = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    expected = lay(IMAGE, relevance.double().numpy())
+    np.testing.assert_array_equal(lay(IMAGE, relevance.clone().requires_grad_()), expected)
+    np.testing.assert_allclose(lay(IMAGE, relevance.bfloat16()), expected, atol=0.02)
+
+
+def test_slices_are_counted_and_named_by_any_integers() -> None:
+    volume = torch.rand(6, 8, 8, generator=torch.Generator().manual_seed(0))
+    for shown in (np.int64(2), np.array([0, 5]), torch.tensor([0, 5])):
+        titles = [axes.get_title() for axes in slices(volume, volume, shown).axes]
+        assert titles == ["slice 0", "slice 5", ""]
+
+
 @pytest.mark.parametrize(
     ("show", "given", "said"),
     [
@@ -117,11 +132,24 @@ ONE, IMAGE = torch.rand(8), np.zeros((8, 8, 3), np.uint8)
         (waveform, (ONE, torch.rand(9)), r"relevance: expected the shape of the signal, \(8,\), not \(9,\)"),
         (waveform, (ONE, torch.full((8,), torch.nan)), "relevance: it holds NaN"),
         (waveform, (ONE, ONE, 0), "rate: expected samples per second, above 0, not 0"),
+        (waveform, (ONE, ONE, np.inf), "samples per second, above 0, not inf"),
+        (waveform, (ONE, ONE, "50"), "samples per second, above 0, not 50"),
         (waveform, (ONE, [1.0]), "must be a tensor or an array"),
         (slices, (torch.rand(8, 8), torch.rand(8, 8)), r"volume: expected \(D, H, W\)"),
         (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 9)), r"expected the shape of the volume, \(4, 8, 8\)"),
         (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 8), 0), "at least one slice, not 0"),
         (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 8), [4]), r"slices from 0 to 3, not \[4\]"),
+        (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 8), "all"), "a list of their numbers, not 'all'"),
+        (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 8), 2.5), "a list of their numbers, not 2.5"),
+        (slices, (torch.rand(4, 8, 8), torch.rand(4, 8, 8), [1.7]), r"a list of their numbers, not \[1.7\]"),
+        (boxes, (IMAGE, torch.rand(8, 8), [[1, 2, 3, 4]]), "corners must be a tensor or an array, not list"),
+        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), "0"), "the number of a box, 0 for the first, not '0'"),
+        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), 1.0), "the number of a box, 0 for the first, not 1.0"),
+        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), 0, "ab"), "a list of texts, one for each box, not 'ab'"),
+        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), 0, [1, 2]), r"a list of texts, .* not \[1, 2\]"),
+        (light_overlay, (IMAGE, torch.rand(8, 8, 1)), r"attribution: expected \(H, W\)"),
+        (light_overlay, (IMAGE, "map"), "attributions must be a tensor or an array, not str"),
+        (overlay, (IMAGE, [[0.0]]), "must be a tensor or an array, not list"),
         (boxes, (IMAGE, torch.rand(8, 9), torch.rand(1, 4)), r"image: expected \(H, W, 3\) uint8 .* \(8, 9\)"),
         (boxes, (IMAGE, torch.rand(8, 8), torch.rand(4)), r"corners: expected \(K, 4\)"),
         (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 5)), "left, top, right, bottom"),

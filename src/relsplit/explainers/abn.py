@@ -26,6 +26,15 @@ class ABN:
 
     There is one map per image, whatever the class: ``target`` is checked and not used.
 
+    Example:
+        >>> import torch
+        >>> from torchvision.models import resnet18
+        >>> from relsplit.bench.models.attention_branch import AttentionBranchNetwork
+        >>> from relsplit.explainers import ABN
+        >>> model = AttentionBranchNetwork(resnet18(num_classes=5))
+        >>> tuple(ABN(model).attribute(torch.rand(2, 3, 64, 64), target=3).shape)
+        (2, 4, 4)
+
     Args:
         model: network with a method ``attention_map(images)``, such as
             :class:`relsplit.bench.models.attention_branch.AttentionBranchNetwork`.

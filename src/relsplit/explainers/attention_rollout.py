@@ -14,6 +14,15 @@ class AttentionRollout:
 
     There is one map per image, whatever the class: ``target`` is checked and not used.
 
+    Example:
+        >>> import torch
+        >>> from torchvision.models import VisionTransformer
+        >>> from relsplit.explainers import AttentionRollout
+        >>> sizes = {"image_size": 16, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+        >>> model = VisionTransformer(**sizes, num_classes=5)
+        >>> tuple(AttentionRollout(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 2, 2)
+
     Args:
         model: a plain vision transformer.
         output: which part of the network's output is explained, see :class:`relsplit.LRP`.

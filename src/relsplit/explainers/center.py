@@ -12,6 +12,14 @@ from relsplit.targets.target import Target
 class Center:
     """exp(-d^2 / 2), d the distance to the centre; what the habit of photographing things in the middle is worth.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import Center
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(Center(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: unused.
         width: standard deviation, as a share of the image's height and width.

@@ -37,6 +37,14 @@ class ClassCompetition:
     it is, so the map has the sum of the base's: the class's probability, where the base conserves it. If nothing
     remains, the positive part is spread evenly, and it is said. With no rivals, the map is the base's.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import ClassCompetition
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(ClassCompetition(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that the base explains, with a number for each class.
         base: makes the explainer whose maps compete, ``base(model)``: a class of explainers, or a

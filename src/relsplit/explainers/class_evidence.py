@@ -29,6 +29,14 @@ class ClassEvidence:
     netted once more, position by position; what is left above zero, scaled to the probability of the class, is that
     resolution's map. Where no position speaks for the class, the map is flat, and it is said.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import ClassEvidence
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(ClassEvidence(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that LRP explains.
         against: see :class:`relsplit.LRP`.

@@ -15,7 +15,7 @@ from relsplit.lrp.inputs import Given
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules.choice import rule_choice
-from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
@@ -31,6 +31,14 @@ class ContrastiveLRP:
 
     Both start from the probability of the class, so that only where they lie differs. (The paper starts both from the
     logit: that scales the map.)
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import ContrastiveLRP
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(ContrastiveLRP(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
 
     Args:
         model: any network that LRP explains.
@@ -135,6 +143,10 @@ class _WithHead:
             self.place = place
         return self._head if place == self.place else self._choice.rule_at(place)
 
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether the rule at ``place`` uses what its layer made; the last layer's may be the choice's as well."""
+        return reads_output(self._choice, place)
+
 
 class _Negated:
     """A rule that sees its layer with negated weights."""
@@ -156,6 +168,7 @@ class _NegatedLayer:
     def __init__(self, layer: LinearLayer) -> None:
         self.weight = None if layer.weight is None else -layer.weight
         self.bias = None if layer.bias is None else -layer.bias
+        self.output = None if layer.output is None else -layer.output
         self.side_by_side = layer.side_by_side
         self.spread = layer.spread
         self.reach = layer.reach

@@ -27,6 +27,14 @@ TOLERANCE_IN_HALF = 5e-2
 class DeepLift:
     """What each input contributes to the change of the score against a baseline; contributions add up to the change.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import DeepLift
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(DeepLift(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 3, 16, 16)
+
     Args:
         model: a network of linear layers, elementwise activations and max pooling, as modules or functions.
         baseline: see :data:`relsplit.baseline.Baseline` (captum's default: ``"mean"``).

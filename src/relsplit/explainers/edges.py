@@ -11,6 +11,14 @@ from relsplit.errors import InputError
 class Edges:
     """Sobel gradient magnitude of the grey image: how much of a map is nothing but contours (Adebayo et al., 2018).
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import Edges
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(Edges(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: unused.
     """

@@ -6,7 +6,16 @@ from relsplit.explainers.shared.gradient_cam import GradientCAM
 
 
 class GradCAM(GradientCAM):
-    """Channels of the target layer, weighted by the mean gradient of the score, positive part, scaled to [0, 1]."""
+    """Channels of the target layer, weighted by the mean gradient of the score, positive part, scaled to [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import GradCAM
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(GradCAM(model, target_layer="1").attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+    """
 
     @staticmethod
     def combine(activation: Tensor, gradient: Tensor) -> Tensor:

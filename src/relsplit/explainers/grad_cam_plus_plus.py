@@ -10,7 +10,16 @@ _SMALL = 1e-6
 
 
 class GradCAMPlusPlus(GradientCAM):
-    """Channels of the target layer, weighted by their positive gradients, each of which counts by Equation 19."""
+    """Channels of the target layer, weighted by their positive gradients, each of which counts by Equation 19.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import GradCAMPlusPlus
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(GradCAMPlusPlus(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+    """
 
     @staticmethod
     def combine(activation: Tensor, gradient: Tensor) -> Tensor:

@@ -33,6 +33,14 @@ class GradientPyramid:
     resolution without a position that speaks for the class is left out; where none has one, the map is flat, and it is
     said. Class evidence has to be compared with it: the netting is the same, and nothing is propagated by rules.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import GradientPyramid
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(GradientPyramid(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any differentiable network.
         smoothing: of every resolution's map; 0 for none.

@@ -25,6 +25,14 @@ class GuidedBackprop:
 
     The ReLUs are those that the network has really called, as autograd has recorded them.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import GuidedBackprop
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(GuidedBackprop(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 3, 16, 16)
+
     Args:
         model: any differentiable network with ReLUs.
         score: ``"logit"`` (published) or ``"probability"``.

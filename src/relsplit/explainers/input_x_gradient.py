@@ -18,6 +18,14 @@ from relsplit.targets.target import Target
 class InputXGradient:
     """The input times the gradient of the score.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import InputXGradient
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(InputXGradient(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 3, 16, 16)
+
     Args:
         model: any differentiable network.
         score: ``"logit"`` (captum on a plain network) or ``"probability"``.

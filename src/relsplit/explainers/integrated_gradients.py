@@ -26,6 +26,14 @@ class IntegratedGradients:
 
     As ``steps`` grows, the attributions sum to score(input) - score(baseline).
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import IntegratedGradients
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(IntegratedGradients(model, steps=4).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 3, 16, 16)
+
     Args:
         model: any differentiable network.
         steps: gradients per image (captum's default, published: 50).

@@ -33,6 +33,13 @@ POOLINGS = (
 class LRPEpsilon:
     """Relevance of the logit, passed down by the epsilon rule in every layer, biases included.
 
+    Example:
+        >>> import torch
+        >>> from torchvision.models import resnet18
+        >>> from relsplit.explainers import LRPEpsilon
+        >>> tuple(LRPEpsilon(resnet18(num_classes=5)).attribute(torch.rand(2, 3, 32, 32), target=3).shape)
+        (2, 3, 32, 32)
+
     Args:
         model: made of convolutions, Linear, BatchNorm, pooling, ReLU, Tanh, Dropout and additions; ``"correct"`` needs
             that ``torch.fx`` can trace it.

@@ -34,6 +34,14 @@ class MeasuredPyramid:
     inserted into the baseline and deleted from the image in its order, in ``levels`` equal steps, and the area between
     the two curves of the class's probability decides. Every candidate sums to what the explanation started from.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import MeasuredPyramid
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(MeasuredPyramid(model, levels=3).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that LRP explains.
         rule: see :class:`relsplit.LRP`.

@@ -12,6 +12,14 @@ from relsplit.targets.target import Target
 class OnePixel:
     """1 at the centre pixel and 0 elsewhere: explains nothing, and yet has the best score under the released metric.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import OnePixel
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(OnePixel(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: unused.
     """

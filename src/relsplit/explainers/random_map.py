@@ -13,6 +13,14 @@ from relsplit.targets.target import Target
 class RandomMap:
     """Uniform noise in [0, 1); what a method that knows nothing scores.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import RandomMap
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(RandomMap(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: unused.
         seed: another seed gives every image another map.

@@ -26,6 +26,14 @@ class RelevancePyramid:
     At the last place of every resolution all relevance comes by, so each of these maps sums to what the explanation
     started from, and so does their mean: nothing is lost on the way to the pixels either.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import RelevancePyramid
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(RelevancePyramid(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that LRP explains.
         rule: see :class:`relsplit.LRP`; "gamma_top": z+ in the lower layers, gamma in the upper ones.

@@ -28,6 +28,14 @@ class RISE:
 
     A mask is a coarse grid of zeros and ones, upsampled linearly and cut out at a random offset of less than a cell.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import RISE
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(RISE(model, samples=16).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network; it is only run forward.
         samples: masks per image (RISE's paper: 8000 for ResNet50 at 224x224).

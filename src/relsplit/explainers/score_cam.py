@@ -45,6 +45,14 @@ class ScoreCAM:
     share one; the masked images exist one batch at a time; the network that evaluates them has BatchNorm folded into
     its convolutions and keeps the channels last in memory.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import ScoreCAM
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(ScoreCAM(model, target_layer="1").attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: network with a ``target_layer`` that returns a feature map.
         target_layer: name such as ``layer4[-1]`` (published), or ``auto`` for the last module with a feature map; see

@@ -20,6 +20,14 @@ from relsplit.targets.target import Target
 class SmoothGrad:
     """Mean gradient of the score over copies of the input with Gaussian noise, seeded per sample.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import SmoothGrad
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(SmoothGrad(model, samples=4).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 3, 16, 16)
+
     Args:
         model: any differentiable network.
         samples: noisy copies (SmoothGrad's paper: 50).

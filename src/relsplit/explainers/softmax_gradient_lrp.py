@@ -28,6 +28,14 @@ class SoftmaxGradientLRP:
     j; it sums to 0, and so does the map. Classes that do not exclude each other have no rivals: there the start is
     ``p_c (1 - p_c)`` alone, the gradient of a sigmoid.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit.explainers import SoftmaxGradientLRP
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(SoftmaxGradientLRP(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 16, 16)
+
     Args:
         model: any network that LRP explains.
         rule: see :class:`relsplit.LRP`.

@@ -19,6 +19,15 @@ class TransformerAttribution:
     meet, this library's ratio-based splitting replaces the paper's normalisation, which in the released code runs over
     the whole batch.
 
+    Example:
+        >>> import torch
+        >>> from torchvision.models import VisionTransformer
+        >>> from relsplit.explainers import TransformerAttribution
+        >>> sizes = {"image_size": 16, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+        >>> model = VisionTransformer(**sizes, num_classes=5)
+        >>> tuple(TransformerAttribution(model).attribute(torch.rand(2, 3, 16, 16), target=3).shape)
+        (2, 2, 2)
+
     Args:
         model: a plain vision transformer.
         output: which part of the network's output is explained, see :class:`relsplit.LRP`.

@@ -55,8 +55,12 @@ class Inputs:
             return network(**dict(zip(self.names, self.tensors, strict=True)), **self.forward_kwargs)
         return network(*self.tensors, **self.forward_kwargs)
 
-    def answered(self, network: nn.Module) -> Any:
+    def answered(self, network: nn.Module, given: "Inputs | None" = None) -> Any:
         """Return what a network answers to copies, which it may write over.
+
+        Args:
+            network: that is run.
+            given: what the user gave, if these were made of it; for the error.
 
         Raises:
             InputError: it does not accept them.
@@ -68,7 +72,7 @@ class Inputs:
         except Exception as error:  # whatever the user's code raises
             if is_of_a_signal(error):
                 raise
-            raise self.not_accepted(error) from error
+            raise (self if given is None else given).not_accepted(error) from error
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         """Return the same with every tensor changed."""

@@ -28,12 +28,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
     global _inside, _restore
     with _LOCK:
         if _inside == 0:
-            backends: Any = torch.backends  # Any: each PyTorch has other attributes there
-            convolution = getattr(backends.cudnn, "conv", None)
-            _restore = [
-                _switch_off(backends.cudnn, convolution),
-                _switch_off(backends.cuda.matmul, backends.cuda.matmul),
-            ]
+            _restore = [_switch_off(*_settings(convolution)) for convolution in (True, False)]
         _inside += 1
     try:
         yield
@@ -43,6 +38,26 @@ def full_precision(device: torch.device) -> Iterator[None]:
             if _inside == 0:
                 for restore in _restore:
                     restore()
+
+
+def is_in_full(device: torch.device, convolution: bool) -> bool:
+    """Say whether convolutions, or other products, of float32 are not rounded to TF32 on ``device`` now."""
+    return device.type != "cuda" or not _is_allowed(*_settings(convolution))
+
+
+def _settings(convolution: bool) -> tuple[Any, Any]:
+    """Return who owns the older switch, and who the named precision."""
+    backends: Any = torch.backends  # Any: each PyTorch has other attributes there
+    if convolution:
+        return backends.cudnn, getattr(backends.cudnn, "conv", None)
+    return backends.cuda.matmul, backends.cuda.matmul
+
+
+def _is_allowed(owner: Any, named: Any) -> bool:
+    try:
+        return bool(owner.allow_tf32)
+    except RuntimeError:
+        return bool(named.fp32_precision != "ieee")
 
 
 def _switch_off(owner: Any, named: Any) -> Callable[[], None]:

@@ -79,6 +79,8 @@ def _chosen(relevance: Tensor, channels: "int | Sequence[int] | Tensor", name: s
     if len(shape) < 2 or shape[0] != count:
         raise InputError(f"through: what module {name!r} hands on, {shape}, has no channels of {count} samples")
     if isinstance(channels, Tensor) and (channels.dtype == torch.bool or channels.is_floating_point()):
+        if not bool(torch.isfinite(channels).all()):
+            raise InputError(f"through: the mask of module {name!r} holds NaN or infinity")
         try:
             return relevance * channels.detach().to(relevance).expand(shape)
         except RuntimeError:
@@ -94,7 +96,7 @@ def _indices(channels: "int | Sequence[int] | Tensor", name: str, shape: tuple[i
     """Return the chosen channels of every sample, (N, K) int64."""
     known = f"through: module {name!r} hands on {shape}, so a channel is one of 0 to {shape[1] - 1}"
     if isinstance(channels, Tensor) and channels.dim():
-        if channels.is_complex() or channels.dim() > 2 or len(channels) != shape[0]:
+        if channels.is_complex() or channels.dim() > 2 or len(channels) != shape[0] or not channels.numel():
             raise InputError(f"{known}: expected ({shape[0]},) or ({shape[0]}, K) of them, not {tuple(channels.shape)}")
         indices = channels.detach().reshape(shape[0], -1).long()
     else:

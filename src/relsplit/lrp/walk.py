@@ -35,26 +35,25 @@ class Guard:
     @torch.no_grad()
     def __init__(self, start: Tensor, is_void: Tensor | None = None) -> None:
         self._is_void = is_void
-        self._due = per_image(start)
+        self._start = per_image(start)
         self._scale = per_image(start.abs())
-        self._lost_together = self._due.new_zeros(())
-        self._is_together = False
+        self._by_image = _Account()
+        self._together = _Account()
 
     @torch.no_grad()
-    def note(self, arrived: Tensor, passed: Passed) -> None:
+    def note(self, arrived: "Amount", passed: Passed) -> None:
         """Take note of what a step that does not promise anything made of what had arrived."""
-        parts = [part for _, part in passed]
-        if not all(is_per_image(part, len(self._due)) for part in (arrived, *parts)):
+        parts = [_sums(part) for _, part in passed]
+        if all(len(sums) == len(self._start) for sums in (arrived.sum, *parts)):
+            account = self._by_image
+        else:
             # Images are not the first dimension there (heads, windows, tokens first): the batch has one account.
-            self._is_together = True
-            self._lost_together += arrived.double().sum() - sum(part.double().sum() for part in parts)
-            self._scale = self._scale + arrived.double().abs().sum()
-            return
-        self._due -= per_image(arrived)
-        for part in parts:
-            self._due += per_image(part)
-        # Relevance of both signs can be far larger than its sum, and is rounded accordingly.
-        self._scale = torch.maximum(self._scale, per_image(arrived.abs()))
+            account = self._together
+            arrived = Amount(arrived.sum.sum(), arrived.size.sum())
+            parts = [part.sum() for part in parts]
+        account.arrived.append(arrived.sum)
+        account.sizes.append(arrived.size)
+        account.passed += parts
 
     @torch.no_grad()
     def gap(self, relevance: Sequence[Tensor]) -> Tensor:
@@ -65,13 +64,62 @@ class Guard:
         Args:
             relevance: of the inputs, (N, ...) each.
         """
-        total = sum(per_image(part) for part in relevance)
-        missing, tiny = self._due - total, torch.finfo(torch.float64).tiny
-        if self._is_together:
-            gap = (missing.sum() - self._lost_together).abs() / self._scale.sum().clamp(min=tiny)
+        missing = self._start - self._by_image.lost() - sum(per_image(part) for part in relevance)
+        # Relevance of both signs can be far larger than its sum, and is rounded accordingly.
+        scale = torch.stack([self._scale, *self._by_image.sizes]).amax(0)
+        tiny = torch.finfo(torch.float64).tiny
+        if self._together.arrived:
+            size = scale.sum() + torch.stack(self._together.sizes).sum()
+            gap = (missing.sum() - self._together.lost()).abs() / size.clamp(min=tiny)
         else:
-            gap = (missing.abs() / self._scale.clamp(min=tiny)).amax()
+            gap = (missing.abs() / scale.clamp(min=tiny)).amax()
         return gap if self._is_void is None else gap.masked_fill(self._is_void, torch.nan)
+
+
+class _Account:
+    """What steps got and what they passed on: tensors that are added up at the end, because each sum takes a while."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Tensor] = []
+        self.passed: list[Tensor] = []
+        self.sizes: list[Tensor] = []
+
+    def lost(self) -> Tensor | float:
+        """Return what was not passed on, in float64."""
+        arrived, passed = (
+            torch.stack(each).sum(0, dtype=torch.float64) if each else 0.0 for each in (self.arrived, self.passed)
+        )
+        return arrived - passed
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much relevance there is at a step, by its first dimension.
+
+    Attributes:
+        sum: with its signs.
+        size: without them.
+    """
+
+    sum: Tensor
+    size: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, relevance: Tensor) -> "Amount":
+        """Return how much there is, before it is written over."""
+        return cls(_sums(relevance), _sums(relevance.abs()))
+
+
+def _sums(relevance: Tensor) -> Tensor:
+    """Return the sums over all dimensions but the first, a new tensor; a number is one sum."""
+    if relevance.dim() < 2:
+        return relevance.reshape(-1).to(_wide(relevance), copy=True)
+    return relevance.sum(list(range(1, relevance.dim())), dtype=_wide(relevance))
+
+
+def _wide(relevance: Tensor) -> torch.dtype:
+    return torch.promote_types(relevance.dtype, torch.float32)
 
 
 def is_per_image(relevance: Tensor, count: int) -> bool:
@@ -81,7 +129,9 @@ def is_per_image(relevance: Tensor, count: int) -> bool:
 
 def per_image(relevance: Tensor) -> Tensor:
     """Return the sums of relevance (N, ...) over all but the images, (N,) float64."""
-    return relevance.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
+    # Rows are added as they are: to convert every entry takes six times as long.
+    rows = relevance.sum(-1, dtype=_wide(relevance)) if relevance.dim() > 1 else relevance
+    return rows.reshape(len(relevance), -1).sum(1, dtype=torch.float64)
 
 
 @dataclass
@@ -145,7 +195,8 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
     if step.backward is None:
         raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
     noted = watch.guard is not None and not step.promises
-    looked_at = noted or watch.visit is not None or torch.is_grad_enabled()
+    arrived = Amount.of(here) if noted else None
+    looked_at = watch.visit is not None or torch.is_grad_enabled()
     try:
         parts = step.backward(here.clone() if looked_at else here)
     except (InputError, torch.OutOfMemoryError):
@@ -156,8 +207,8 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
         reason = " ".join(str(error).split())[:300]
         raise UnsupportedModelError(f"{step} failed on the way back ({type(error).__name__}: {reason})") from error
     passed = list(zip(step.sources, parts, strict=True))
-    if noted and watch.guard is not None:
-        watch.guard.note(here, passed)
+    if watch.guard is not None and arrived is not None:
+        watch.guard.note(arrived, passed)
     if watch.visit is not None:
         watch.visit(step, here, passed)
     return passed

@@ -52,7 +52,8 @@ def laid_out(
         in_patches: whether blocks of neighbours are taken at once, which is of images alone.
 
     Raises:
-        InputError: several inputs, maps of another shape, or patches of anything but images.
+        InputError: several inputs, maps of another shape, patches of anything but images, as many channels as places,
+            or further arguments that the inputs' type cannot hold.
     """
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and not forward_kwargs:
         return Laid(model, inputs, list(maps), lambda baseline: baseline.of(inputs))
@@ -69,6 +70,11 @@ def laid_out(
         _check_maps(found, tensor, tensor.shape)
         return _tokens(model, tensor, found, further)
     in_rows = tensor.dim() == 3 and all(tuple(each.shape) == tuple(tensor.shape[:2]) for each in found)
+    if in_rows and tensor.shape[1] == tensor.shape[2] > 1:
+        raise InputError(
+            f"inputs {tuple(tensor.shape)} may be signals (N, C, L) or sequences (N, T, D), whose maps have one shape: "
+            "hand them in as images (N, C, 1, L) with maps (N, 1, L), and a network that takes these"
+        )
     in_rows = in_rows and tensor.shape[1] != tensor.shape[2]
     values = tensor.transpose(1, 2) if in_rows else tensor.unsqueeze(1) if tensor.dim() == 2 else tensor
     _check_maps(found, tensor, torch.Size((len(values), *values.shape[2:])))
@@ -107,6 +113,11 @@ class _Further:
                 raise InputError(
                     f"forward_kwargs: {name} {tuple(value.shape)} is neither of samples ({len(like)},) nor of their "
                     f"{like[0, 0].numel()} places"
+                )
+            if not value.is_floating_point() and not torch.equal(value.to(like).to(value.dtype), value):
+                raise InputError(
+                    f"forward_kwargs: {name} holds integers that {like.dtype} cannot tell apart: hand in a network and "
+                    "inputs of float32"
                 )
             rows = value.to(like) if value.dim() == 2 else value.to(like)[:, None].expand(-1, like[0, 0].numel())
             found.append(rows.reshape(len(like), 1, *like.shape[2:]))

@@ -22,6 +22,13 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     Energy-based pointing game of Wang et al. 2020 (Score-CAM), Sec. 4.3. Negative attribution counts as none, because
     it speaks against the class.
 
+    Example:
+        >>> import torch
+        >>> from relsplit.metrics import energy_inside
+        >>> box = torch.tensor([[[True, False], [False, False]]])
+        >>> energy_inside(torch.ones(1, 2, 2), box).tolist()
+        [0.25]
+
     Args:
         maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).
         regions: of the same shape, boolean, none of them empty.
@@ -45,6 +52,13 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Te
 
     Where several pixels share the maximum, the share of them that hit, which is the chance of a hit if one of them is
     drawn: a constant map earns the region's area and no more.
+
+    Example:
+        >>> import torch
+        >>> from relsplit.metrics import pointing_game
+        >>> box = torch.tensor([[[True, False], [False, False]]])
+        >>> pointing_game(torch.tensor([[[9.0, 1.0], [2.0, 3.0]]]), box).tolist()
+        [1.0]
 
     Args:
         maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).

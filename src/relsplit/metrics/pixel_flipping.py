@@ -36,6 +36,17 @@ def flipping_area(
     Bach et al. 2015, Sec. "Pixel-wise flipping"; as in Quantus, the curve begins after the first step and ends with
     the empty image. The x axis is scaled to length 1.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.metrics import flipping_area
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 3])
+        >>> maps = LRP(model).attribute(images, targets).sum(1)
+        >>> tuple(flipping_area(model, images, maps, targets).shape)
+        (2,)
+
     Args:
         model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),

@@ -73,6 +73,13 @@ def randomisation_correlation(
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Return Spearman's rho of maps, tied pixels sharing their mean rank; 0 where a map is constant.
 
+    Example:
+        >>> import torch
+        >>> from relsplit.metrics import rank_correlation
+        >>> maps = torch.rand(2, 4, 4)
+        >>> rank_correlation(maps, maps.exp()).tolist()
+        [1.0, 1.0]
+
     Args:
         first: (N, ...).
         second: of the same shape.

@@ -14,6 +14,13 @@ def relevance_rank_accuracy(maps: Tensor, regions: Tensor) -> Tensor:
     :func:`relsplit.metrics.localisation.energy_inside`.) Of pixels that share the K-th value, the share of them that is
     expected if they are drawn: a constant map earns the region's area and no more.
 
+    Example:
+        >>> import torch
+        >>> from relsplit.metrics import relevance_rank_accuracy
+        >>> box = torch.tensor([[[True, True], [False, False]]])
+        >>> relevance_rank_accuracy(torch.tensor([[[9.0, 1.0], [2.0, 0.0]]]), box).tolist()
+        [0.5]
+
     Args:
         maps: (N, H, W); of signals (N, L), of volumes (N, D, H, W).
         regions: of the same shape, boolean, none of them empty.

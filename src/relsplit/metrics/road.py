@@ -43,6 +43,17 @@ def imputed_survival(
     Rong et al. 2022, Sec. 4: a removed pixel becomes the weighted mean of its eight neighbours, of which removed ones
     are unknowns of the same system of equations, plus noise. So the mask cannot be read off the imputed image.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.metrics import imputed_survival
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 3])
+        >>> maps = LRP(model).attribute(images, targets).sum(1)
+        >>> tuple(imputed_survival(model, images, maps, targets).shape)
+        (2,)
+
     Args:
         model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).

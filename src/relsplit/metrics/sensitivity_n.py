@@ -39,6 +39,17 @@ def subset_correlation(
     the sum of the map and the drop when they are replaced; then the mean over several n. Quantus has this, for one n,
     as FaithfulnessCorrelation; its SensitivityN correlates over the images of a batch, which gives an image no value.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.metrics import subset_correlation
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 3])
+        >>> maps = LRP(model).attribute(images, targets).sum(1)
+        >>> tuple(subset_correlation(model, images, maps, targets).shape)
+        (2,)
+
     Args:
         model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),

@@ -10,6 +10,12 @@ from relsplit.metrics.explained_batch import ExplainedBatch
 def gini(maps: Tensor) -> Tensor:
     """Return the Gini index of the absolute attribution (Chalasani et al. 2020, Sec. 5).
 
+    Example:
+        >>> import torch
+        >>> from relsplit.metrics import gini
+        >>> gini(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist()
+        [0.0, 0.5]
+
     Args:
         maps: (N, ...), all but the first dimension are pixels.
 

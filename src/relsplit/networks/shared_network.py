@@ -217,7 +217,7 @@ class Call:
         Raises:
             InputError: it does not accept them.
         """
-        return inputs.answered(self.network)
+        return inputs.answered(self.network, self.inputs)
 
     def answer(self) -> Answer:
         """Run the network without gradients, and read what it answers.

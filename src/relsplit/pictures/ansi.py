@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from relsplit.pictures.signed import tint
-from relsplit.pictures.tokens import WORTH_A_NUMBER, checked_tokens
+from relsplit.pictures.tokens import WORTH_A_NUMBER, checked_tokens, number
 
 
 def tokens_terminal(
@@ -46,7 +46,7 @@ def _has_colours() -> bool:
 
 
 def _written(word: str, relevance: float, share: float, in_colour: bool) -> str:
-    text = f"{word}({relevance:+.2f})" if abs(share) >= WORTH_A_NUMBER else word
+    text = f"{word}({number(relevance)})" if abs(share) >= WORTH_A_NUMBER else word
     if not in_colour:
         return text
     red, green, blue = tint(share)

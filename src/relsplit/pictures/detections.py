@@ -1,6 +1,7 @@
 """Boxes that a detector found, and the map of one of them."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +53,12 @@ def boxes(
     places = real_array(corners, "corners", ("K", "4"))
     if places.shape[1] != 4:
         raise InputError(f"corners: expected (K, 4), left, top, right, bottom in pixels, not {places.shape}")
+    if isinstance(explained, bool) or not isinstance(explained, Integral):
+        raise InputError(f"explained: expected the number of a box, 0 for the first, not {explained!r}")
     if not 0 <= explained < len(places):
         raise InputError(f"explained: there are {len(places)} boxes, 0 to {len(places) - 1}, and no {explained}")
+    if labels is not None and (isinstance(labels, str) or not all(isinstance(each, str) for each in labels)):
+        raise InputError(f"labels: expected a list of texts, one for each box, not {labels!r}")
     if labels is not None and len(labels) != len(places):
         raise InputError(f"labels: expected one for each of {len(places)} boxes, not {len(labels)}")
     laid = light_overlay(image, shares)

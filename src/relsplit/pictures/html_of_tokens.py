@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from relsplit.pictures.signed import tint
-from relsplit.pictures.tokens import WORTH_A_NUMBER, checked_tokens
+from relsplit.pictures.tokens import WORTH_A_NUMBER, checked_tokens, number
 
 _PARAGRAPH = "margin:.3em 0;padding:.2em 0;background:#fff;color:#111;font:16px/1.5 sans-serif"
 _PLACE = "display:inline-block;vertical-align:top;text-align:center;margin:0 .1em"
@@ -48,5 +48,5 @@ def _span(word: str, relevance: float, share: float) -> str:
     red, green, blue = tint(share)
     colour = f"background:rgb({red},{green},{blue})"
     token = f'<span style="{_TOKEN};{colour}" title="{relevance:+.3g}">{html.escape(word)}</span>'
-    number = f'<small style="{_NUMBER}">{relevance:+.2f}</small>' if abs(share) >= WORTH_A_NUMBER else ""
-    return f'<span style="{_PLACE}">{token}{number}</span>'
+    below = f'<small style="{_NUMBER}">{number(relevance)}</small>' if abs(share) >= WORTH_A_NUMBER else ""
+    return f'<span style="{_PLACE}">{token}{below}</span>'

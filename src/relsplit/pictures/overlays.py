@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relsplit.errors import InputError
+from relsplit.pictures.signed import real_array
 from relsplit.spelling import did_you_mean
 
 Array = npt.NDArray[np.floating]
@@ -20,11 +21,7 @@ def normalise(attribution: Array, outlier_percent: float = 2.0) -> Array:
         attribution: (H, W).
         outlier_percent: share of the total attribution that counts as outliers, in [0, 100).
     """
-    values = np.asarray(attribution, dtype=np.float64)
-    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-        raise InputError(
-            f"attribution: expected one finite map (H, W), not {values.shape}, or it holds NaN or infinity"
-        )
+    values = real_array(attribution, "attribution", ("H", "W"))
     positive = np.maximum(values, 0.0)
     ordered = np.sort(positive, axis=None)
     summed = np.cumsum(ordered)
@@ -74,7 +71,7 @@ def light_overlay(image: npt.NDArray[np.uint8], attribution: Array) -> Array:
     Raises:
         InputError: another shape or type, or a value that is NaN or infinite.
     """
-    attribution = np.asarray(attribution)
+    attribution = real_array(attribution, "attribution", ("H", "W"))
     strength = normalise(np.abs(attribution))
     if attribution.min() >= 0:
         return _blended(image, strength, _MOST * strength[..., None], "plasma")

@@ -21,7 +21,7 @@ def real_array(values: object, what: str, *shapes: tuple[str, ...]) -> npt.NDArr
     Raises:
         InputError: neither a tensor nor an array, another rank, empty, or a value that is NaN or infinite.
     """
-    found = real_maps(values, what).detach().cpu().double().numpy()  # type: ignore[arg-type]
+    found = real_maps(values, what.removesuffix("s")).detach().cpu().double().numpy()  # type: ignore[arg-type]
     if found.ndim not in map(len, shapes) or not found.size:
         expected = " or ".join(f"({', '.join(shape)}{',' if len(shape) == 1 else ''})" for shape in shapes)
         raise InputError(f"{what}: expected {expected}, none of them 0, not {found.shape}: hand in one sample alone")

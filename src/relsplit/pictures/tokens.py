@@ -1,6 +1,6 @@
 """What tokens look like beside their relevance, wherever they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ def checked_tokens(tokens: Sequence[str], relevance: object) -> "list[tuple[str,
     """
     if isinstance(tokens, str):
         raise InputError("tokens: expected a list of words, not one text: hand in what the tokenizer made of it")
+    if not isinstance(tokens, Iterable) or isinstance(tokens, (Set, Mapping)):
+        raise InputError(f"tokens: expected a list of words in their order, not a {type(tokens).__name__}")
     words = list(tokens)
     for word in words:
         if not isinstance(word, str):
@@ -34,6 +36,11 @@ def checked_tokens(tokens: Sequence[str], relevance: object) -> "list[tuple[str,
         raise InputError(f"relevance: expected one value for each of {len(words)} tokens, not {len(shares)}")
     shown = ["".join(map(_visible, word)) for word in words]
     return list(zip(shown, shares.tolist(), scaled(shares).tolist(), strict=True))
+
+
+def number(relevance: float) -> str:
+    """Return relevance as it is written beside a token: two decimals, or two digits where these say little."""
+    return f"{relevance:+.2f}" if 0.1 <= abs(relevance) < 1000 else f"{relevance:+.2g}"
 
 
 def _visible(character: str) -> str:

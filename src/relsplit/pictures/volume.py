@@ -1,6 +1,7 @@
 """A volume by slices, each under its relevance."""
 
 from collections.abc import Sequence
+from operator import index
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +79,14 @@ def slices(
 
 
 def _chosen(shown: "int | Sequence[int]", depth: int) -> list[int]:
-    if isinstance(shown, int):
+    if isinstance(shown, (int, np.integer)):
         if shown < 1:
             raise InputError(f"shown: expected at least one slice, not {shown}")
-        return np.linspace(0, depth - 1, min(shown, depth)).round().astype(int).tolist()  # type: ignore[no-any-return]
-    found = [int(number) for number in shown]
+        return np.linspace(0, depth - 1, min(int(shown), depth)).round().astype(int).tolist()  # type: ignore[no-any-return]
+    try:
+        found = [index(number) for number in shown]
+    except TypeError:
+        raise InputError(f"shown: expected how many slices, or a list of their numbers, not {shown!r}") from None
     if not found or not all(0 <= number < depth for number in found):
         raise InputError(f"shown: expected slices from 0 to {depth - 1}, not {found}")
     return found

@@ -1,5 +1,7 @@
 """A signal with its relevance below it."""
 
+from numbers import Real
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -33,7 +35,8 @@ def waveform(
         A figure of matplotlib's with two axes a channel, the signal's and the relevance's; ``save`` is its ``savefig``.
 
     Raises:
-        InputError: another or another's shape, a batch, a value that is NaN or infinite, or a rate of 0 or less.
+        InputError: another or another's shape, a batch, a value that is NaN or infinite, or a rate
+            that is no number above 0.
 
     Example:
         >>> import torch
@@ -44,7 +47,7 @@ def waveform(
     values = real_array(signal, "signal", ("L",), ("C", "L"))
     shares = real_array(relevance, "relevance", ("L",), ("C", "L"))
     check_same_shape(shares, values, "signal")
-    if rate is not None and not rate > 0:
+    if rate is not None and not (isinstance(rate, Real) and 0 < rate < np.inf):
         raise InputError(f"rate: expected samples per second, above 0, not {rate}")
     channels, shares = np.atleast_2d(values), np.atleast_2d(shares)
     times = np.arange(channels.shape[1]) / (1 if rate is None else rate)

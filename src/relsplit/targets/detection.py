@@ -14,6 +14,15 @@ from relsplit.targets.target import mismatch
 class Detection:
     """The score of the k-th box of each image, as torchvision's detectors return them: dictionaries with "scores".
 
+    Example:
+        >>> import torch
+        >>> from torchvision.models.detection import ssdlite320_mobilenet_v3_large as ssd
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import Detection
+        >>> model = ssd(weights=None, weights_backbone=None, num_classes=3, score_thresh=0).eval()
+        >>> tuple(LRP(model).attribute(torch.rand(1, 3, 320, 320), Detection(0)).shape)
+        (1, 3, 320, 320)
+
     Args:
         box: its place in the list, 0 for the first, which has the highest score.
     """

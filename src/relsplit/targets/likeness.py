@@ -15,6 +15,15 @@ class Likeness:
 
     Each entry's relevance is its summand of the cosine.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import Likeness
+        >>> model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))  # an embedding
+        >>> tuple(LRP(model).attribute(torch.rand(2, 6), Likeness(torch.rand(4))).shape)
+        (2, 6)
+
     Args:
         vector: (D,), or (N, D), one for each sample.
         normalised: whether it is the cosine; else the product.

@@ -15,6 +15,15 @@ from relsplit.targets.target import mismatch
 class NextToken:
     """The score of one token at one position of an output (N, T, vocabulary).
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import NextToken
+        >>> model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 20))  # (N, T, vocabulary)
+        >>> tuple(LRP(model).attribute(torch.randint(20, (2, 7)), NextToken()).shape)
+        (2, 7)
+
     Args:
         token: its id, one for all samples or (N,); None: the likeliest.
         position: of the token before it, which the network predicts it from; -1 is the last one. Of samples of
@@ -46,10 +55,11 @@ class NextToken:
         position = self._each("position", self.position, count, length).to(output.device)
         here = output[rows, position]
         token = here.argmax(1) if self.token is None else self._each("token", self.token, count, vocabulary)
-        scores = output if self.score == "logit" else output.softmax(2)
-        chosen = torch.zeros_like(output, dtype=torch.bool)
-        chosen[rows, position, token.to(output.device)] = True
-        return torch.where(chosen, scores, 0)
+        scores = here if self.score == "logit" else here.softmax(1)
+        token = token.to(output.device)
+        relevance = torch.zeros_like(output)
+        relevance[rows, position, token] = scores[rows, token]
+        return relevance
 
     def pinned(self, output: Tensor) -> "NextToken":
         """Return the target with its token as it is in ``output``."""

@@ -15,6 +15,17 @@ from relsplit.targets.target import mismatch
 class Pixels:
     """One class of an output (N, K, ...) with scores at every place: a segmentation, a density, a label a frame.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import Pixels
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))  # (N, 4, H, W)
+        >>> images, mask = torch.rand(2, 3, 8, 8), torch.zeros(8, 8, dtype=torch.bool)
+        >>> mask[2:4, 3:6] = True
+        >>> tuple(LRP(model).attribute(images, Pixels(1, mask)).shape)
+        (2, 3, 8, 8)
+
     Args:
         index: of the class; 0 where there is one channel.
         mask: the places, booleans (N, ...) or (...) for all samples; None: those where the class is predicted.

@@ -14,6 +14,17 @@ from relsplit.targets.target import mismatch
 class Value:
     """One entry of each sample's output, with its own sign and size: a logit, a regression.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import Value
+        >>> model = nn.Linear(6, 1, bias=False)  # a regression
+        >>> table = torch.rand(2, 6)
+        >>> relevance = LRP(model, rule="epsilon", input_rule="epsilon", scores="logits").attribute(table, Value())
+        >>> torch.allclose(relevance.sum(1), model(table)[:, 0])
+        True
+
     Args:
         index: of (N, K) which one, or one for each sample, (N,); of outputs of a higher rank a tuple of indices; None:
             the only one of (N,) or (N, 1).

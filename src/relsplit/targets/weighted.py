@@ -13,6 +13,15 @@ from relsplit.targets.target import mismatch
 class Weighted:
     """A weighted sum of the output's entries: ``{2: 1, 7: 1}`` two labels, ``{2: 1, 7: -1}`` one against the other.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.targets import Weighted
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> tuple(LRP(model).attribute(torch.rand(2, 3, 16, 16), Weighted({2: 1, 4: -1})).shape)
+        (2, 3, 16, 16)
+
     Args:
         weights: of the entries of (N, K), by index; all others count nothing.
 

@@ -24,6 +24,7 @@ class Convolution:
     ) -> None:
         self.weight = weight
         self.bias = None if bias is None else bias.reshape(-1, *[1] * (weight.dim() - 2))
+        self.output: Tensor | None = None
         self.geometry = (stride, padding, dilation, transposed, output_padding)
         self.groups = groups
         self._parts = WeightParts(weight)

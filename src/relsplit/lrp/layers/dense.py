@@ -14,6 +14,7 @@ class Dense:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight
         self.bias = bias
+        self.output: Tensor | None = None
         self._parts = WeightParts(weight)
 
     @property

@@ -10,11 +10,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from relsplit.lrp.layers.weights import WeightPart
+from relsplit.lrp.layers.weights import FULL, WeightPart
 
 
 class LinearLayer(Protocol):
-    """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape."""
+    """What a rule may ask of a layer; ``h`` is its input, ``s`` has its output's shape.
+
+    Attributes:
+        output: ``W h + b`` as the network computed it, for reading; None where it was not kept, or ``h`` is another.
+    """
+
+    output: Tensor | None
 
     @property
     def weight(self) -> Tensor | None:
@@ -43,6 +49,15 @@ class LinearLayer(Protocol):
 
     def reach(self, support: Tensor) -> Tensor:
         """Return where the output sees any input that ``support`` allows, as booleans of the output's shape."""
+
+
+def output_of(layer: LinearLayer, h: Tensor) -> Tensor:
+    """Return ``W h + b``, for reading: what the network computed, where that was kept."""
+    bias = layer.bias  # asked for in any case: it is a part of what was kept
+    if layer.output is not None:
+        return layer.output
+    z = layer.apply(h, FULL)
+    return z if bias is None else z + bias
 
 
 def transposed_map(function: Callable[[Tensor], Tensor], s: Tensor, h: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ class LinearMap:
         self.function = function
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.output: Tensor | None = None
 
     @property
     def side_by_side(self) -> int | None:

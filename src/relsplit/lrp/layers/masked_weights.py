@@ -73,6 +73,7 @@ class _MaskedWeights:
         self.of_weight = torch.ones_like(layer.weight, dtype=dtype, requires_grad=True)
         self.of_bias = None if layer.bias is None else torch.ones_like(layer.bias, dtype=dtype, requires_grad=True)
         self.counts_bias = False
+        self.output = layer.output
         self._layer = layer
 
     @property

@@ -19,6 +19,7 @@ class MatrixProduct:
         self.weight = weights
         self.comes_first = comes_first
         self.bias: Tensor | None = None
+        self.output: Tensor | None = None
 
     @property
     def side_by_side(self) -> int | None:

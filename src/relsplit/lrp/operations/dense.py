@@ -10,7 +10,7 @@ from relsplit.lrp.layers.dense import Dense
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.matrix_product import MatrixProduct
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.linear import PlacedRule, record_linear
+from relsplit.lrp.operations.linear import PlacedRule, made_in_full, of_type, record_linear
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.recorder import Attended
 from relsplit.lrp.recording.step import Step
@@ -94,6 +94,7 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         receivers = (0, 1) if attention.to_weights else (signals[0],)
     output = call.run()
     saved = tuple(call.save(factor) for factor in factors)
+    made = made_in_full(call, output, "dense") if getattr(attention.rule, "reads_output", False) else None
     if call.recorder.attentions is not None and signals == [1]:
         weights, value = (factor.detach() for factor in factors)
         call.recorder.attentions.append(Attended(lambda: weights, value, output))
@@ -110,6 +111,7 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
             mask = None if support is None else support.to(relevance.dtype)
             value = where_supported(saved[place].tensor.to(relevance.dtype), mask)
             layer = layer_of(place, relevance.dtype)
+            layer.output = of_type(made, relevance.dtype) if mask is None else None
             result.append(attention.rule.propagate(layer, value, part, nonnegative=nonnegative, support=mask))
         return result
 

@@ -1,20 +1,23 @@
 """Layers that are linear in their input, and the rule that carries relevance through each."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.operations.by_slope import keeps_signs
 from relsplit.lrp.options import Options
+from relsplit.lrp.precision import is_in_full
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.recorder import Recorder
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import Saved, Step
 from relsplit.lrp.rules.choice import checked_rule
-from relsplit.lrp.rules.rule import LayerKind, Place, Rule
+from relsplit.lrp.rules.rule import LayerKind, Place, Rule, reads_output
 
 
 class PlacedRule:
@@ -30,8 +33,8 @@ class PlacedRule:
     def __init__(self, recorder: Recorder, source: Step, kind: LayerKind, rule: Rule | None = None) -> None:
         self._facts = recorder.facts
         self._options: Options = recorder.options
-        self._is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
-        self._rule = rule
+        is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
+        self._fixed = self._options.input_rule if rule is None and is_first else rule
         self.kind: LayerKind = kind
         self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
@@ -39,13 +42,29 @@ class PlacedRule:
 
     def get(self) -> Rule:
         """Return the rule."""
-        if self._rule is not None:
-            return self._rule
-        if self._is_first:
-            return self._options.input_rule
+        if self._fixed is not None:
+            return self._fixed
         depth = self._layers_before / max(self._facts.all_layers, 1)
-        place = Place(self.path, self._residuals_before, depth, self.kind)
-        return checked_rule("rule", self._options.rules.rule_at(place))
+        return checked_rule("rule", self._options.rules.rule_at(self._at(depth)))
+
+    def reads_output(self) -> bool:
+        """Say, while the network runs, whether the rule may use what the layer made."""
+        if self.kind == "mean":
+            return False  # it costs little, and a maximum is seen as the mean that it is not
+        return reads_output(self._options.rules if self._fixed is None else self._fixed, self._at(math.nan))
+
+    def _at(self, depth: float) -> Place:
+        return Place(self.path, self._residuals_before, depth, self.kind)
+
+
+def made_in_full(call: Call, output: Tensor, kind: LayerKind) -> Saved | None:
+    """Save what a layer made, for a rule that uses it; None where it was rounded more than the way back is."""
+    return call.save(output) if is_in_full(output.device, kind == "convolution") else None
+
+
+def of_type(made: Saved | None, dtype: torch.dtype) -> Tensor | None:
+    """Return what a layer made, None where it was made in another precision than ``dtype``, or not kept."""
+    return None if made is None or made.tensor.dtype != dtype else made.tensor
 
 
 def record_linear(
@@ -73,6 +92,8 @@ def record_linear(
     saved, support, nonnegative = call.save(h), source.support, source.nonnegative
     watch = call.recorder.watch
     constants_count = keeps_signs(call)  # with weights they are what a bias is
+    is_whole = constants_count or support is None
+    made = made_in_full(call, output, placed.kind) if is_whole and placed.reads_output() else None
 
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
@@ -81,7 +102,9 @@ def record_linear(
         propagate = placed.get().propagate
         if watch.parameters is not None:
             propagate = partial(watch.parameters.propagated, placed.path, placed.get())
-        result = propagate(layer(), value, relevance, nonnegative=nonnegative, support=mask)
+        seen = layer()
+        seen.output = of_type(made, relevance.dtype)
+        result = propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
         return [where_supported(result, mask) if constants_count else result]
 
     return call.record(

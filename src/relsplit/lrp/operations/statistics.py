@@ -26,10 +26,11 @@ def length(call: Call) -> Any:
     return compound(call, [given["self"]], written_out)
 
 
-@OPERATIONS.register("dist", "_cdist_forward")
+@OPERATIONS.register("dist", "_cdist_forward", "_euclidean_dist")
 def distance(call: Call) -> Any:
-    """The length of a difference; of all pairs of rows."""
-    first, second, order = call.args[:3]
+    """The length of a difference; of all pairs of rows, which PyTorch has two kernels for."""
+    (first, second), given = call.args[:2], call.given()
+    order = given.get("p", 2.0)  # _euclidean_dist, of many rows, is of no other
     with call.recorder:
         if call.name == "dist":
             return torch.linalg.vector_norm(first - second, order)

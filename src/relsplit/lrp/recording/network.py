@@ -136,7 +136,7 @@ class Network:
         inputs = as_inputs(given)
         if self._channels_last and not in_graph and _are_faster_channels_last(inputs):
             try:
-                recording = self._record(inputs.each(_in_channels_last), part, by_module)
+                recording = self._record(inputs, _in_channels_last, part, by_module)
                 if not recording.recorder.reads_strides:
                     return recording
             except _RefusedError:
@@ -144,14 +144,17 @@ class Network:
             # It reads memory in an order of its own, as in a view: it gets the images as it would from its user.
             self._channels_last = False
         try:
-            return self._record(inputs.each(torch.clone if in_graph else _copied), part, by_module, in_graph)
+            return self._record(inputs, torch.clone if in_graph else _copied, part, by_module, in_graph)
         except _RefusedError as refused:
             raise self._reason(refused.error, inputs) from refused.error
 
-    def _record(self, inputs: Inputs, part: Part, by_module: bool, in_graph: bool = False) -> Recording:
+    def _record(
+        self, inputs: Inputs, copy: Callable[[Tensor], Tensor], part: Part, by_module: bool, in_graph: bool = False
+    ) -> Recording:
         grad = torch.is_grad_enabled() or by_module
         with torch.inference_mode(False), torch.set_grad_enabled(grad):
-            recording = self._run(inputs, part, attentions=None, by_module=by_module, in_graph=in_graph)
+            given = inputs.each(copy)  # here, or copies would be of inference mode, which gradients cannot pass
+            recording = self._run(given, part, attentions=None, by_module=by_module, in_graph=in_graph)
         return recording if in_graph else replace(recording, output=recording.output.detach())
 
     def _run(

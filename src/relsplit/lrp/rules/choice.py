@@ -8,7 +8,7 @@ from typing import cast
 
 from relsplit.errors import InputError
 from relsplit.lrp.rules import RULES, STABILIZERS
-from relsplit.lrp.rules.rule import Place, Rule, RuleChoice
+from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 
 
@@ -21,6 +21,10 @@ class Everywhere:
     def rule_at(self, place: Place) -> Rule:
         """Return the rule, wherever the layer stands."""
         return self.rule
+
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether the rule uses what its layer made."""
+        return reads_output(self.rule, place)
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,20 @@ class ByName:
         Raises:
             InputError: no pattern matches.
         """
-        for pattern, choice in self.choices.items():
-            if _matches(pattern, place.path):
-                return choice.rule_at(place)
-        raise InputError(
-            f"rule: no pattern matches layer '{place.path}': add a last entry '*' with the rule for the rest"
-        )
+        choice = self._choice_at(place)
+        if choice is None:
+            raise InputError(
+                f"rule: no pattern matches layer '{place.path}': add a last entry '*' with the rule for the rest"
+            )
+        return choice.rule_at(place)
+
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether the rule at ``place``, if it has one, uses what its layer made."""
+        choice = self._choice_at(place)
+        return choice is not None and reads_output(choice, place)
+
+    def _choice_at(self, place: Place) -> RuleChoice | None:
+        return next((choice for pattern, choice in self.choices.items() if _matches(pattern, place.path)), None)
 
 
 def check_patterns(choice: RuleChoice, paths: Sequence[str]) -> None:

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from relsplit.lrp.layers.linear_layer import LinearLayer
+from relsplit.lrp.layers.linear_layer import LinearLayer, output_of
 from relsplit.lrp.layers.weights import FULL
 from relsplit.lrp.rules import RULES
-from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
+from relsplit.lrp.rules.quotient import Stabilizer, signed_shares
 from relsplit.options import checked_options
 
 
@@ -18,6 +18,7 @@ class Epsilon:
     """
 
     conserves = False
+    reads_output = True
 
     def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
@@ -26,7 +27,4 @@ class Epsilon:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        z = layer.apply(h, FULL)
-        if layer.bias is not None:
-            z = z + layer.bias
-        return layer.transpose(relevance / signed_denominator(z, self.epsilon), FULL, h) * h
+        return layer.transpose(signed_shares(relevance, output_of(layer, h), self.epsilon), FULL, h).mul_(h)

@@ -7,7 +7,7 @@ from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.epsilon import Epsilon
 from relsplit.lrp.rules.gamma import Gamma
 from relsplit.lrp.rules.quotient import Stabilizer
-from relsplit.lrp.rules.rule import LayerKind, Place, Rule
+from relsplit.lrp.rules.rule import LayerKind, Place, Rule, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.options import Limits, checked_options
 
@@ -52,6 +52,11 @@ class Mixture:
     def rule_at(self, place: Place) -> Rule:
         """Return the rule of the layer at ``place``."""
         return self.lower if self._is_lower(place) else self.upper
+
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether a rule that may be the one at ``place`` uses what its layer made."""
+        possible = (self.rule_at(place),) if self.depth is None else (self.lower, self.upper)
+        return any(reads_output(rule, place) for rule in possible)
 
     def _is_lower(self, place: Place) -> bool:
         if self.kind is not None:

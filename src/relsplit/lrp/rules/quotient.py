@@ -57,14 +57,25 @@ def _left_over(relevance: Tensor, z: Tensor) -> bool:
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
-    smallest = max(epsilon, torch.finfo(z.dtype).tiny ** 0.75)
-    return z + torch.where(z < 0, z.new_tensor(-smallest), z.new_tensor(smallest))  # numbers alone would be float32
+    smallest = z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
+    # Taking a sign over is several times faster than choosing; adding 0 makes the zero with a minus one without.
+    return torch.copysign(smallest, z.detach() + 0.0).add_(z)
+
+
+def signed_shares(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
+    """Return ``R / (z + epsilon sign(z))``, a new tensor; see :func:`signed_denominator`."""
+    if relevance.requires_grad or z.requires_grad:
+        return relevance / signed_denominator(z, epsilon)
+    result = torch.empty_like(z)
+    for share, here, below in in_pieces(result, relevance, z):
+        torch.div(here, signed_denominator(below, epsilon), out=share)
+    return result
 
 
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
     """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
     if stabilizer:
-        return relevance / signed_denominator(z, stabilizer), None
+        return signed_shares(relevance, z, stabilizer), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
     # Where nothing is divided, its gradient must not be divided by nothing.
     safe = z.masked_fill(dead, 1) if z.requires_grad else z

@@ -18,6 +18,9 @@ class Rule(Protocol):
     Attributes:
         conserves: whether it promises that the inputs together get what the outputs had; a promise that is broken is
             noticed, and a rule without one is left out of the account.
+
+    A rule that uses what the layer made in the forward pass (``layer.output``) says so with ``reads_output = True``: it
+    is then kept until relevance comes by.
     """
 
     conserves: bool
@@ -55,7 +58,17 @@ class Place:
 
 @runtime_checkable
 class RuleChoice(Protocol):
-    """Chooses a rule for every layer."""
+    """Chooses a rule for every layer.
+
+    Where the rules of a choice read outputs, it says so with a method ``reads_output_at(place)``, which is asked when
+    the layer runs: how deep it lies (``place.depth``) is not known then, and NaN.
+    """
 
     def rule_at(self, place: Place) -> Rule:
         """Return the rule of the layer at ``place``."""
+
+
+def reads_output(of: Rule | RuleChoice, place: Place) -> bool:
+    """Say whether a rule, or one that a choice may choose at ``place``, uses what its layer made."""
+    at = getattr(of, "reads_output_at", None)
+    return bool(getattr(of, "reads_output", False) if at is None else at(place))

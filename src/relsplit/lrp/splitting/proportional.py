@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from relsplit.lrp.rules.quotient import Stabilizer, signed_denominator
+from relsplit.lrp.rules.quotient import Stabilizer, signed_shares
 from relsplit.lrp.splitting import SPLITTINGS
 from relsplit.options import checked_options
 
@@ -17,10 +17,11 @@ class Proportional:
     """
 
     conserves = False
+    returns_new = True
 
     def __init__(self, epsilon: Stabilizer = 1e-9) -> None:
         self.epsilon = epsilon
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, any real number."""
-        return skip / signed_denominator(skip + branch, self.epsilon)
+        return signed_shares(skip, skip + branch, self.epsilon)

@@ -88,6 +88,18 @@ def score_curves(
     ``images``. Which of them share a batch depends on nothing but the arguments, so on a CPU the same call gives
     bitwise the same numbers.
 
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from relsplit import LRP
+        >>> from relsplit.metrics import score_curves
+        >>> from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        >>> images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 3])
+        >>> maps = LRP(model).attribute(images, targets).sum(1)
+        >>> tuple(score_curves(model, images, maps, targets, {"strict": Strict()})["strict"].id_score.shape)
+        (2,)
+
     Args:
         model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
         images: (N, C, H, W), normalised; or signals (N, C, L), volumes (N, C, D, H, W), tables (N, F) or tokens (N, T).

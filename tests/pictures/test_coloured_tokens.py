@@ -105,6 +105,16 @@ def test_what_commands_a_terminal_is_written_out() -> None:
     assert "line\\nfeed" in tokens_html(words, torch.ones(4))
 
 
+@pytest.mark.parametrize(
+    ("relevance", "written"),
+    [(0.9, "+0.90"), (-0.1, "-0.10"), (0.034, "+0.034"), (-2e-6, "-2e-06"), (12.3, "+12.30"), (1e300, "+1e+300")],
+)
+def test_numbers_say_something_of_relevance_of_any_size(relevance: float, written: str) -> None:
+    given = torch.tensor([relevance], dtype=torch.float64)
+    assert tokens_terminal(["a"], given, colour=False) == f"a({written})"
+    assert f">{written}</small>" in tokens_html(["a"], given)
+
+
 def test_a_text_without_relevance_is_white() -> None:
     assert set(backgrounds(tokens_html(WORDS, torch.zeros(6))).values()) == {(255, 255, 255)}
     assert tokens_terminal(WORDS, np.zeros(6), colour=False) == " ".join(WORDS)
@@ -121,6 +131,9 @@ def test_a_text_without_relevance_is_white() -> None:
         ([], torch.ones(0), r"not \(0,\)"),
         (["a", "b"], torch.tensor([1.0, torch.nan]), "NaN or infinity"),
         (["a", "b"], [1.0, 2.0], "must be a tensor or an array"),
+        (None, torch.ones(1), "a list of words in their order, not a NoneType"),
+        ({"a", "b"}, torch.ones(2), "a list of words in their order, not a set"),
+        ({"a": 0, "b": 1}, torch.ones(2), "a list of words in their order, not a dict"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(show: object, tokens: object, relevance: object, said: str) -> None:
