@@ -326,3 +326,9 @@ def test_callers_gradient_mode_does_not_matter(rule: str, count: int) -> None:
         without = LRP(model, rule=rule).attribute_parameters(x, 1)
     for found in (within, outside, without):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_without_weights_of_their_own_is_one_line() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, -1)), nn.RNN(6, 3, batch_first=True))
+    with pytest.raises(InputError, match="relevance passes none that has a name"):
+        LRP(network, output=0, start=torch.ones_like).attribute_parameters(torch.rand(2, 6))

@@ -309,7 +309,8 @@ class LRP:
             for their gates, and of normalisations, which relevance passes unchanged, have none.
 
         Raises:
-            InputError: a parameter that does not exist, or that no relevance passes; or see :meth:`attribute`.
+            InputError: a parameter that does not exist, or that no relevance passes, or none has any; or see
+                :meth:`attribute`.
             UnsupportedModelError: see :meth:`attribute`.
         """
         given = checked_inputs(inputs, forward_kwargs)

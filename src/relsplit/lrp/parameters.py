@@ -86,8 +86,13 @@ class ParameterRelevance:
         """Return relevance by the names of parameters, each of its parameter's shape, in the network's order.
 
         Raises:
-            InputError: no relevance passes one that was asked for.
+            InputError: no relevance passes one that was asked for, or any at all.
         """
+        if not self._found and self._wanted is None:
+            raise InputError(
+                "parameters: relevance passes none that has a name: the weights and biases of convolutions, linear "
+                "layers and embeddings have some, but not recurrent layers', normalisations' and packed ones"
+            )
         for name in self._wanted or ():
             if name not in self._found:
                 raise InputError(
