@@ -451,7 +451,6 @@ EXPLAIN: list[Row] = [
     ("device=meta", 2, "device=meta computes nothing"),
     ("task.images=[$W/files/bird.png] model.checkpoint=$W/nowhere.pt", 2, "no such file"),
     ("task.scored_class=label", 2, "scored_class"),
-    ("task.explainers=[ours,random]", 2, "explainers"),
     ("output_dir=$W/files/notes", 2, "holds other files"),
     ("output_dir=/proc/nowhere", 2, "/proc/nowhere cannot be written"),
 ]
