@@ -1,5 +1,6 @@
 """What the documentation says can be typed, and what it points to exists."""
 
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
+import relsplit.explainers
+import relsplit.targets
 from relsplit.bench.explain.stored_maps import StoredMaps
 
 PROJECT = Path(__file__).parents[1]
@@ -108,3 +111,21 @@ def test_no_paragraph_is_long(page: Path) -> None:
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def explained_by_examples() -> Iterator[Any]:
+    """What a reader of the API reference calls first: LRP, every explainer and every target."""
+    yield relsplit.LRP
+    for face in (relsplit.explainers, relsplit.targets):
+        yield from (getattr(face, name) for name in face.__all__ if name not in ("Explainer", "Target"))
+
+
+@pytest.mark.parametrize("public", list(explained_by_examples()), ids=lambda public: str(public.__name__))
+def test_what_is_public_has_an_example(public: Any) -> None:
+    """Its lines run in the tests, and the site shows a section of this name as code (``Example:`` as a quotation)."""
+    assert re.search(r"^Examples:\n +>>> ", inspect.getdoc(public) or "", re.MULTILINE)
+
+
+def test_no_example_is_shown_as_a_quotation() -> None:
+    for path in (PROJECT / "src").rglob("*.py"):
+        assert not re.search(r"^ *Example:$", path.read_text(encoding="utf-8"), re.MULTILINE), path

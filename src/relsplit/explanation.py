@@ -106,7 +106,7 @@ def explain(
     Raises:
         InputError: the image is none, a photograph comes without a transform, or it or the network cannot be explained.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *pooled)

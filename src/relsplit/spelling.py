@@ -11,7 +11,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         word: as it was typed.
         known: names that there are.
 
-    Example:
+    Examples:
         >>> did_you_mean("num_sample", ["seed", "num_samples"])
         '; did you mean num_samples?'
     """

@@ -26,7 +26,7 @@ class ABN:
 
     There is one map per image, whatever the class: ``target`` is checked and not used.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchvision.models import resnet18
         >>> from relsplit.bench.models.attention_branch import AttentionBranchNetwork

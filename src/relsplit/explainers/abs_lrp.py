@@ -36,7 +36,7 @@ class AbsLRP:
     The network is recorded in each call, as by :class:`relsplit.LRP`; nothing of it is changed or kept, so that threads
     may share an explainer.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import AbsLRP

@@ -14,7 +14,7 @@ class AttentionRollout:
 
     There is one map per image, whatever the class: ``target`` is checked and not used.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchvision.models import VisionTransformer
         >>> from relsplit.explainers import AttentionRollout

@@ -12,7 +12,7 @@ from relsplit.targets.target import Target
 class Center:
     """exp(-d^2 / 2), d the distance to the centre; what the habit of photographing things in the middle is worth.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import Center

@@ -37,7 +37,7 @@ class ClassCompetition:
     it is, so the map has the sum of the base's: the class's probability, where the base conserves it. If nothing
     remains, the positive part is spread evenly, and it is said. With no rivals, the map is the base's.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import ClassCompetition

@@ -29,7 +29,7 @@ class ClassEvidence:
     netted once more, position by position; what is left above zero, scaled to the probability of the class, is that
     resolution's map. Where no position speaks for the class, the map is flat, and it is said.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import ClassEvidence

@@ -32,7 +32,7 @@ class ContrastiveLRP:
     Both start from the probability of the class, so that only where they lie differs. (The paper starts both from the
     logit: that scales the map.)
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import ContrastiveLRP

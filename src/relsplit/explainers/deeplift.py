@@ -27,7 +27,7 @@ TOLERANCE_IN_HALF = 5e-2
 class DeepLift:
     """What each input contributes to the change of the score against a baseline; contributions add up to the change.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import DeepLift

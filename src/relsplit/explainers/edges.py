@@ -11,7 +11,7 @@ from relsplit.errors import InputError
 class Edges:
     """Sobel gradient magnitude of the grey image: how much of a map is nothing but contours (Adebayo et al., 2018).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import Edges

@@ -8,7 +8,7 @@ from relsplit.explainers.shared.gradient_cam import GradientCAM
 class GradCAM(GradientCAM):
     """Channels of the target layer, weighted by the mean gradient of the score, positive part, scaled to [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import GradCAM

@@ -12,7 +12,7 @@ _SMALL = 1e-6
 class GradCAMPlusPlus(GradientCAM):
     """Channels of the target layer, weighted by their positive gradients, each of which counts by Equation 19.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import GradCAMPlusPlus

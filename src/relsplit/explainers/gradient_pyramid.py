@@ -33,7 +33,7 @@ class GradientPyramid:
     resolution without a position that speaks for the class is left out; where none has one, the map is flat, and it is
     said. Class evidence has to be compared with it: the netting is the same, and nothing is propagated by rules.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import GradientPyramid

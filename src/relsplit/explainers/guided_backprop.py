@@ -25,7 +25,7 @@ class GuidedBackprop:
 
     The ReLUs are those that the network has really called, as autograd has recorded them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import GuidedBackprop

@@ -8,7 +8,7 @@ from relsplit.explainers.shared.gradient_cam import GradientCAM
 class HiResCAM(GradientCAM):
     """Activations of the target layer times their own gradients, summed over channels, positive part.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import HiResCAM

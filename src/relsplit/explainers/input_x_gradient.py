@@ -18,7 +18,7 @@ from relsplit.targets.target import Target
 class InputXGradient:
     """The input times the gradient of the score.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import InputXGradient

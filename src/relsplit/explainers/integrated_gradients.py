@@ -26,7 +26,7 @@ class IntegratedGradients:
 
     As ``steps`` grows, the attributions sum to score(input) - score(baseline).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import IntegratedGradients

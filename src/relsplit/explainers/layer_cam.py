@@ -8,7 +8,7 @@ from relsplit.explainers.shared.gradient_cam import GradientCAM
 class LayerCAM(GradientCAM):
     """Activations of the target layer, each weighted by the positive part of its own gradient, summed over channels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import LayerCAM

@@ -33,7 +33,7 @@ POOLINGS = (
 class LRPEpsilon:
     """Relevance of the logit, passed down by the epsilon rule in every layer, biases included.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchvision.models import resnet18
         >>> from relsplit.explainers import LRPEpsilon

@@ -34,7 +34,7 @@ class MeasuredPyramid:
     inserted into the baseline and deleted from the image in its order, in ``levels`` equal steps, and the area between
     the two curves of the class's probability decides. Every candidate sums to what the explanation started from.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import MeasuredPyramid

@@ -12,7 +12,7 @@ from relsplit.targets.target import Target
 class OnePixel:
     """1 at the centre pixel and 0 elsewhere: explains nothing, and yet has the best score under the released metric.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import OnePixel

@@ -13,7 +13,7 @@ from relsplit.targets.target import Target
 class RandomMap:
     """Uniform noise in [0, 1); what a method that knows nothing scores.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import RandomMap

@@ -26,7 +26,7 @@ class RelevancePyramid:
     At the last place of every resolution all relevance comes by, so each of these maps sums to what the explanation
     started from, and so does their mean: nothing is lost on the way to the pixels either.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import RelevancePyramid

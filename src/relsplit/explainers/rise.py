@@ -28,7 +28,7 @@ class RISE:
 
     A mask is a coarse grid of zeros and ones, upsampled linearly and cut out at a random offset of less than a cell.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import RISE

@@ -45,7 +45,7 @@ class ScoreCAM:
     share one; the masked images exist one batch at a time; the network that evaluates them has BatchNorm folded into
     its convolutions and keeps the channels last in memory.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import ScoreCAM

@@ -20,7 +20,7 @@ from relsplit.targets.target import Target
 class SmoothGrad:
     """Mean gradient of the score over copies of the input with Gaussian noise, seeded per sample.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import SmoothGrad

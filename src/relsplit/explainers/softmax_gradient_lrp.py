@@ -28,7 +28,7 @@ class SoftmaxGradientLRP:
     j; it sums to 0, and so does the map. Classes that do not exclude each other have no rivals: there the start is
     ``p_c (1 - p_c)`` alone, the gradient of a sigmoid.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit.explainers import SoftmaxGradientLRP

@@ -19,7 +19,7 @@ class TransformerAttribution:
     meet, this library's ratio-based splitting replaces the paper's normalisation, which in the released code runs over
     the whole batch.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchvision.models import VisionTransformer
         >>> from relsplit.explainers import TransformerAttribution

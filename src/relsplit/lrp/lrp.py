@@ -56,7 +56,7 @@ class LRP:
     explained is what the model did in this very call: its hooks, its control flow, its weights and attributes as they
     are then. The model is never changed, and nothing of it is kept, so that threads may share an explainer.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

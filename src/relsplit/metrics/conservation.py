@@ -13,7 +13,7 @@ from relsplit.metrics.explained_batch import ExplainedBatch
 def conservation_gap(relevance: Tensor, start: Tensor) -> Tensor:
     """Return |sum of relevance - start| / start of each sample; 0 is strict conservation.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import conservation_gap
         >>> conservation_gap(torch.full((1, 3, 2, 2), 0.05), torch.tensor([0.5])).shape

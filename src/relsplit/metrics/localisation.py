@@ -22,7 +22,7 @@ def energy_inside(maps: Tensor, regions: Tensor) -> Tensor:
     Energy-based pointing game of Wang et al. 2020 (Score-CAM), Sec. 4.3. Negative attribution counts as none, because
     it speaks against the class.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import energy_inside
         >>> box = torch.tensor([[[True, False], [False, False]]])
@@ -53,7 +53,7 @@ def pointing_game(maps: Tensor, regions: Tensor, tolerance: Tolerance = 0) -> Te
     Where several pixels share the maximum, the share of them that hit, which is the chance of a hit if one of them is
     drawn: a constant map earns the region's area and no more.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import pointing_game
         >>> box = torch.tensor([[[True, False], [False, False]]])

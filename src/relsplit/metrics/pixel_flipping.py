@@ -36,7 +36,7 @@ def flipping_area(
     Bach et al. 2015, Sec. "Pixel-wise flipping"; as in Quantus, the curve begins after the first step and ends with
     the empty image. The x axis is scaled to length 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -73,7 +73,7 @@ def randomisation_correlation(
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Return Spearman's rho of maps, tied pixels sharing their mean rank; 0 where a map is constant.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import rank_correlation
         >>> maps = torch.rand(2, 4, 4)

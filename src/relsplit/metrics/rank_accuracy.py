@@ -14,7 +14,7 @@ def relevance_rank_accuracy(maps: Tensor, regions: Tensor) -> Tensor:
     :func:`relsplit.metrics.localisation.energy_inside`.) Of pixels that share the K-th value, the share of them that is
     expected if they are drawn: a constant map earns the region's area and no more.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import relevance_rank_accuracy
         >>> box = torch.tensor([[[True, True], [False, False]]])

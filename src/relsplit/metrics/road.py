@@ -43,7 +43,7 @@ def imputed_survival(
     Rong et al. 2022, Sec. 4: a removed pixel becomes the weighted mean of its eight neighbours, of which removed ones
     are unknowns of the same system of equations, plus noise. So the mask cannot be read off the imputed image.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

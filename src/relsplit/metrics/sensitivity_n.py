@@ -39,7 +39,7 @@ def subset_correlation(
     the sum of the map and the drop when they are replaced; then the mean over several n. Quantus has this, for one n,
     as FaithfulnessCorrelation; its SensitivityN correlates over the images of a batch, which gives an image no value.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -10,7 +10,7 @@ from relsplit.metrics.explained_batch import ExplainedBatch
 def gini(maps: Tensor) -> Tensor:
     """Return the Gini index of the absolute attribution (Chalasani et al. 2020, Sec. 5).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from relsplit.metrics import gini
         >>> gini(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist()

@@ -31,7 +31,7 @@ def tokens_terminal(
     Raises:
         InputError: one text in place of tokens, relevance of another shape, or a value that is NaN or infinite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> tokens_terminal(["a", "superb", "film"], torch.tensor([0.0, 0.9, -0.1]), colour=False)
         'a superb(+0.90) film(-0.10)'

@@ -42,7 +42,7 @@ def boxes(
     Raises:
         InputError: another shape or type, a value that is NaN or infinite, no such box, or labels for other boxes.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> image, relevance = np.zeros((32, 48, 3), np.uint8), np.random.rand(32, 48)
         >>> figure = boxes(image, relevance, np.array([[4, 4, 20, 20], [25, 8, 40, 30]]), explained=1)

@@ -33,7 +33,7 @@ def tokens_html(tokens: Sequence[str], relevance: "Tensor | npt.NDArray[np.float
     Raises:
         InputError: one text in place of tokens, relevance of another shape, or a value that is NaN or infinite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> shown = tokens_html(["a", "<b>", "film"], torch.tensor([0.0, 0.9, -0.1]))
         >>> "&lt;b&gt;" in shown, "<b>" in shown

@@ -37,7 +37,7 @@ def slices(
         InputError: another or another's shape, a value that is NaN or infinite, or a slice that the volume does not
             have.
 
-    Example:
+    Examples:
         >>> import torch
         >>> figure = slices(torch.rand(12, 16, 16), torch.rand(12, 16, 16), shown=[2, 5, 9])
         >>> figure.axes[1].get_title()

@@ -38,7 +38,7 @@ def waveform(
         InputError: another or another's shape, a batch, a value that is NaN or infinite, or a rate
             that is no number above 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> figure = waveform(torch.sin(torch.arange(100) / 5), torch.rand(100), rate=50)
         >>> figure.axes[0].get_ylabel(), figure.axes[1].get_ylabel()

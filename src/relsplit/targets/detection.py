@@ -14,7 +14,7 @@ from relsplit.targets.target import mismatch
 class Detection:
     """The score of the k-th box of each image, as torchvision's detectors return them: dictionaries with "scores".
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torchvision.models.detection import ssdlite320_mobilenet_v3_large as ssd
         >>> from relsplit import LRP

@@ -10,7 +10,7 @@ from relsplit.networks.outputs import chosen_output
 class Key:
     """Of a dictionary, a dataclass (a ``ModelOutput`` of the transformers library), or a tuple: one part.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

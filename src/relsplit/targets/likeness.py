@@ -15,7 +15,7 @@ class Likeness:
 
     Each entry's relevance is its summand of the cosine.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -15,7 +15,7 @@ from relsplit.targets.target import mismatch
 class NextToken:
     """The score of one token at one position of an output (N, T, vocabulary).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -15,7 +15,7 @@ from relsplit.targets.target import mismatch
 class Pixels:
     """One class of an output (N, K, ...) with scores at every place: a segmentation, a density, a label a frame.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -14,7 +14,7 @@ from relsplit.targets.target import mismatch
 class Value:
     """One entry of each sample's output, with its own sign and size: a logit, a regression.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

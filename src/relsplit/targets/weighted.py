@@ -13,7 +13,7 @@ from relsplit.targets.target import mismatch
 class Weighted:
     """A weighted sum of the output's entries: ``{2: 1, 7: 1}`` two labels, ``{2: 1, 7: -1}`` one against the other.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

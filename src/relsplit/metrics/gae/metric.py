@@ -21,7 +21,7 @@ PARTS = ("faithfulness", "robustness", "local_consistency", "contrastiveness", "
 class GlobalAttributionEvaluation(torchmetrics.Metric):
     """Means over mosaics of GAE and its parts, see :func:`relsplit.metrics.gae.score.global_attribution_evaluation`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -23,7 +23,7 @@ class GridPointing(torchmetrics.Metric):
     The images of all updates, and of all processes, are played with together in ``compute``, so how they were divided
     into batches plays no part. They are kept until then; ``compute_on_cpu=True`` keeps them out of a GPU's memory.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -88,7 +88,7 @@ def score_curves(
     ``images``. Which of them share a batch depends on nothing but the arguments, so on a CPU the same call gives
     bitwise the same numbers.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP

@@ -24,7 +24,7 @@ class InsertionDeletion(torchmetrics.Metric):
 
     The states are sums over samples, so that processes which saw different samples reduce to the mean over all.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from relsplit import LRP
