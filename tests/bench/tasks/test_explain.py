@@ -46,6 +46,20 @@ def test_a_photograph_bears_the_predicted_name_and_may_be_replaced(photographs: 
     np.testing.assert_array_equal(found[1].image[0], np.asarray(Image.open(second)))
 
 
+def test_a_class_to_speak_against_may_be_named(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photographs)
+
+    def explained(against: object) -> Path:
+        more = ("task=explain", "explainer=class_evidence", "task.pictures=4", "output_dir=null")
+        return run(configured(photographs, *more, "task.target=finch", f"explainer.against={against}"))
+
+    named, numbered, other = (read_maps(explained(each)).map for each in ("Jay", 1, "wren"))
+    np.testing.assert_array_equal(named, numbered)
+    assert not np.allclose(named, other)
+    with pytest.raises(InputError, match=r"against=jey: none of .* 3 classes .* did you mean jay"):
+        explained("jey")
+
+
 def test_several_methods_stand_side_by_side(photographs: Path) -> None:
     own = sorted((photographs / "photographs").rglob("*.png"))[:2]
     images, home = f"task.images=[{','.join(map(str, own))}]", photographs / "here"

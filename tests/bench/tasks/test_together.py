@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,7 @@ def test_with_an_output_dir_each_has_a_folder_in_it(photographs: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in home.iterdir()) == ["center", "random"]
     assert done.stdout.count(f"3 samples: {home}") == 2
+    assert re.findall(r"^(center|random):$", done.stdout, re.MULTILINE) == ["center", "random"]
     measure(configured(photographs, "explainer=center", "num_samples=3", f"output_dir={home / 'center'}"))
     config = yaml.safe_load((home / "center" / "config.yaml").read_text())
     assert (config["output_dir"], config["task"]["explainers"]) == (str(home / "center"), None)

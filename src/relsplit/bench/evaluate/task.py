@@ -35,7 +35,11 @@ def run(settings: Settings) -> None:
     folders = measure_together(several)
     if not first_process():
         return
-    lacking = [report_scores(folder, each) for folder, each in zip(folders, several, strict=True)]
+    lacking = []
+    for folder, each in zip(folders, several, strict=True):
+        if len(several) > 1:
+            say(f"{folder.name}:")
+        lacking.append(report_scores(folder, each))
     incomplete = [each for each in lacking if each]
     if incomplete:
         raise IncompleteRun("; ".join(incomplete))

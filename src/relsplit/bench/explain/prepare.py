@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from torch import nn
 
@@ -10,12 +11,14 @@ from relsplit.bench.configuration.identity import Identity
 from relsplit.bench.configuration.settings import Settings
 from relsplit.bench.data.catalogue import Catalogue, Sample
 from relsplit.bench.data.dataset import EvaluationDataset
+from relsplit.bench.data.labels import label_of
 from relsplit.bench.data.samples import choose_samples
 from relsplit.bench.explain.explained_network import explained_network
 from relsplit.bench.explain.explanation import ConfiguredExplainer
 from relsplit.bench.explain.samples import Choose, chosen_samples
 from relsplit.bench.explain.stored_maps import StoredMaps
 from relsplit.bench.machine.device import chosen_device
+from relsplit.lrp.evidence import Rivals
 
 
 @dataclass(frozen=True)
@@ -95,4 +98,19 @@ def prepare_all(several: Sequence[Settings], choose: Choose = choose_samples) ->
     transform = first.dataset.transform.build("dataset.transform")
     dataset = EvaluationDataset(samples, transform, first.dataset.on_bad_image)
     network = explained_network(first, catalogue, several[1:])
+    several = [with_rival_by_number(each, catalogue) for each in several]
     return [Prepared(each, each.identity(), catalogue, samples, dataset, network) for each in several]
+
+
+def with_rival_by_number(settings: Settings, catalogue: Catalogue) -> Settings:
+    """Return the settings with the class that ``explainer.against`` names by its number.
+
+    Raises:
+        InputError: it names neither a class nor a kind of rivals.
+    """
+    against = settings.explainer.arguments.get("against")
+    if not isinstance(against, str) or against in get_args(Rivals):
+        return settings
+    document = settings.document()
+    document["explainer"]["against"] = label_of(against, catalogue.class_names, "explainer.against")
+    return Settings.of(document)
