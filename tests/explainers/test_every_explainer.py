@@ -91,12 +91,9 @@ def test_refuses_what_cannot_be_explained(name: str) -> None:
     images = seeded_images(2)
     broken = images.clone()
     broken[1, 0, 3, 3] = float("nan")
-    bad: list[tuple[Tensor, Tensor | int | None]] = [
-        (images[0], 0),
-        (images.long(), 0),
-        (images[:0], None),
-        (broken, 0),
-    ]
+    bad: list[tuple[Tensor, Tensor | int | None]] = [(images[:0], None), (broken, 0)]
+    if name not in ("center", "one_pixel", "random"):  # which map whatever has places: signals and tokens, too
+        bad += [(images[0], 0), (images.long(), 0)]
     if explainer.forward_equivalents:  # what does not use the network does not know its classes
         bad += [(images, 5), (images, -1), (images, torch.tensor([0, 1, 2])), (images, torch.tensor([0.5, 1.0]))]
     for inputs, target in bad:
