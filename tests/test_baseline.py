@@ -41,6 +41,11 @@ def test_numbers_are_normalised_values():
         BaselineImage([0.5, -1.0, 2.0]).of(images[:, :1])
 
 
+def test_zero_of_images_is_their_mean():
+    images = torch.rand(1, 3, 4, 4)
+    assert torch.equal(BaselineImage("zero").of(images), BaselineImage("mean").of(images))
+
+
 def test_black_is_the_same_for_metrics_and_explainers_to_the_bit():
     """Of a photograph of IMAGENET's normalisation in float32, black pixels themselves."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,8 +56,7 @@ def test_black_is_the_same_for_metrics_and_explainers_to_the_bit():
 @pytest.mark.parametrize(
     ("baseline", "words"),
     [
-        ("white", "one of mean, black, blur"),
-        ("zero", "one of mean, black, blur"),  # what explainers called the mean
+        ("white", "one of mean, black, blur, zero"),
         ([1.0, 2.0], "a list of 3 values"),
         (float("nan"), "a finite number"),
     ],

@@ -35,6 +35,7 @@ METHODS = {
     "cp_lrp": "#8e24aa",
     "attention_rollout": "#c0a16b",
     "transformer_attribution": "#6d4c41",
+    "stored": "#546e7a",
 }
 """By the explainer's name. Kin have kindred colours: splitting and pyramids blue and green, CAMs orange and brown."""
 
