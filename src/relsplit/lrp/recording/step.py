@@ -1,9 +1,12 @@
 """One recorded operation: what it made, and how relevance of that goes back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from relsplit.lrp.arithmetic import can_hold
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 """Operations that keep all entries and their order."""
@@ -15,7 +18,36 @@ PROBABILITIES = (*SIGMOIDS, *SOFTMAXES)
 Passed = list[tuple["Step", Tensor]]
 """What a step hands on: relevance for each of its sources."""
 
-Backward = Callable[[Tensor], list[Tensor]]
+
+@dataclass(frozen=True)
+class Part:
+    """Relevance of some entries of a source, of which the others get none.
+
+    Attributes:
+        relevance: of these entries.
+        shape: of the source.
+        there: returns the view of these entries, of a tensor of that shape.
+    """
+
+    relevance: Tensor
+    shape: torch.Size
+    there: Callable[[Tensor], Tensor]
+
+    def alone(self) -> Tensor:
+        """Return the relevance of the source, of this part alone."""
+        whole = self.relevance.new_zeros(self.shape)
+        self.there(whole).copy_(self.relevance)
+        return whole
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """Return ``total`` with this part added, written over it where that can hold it."""
+        if not can_hold(total, total):
+            return total + self.alone()
+        self.there(total).add_(self.relevance)
+        return total
+
+
+Backward = Callable[[Tensor], Sequence[Tensor | Part]]
 """From the relevance of what a step made, which it may write over, to that of its sources: new tensors."""
 
 
@@ -80,7 +112,16 @@ class Step:
 class Saved:
     """A tensor that the way back needs: the value of that moment, whatever is written over it later."""
 
-    __slots__ = ("__weakref__", "tensor")
+    __slots__ = ("__weakref__", "_tensor")
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self._tensor = tensor
+
+    @property
+    def tensor(self) -> Tensor:
+        """The value."""
+        return self._tensor
+
+    def copy(self) -> None:
+        """Go on with a copy: the original is about to be written over."""
+        self._tensor = self._tensor.clone()
