@@ -176,7 +176,7 @@ def walk_back(
             step.is_cut = not waiting
             passed = _passed(step, here, watch)
             if not again:
-                step.backward, step.sources = None, ()
+                step.backward, step.sources, step.negation = None, (), None
             for source, part in passed:
                 if source in arrived:
                     arrived[source] = plus(arrived[source], part)
