@@ -17,7 +17,6 @@ from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
 from relsplit.lrp.contrary import explain_contrary
 from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
-from relsplit.lrp.inputs import Given, Inputs, as_inputs, checked_inputs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
@@ -36,6 +35,7 @@ from relsplit.lrp.start import StartFunction, check_finite, computed_start
 from relsplit.lrp.through import Through, passed_through
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
+from relsplit.networks.inputs import Given, Inputs, as_inputs, checked_inputs
 from relsplit.networks.outputs import OutputChoice, Part
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options

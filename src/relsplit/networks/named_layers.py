@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import Inputs, as_inputs
 from relsplit.networks.described import described
 from relsplit.networks.feature_maps import Layout, layout, rows_are_channels
+from relsplit.networks.inputs import Inputs, as_inputs
 from relsplit.networks.outputs import obvious_part
 from relsplit.networks.views import unwrapped
 
