@@ -186,7 +186,7 @@ def walk_back(
             step.is_cut = not waiting
             passed = _passed(step, here, watch)
             if not again:
-                step.backward, step.sources = None, ()
+                step.backward, step.sources, step.negation = None, (), None
             for source, part in passed:
                 if source in arrived:
                     total = arrived[source]

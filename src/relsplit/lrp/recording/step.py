@@ -77,6 +77,7 @@ class Step:
         is_inside: whether it is a part of an operation that the network carried out at once.
         is_cut: set on the way back: whether all relevance passes here.
         given: what it was computed from, where contributions pass by the slope.
+        negation: of a layer, which of its outputs are explained by their negatives; None: its rule cannot tell.
     """
 
     index: int
@@ -98,6 +99,7 @@ class Step:
     is_inside: bool = False
     is_cut: bool = False
     given: "Saved | None" = None
+    negation: "Negation | None" = None
 
     @property
     def promises(self) -> bool:
@@ -107,6 +109,21 @@ class Step:
     def __str__(self) -> str:
         """Say which operation this is and where, for a message."""
         return f"operation '{self.operation}'" + (f" in module '{self.path}'" if self.path else "")
+
+
+@dataclass(eq=False)
+class Negation:
+    """Which outputs of a linear layer are explained by their negatives, set on the way back.
+
+    Attributes:
+        spread: from numbers at the layer's outputs to numbers at all inputs that these see.
+        has_weights: whether the layer has weights that are negated; otherwise what goes into it is.
+        entries: booleans of the output's shape; None: no output is.
+    """
+
+    spread: Callable[[Tensor], Tensor]
+    has_weights: bool
+    entries: Tensor | None = None
 
 
 class Saved:
