@@ -17,7 +17,7 @@ from relsplit.lrp.operations.index_map import choice, expand, index_map, part, p
 from relsplit.lrp.operations.max_pool import max_pool
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.operations.softmax import softmax
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import Step, whole
 
 _PASSED = (
     addition, gate, quotient, choice, expand, index_map, part, parts, permute, reshape, max_pool, pass_through, softmax,
@@ -64,4 +64,4 @@ def _passed(step: Step, marked: Tensor) -> list[tuple[Step, Tensor]]:
         return []
     if handler is addition and len(step.sources) > 1:  # both, whatever their shares are
         return [(source, marked.sum_to_size(source.shape)) for source in step.sources]
-    return list(zip(step.sources, step.backward(marked.clone()), strict=True))
+    return list(zip(step.sources, map(whole, step.backward(marked.clone())), strict=True))

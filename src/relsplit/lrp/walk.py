@@ -16,7 +16,7 @@ from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.pieces import ELEMENTS
 from relsplit.lrp.precision import full_precision
-from relsplit.lrp.recording.step import Part, Passed, Step
+from relsplit.lrp.recording.step import Part, Passed, Step, whole
 
 if TYPE_CHECKING:
     from relsplit.lrp.parameters import ParameterRelevance
@@ -192,7 +192,7 @@ def walk_back(
                     total = arrived[source]
                     arrived[source] = part.added_to(total) if isinstance(part, Part) else plus(total, part)
                 else:
-                    arrived[source] = part.alone() if isinstance(part, Part) else part
+                    arrived[source] = whole(part)
                     heapq.heappush(waiting, (-source.index, id(source), source))
             del here, passed
     for step in inputs:
@@ -219,8 +219,7 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> list[tuple[Step, Tensor |
         raise UnsupportedModelError(f"{step} failed on the way back ({type(error).__name__}: {reason})") from error
     if arrived is None and watch.visit is None:
         return list(zip(step.sources, parts, strict=True))
-    wholes = [part.alone() if isinstance(part, Part) else part for part in parts]
-    passed = list(zip(step.sources, wholes, strict=True))
+    passed = list(zip(step.sources, map(whole, parts), strict=True))
     if watch.guard is not None and arrived is not None:
         watch.guard.note(arrived, passed)
     if watch.visit is not None:

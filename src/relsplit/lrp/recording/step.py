@@ -47,6 +47,11 @@ class Part:
         return total
 
 
+def whole(part: Tensor | Part) -> Tensor:
+    """Return relevance of a source, of which a part may have been handed on."""
+    return part.alone() if isinstance(part, Part) else part
+
+
 Backward = Callable[[Tensor], Sequence[Tensor | Part]]
 """From the relevance of what a step made, which it may write over, to that of its sources: new tensors."""
 
