@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.checks import checked_images
-from relsplit.explainers.shared.evidence_at_stages import evidence_at_stages, probability_of, warn_of_flat_evidence
+from relsplit.explainers.shared.evidence_at_stages import (
+    begin_of,
+    evidence_at_stages,
+    probability_of,
+    warn_of_flat_evidence,
+)
 from relsplit.explainers.shared.on_the_image import Smoothing, mean_of_shares
 from relsplit.lrp import LRP
 from relsplit.lrp.evidence import Against
@@ -92,7 +97,7 @@ class ClassEvidence:
         nets, run = evidence_at_stages(self._lrp, images, target)
         if self._at == "pixels":
             nets = [run.relevance.sum(1)]
-        elif self._at == "features" and (last := on_grid(run.start, size)) is not None:
+        elif self._at == "features" and (last := on_grid(begin_of(run), size)) is not None:
             nets = [last.sum(1)]
         if not self._signed:
             nets = [net.clamp(min=0) for net in nets]

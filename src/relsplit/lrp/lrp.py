@@ -402,12 +402,14 @@ class LRP:
             guard = Guard(start, is_void)
             watch = recording.recorder.watch
             watch.visit, watch.guard = None if observer is None else observer.visit, guard
-            relevances = walk_back(recording.result, start, recording.inputs, watch)
+            is_new = through is None and getattr(explained, "returns_new", False)
+            relevances = walk_back(recording.result, start, recording.inputs, watch, owned=is_new)
             if is_flat is not None:
                 (relevance,) = relevances
                 even = start.flatten(1).sum(1) / relevance[0].numel()
                 relevances = [torch.where(_by_image(is_flat, relevance), _by_image(even, relevance), relevance)]
-        return Run(start, tuple(relevance.contiguous() for relevance in relevances), guard, observer, is_flat)
+        evidence = start if self.start == "evidence" else None
+        return Run(evidence, tuple(relevance.contiguous() for relevance in relevances), guard, observer, is_flat)
 
     def record(self, given: "Tensor | Inputs") -> Recording:
         """Run the network once on what is given, checked, and return what it did.
@@ -544,12 +546,12 @@ class LRP:
 
 @dataclass(frozen=True)
 class Run(Generic[Observed]):
-    """One map on its way: from ``start`` (the output's relevance) to ``relevances`` (of each input).
+    """One map: ``relevances`` of each input.
 
-    Of evidence, ``start`` is the relevance of the last feature map, and ``is_flat`` says which images have none.
+    Of evidence, ``evidence`` is the relevance of the last feature map, and ``is_flat`` says which images have none.
     """
 
-    start: Tensor
+    evidence: Tensor | None
     relevances: tuple[Tensor, ...]
     guard: Guard
     observer: Observed

@@ -160,16 +160,17 @@ class Watch:
 
 
 def walk_back(
-    output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Watch, again: bool = False
+    output: Step, relevance: Tensor, inputs: Sequence[Step], watch: Watch, again: bool = False, owned: bool = False
 ) -> list[Tensor]:
     """Walk back once, without autocast and TF32; what a step kept for the way back is freed when it has been passed.
 
     Args:
         output: where relevance starts.
-        relevance: of the output's shape; it is not changed.
+        relevance: of the output's shape.
         inputs: where it ends.
         watch: who looks on.
         again: whether another walk over the same steps is to come: nothing is freed.
+        owned: whether ``relevance`` may be written over.
 
     Returns:
         The relevance of each input; zeros where none came.
@@ -178,7 +179,7 @@ def walk_back(
         UnsupportedModelError: relevance came to an operation without a rule.
     """
     with torch.autocast(relevance.device.type, enabled=False), full_precision(relevance.device):
-        arrived: dict[Step, Tensor] = {output: relevance.clone()}
+        arrived: dict[Step, Tensor] = {output: relevance if owned else relevance.clone()}
         waiting, ends = [(-output.index, id(output), output)], set(inputs)
         while waiting and waiting[0][2] not in ends:
             step = heapq.heappop(waiting)[2]

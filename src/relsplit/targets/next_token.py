@@ -1,7 +1,7 @@
 """What a language model says next."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class NextToken:
     token: int | Tensor | None = None
     position: int | Tensor = -1
     score: Literal["logit", "probability"] = "logit"
+
+    returns_new: ClassVar[bool] = True  # a walk may write over it: with a large vocabulary a copy is the largest tensor
 
     def __post_init__(self) -> None:
         if self.score not in ("logit", "probability"):

@@ -31,14 +31,21 @@ def evidence_at_stages(lrp: LRP, images: Tensor, target: "Target | None") -> tup
     run = lrp.observed(images, target, lambda recording, start: AtStages(size))
     stages = list(run.observer.by_name().values())
     # Tokens are no stage of their own, because those of no position have relevance elsewhere.
-    if run.start.dim() == 3 and (tokens := on_grid(run.start, size)) is not None:
+    begin = begin_of(run)
+    if begin.dim() == 3 and (tokens := on_grid(begin, size)) is not None:
         stages.append(tokens)
     return [stage.sum(1) for stage in stages], run
 
 
+def begin_of(run: Run[Any]) -> Tensor:
+    """Return the relevance of the last feature map, which evidence begins with."""
+    assert run.evidence is not None, "it is of start='evidence'"
+    return run.evidence
+
+
 def probability_of(run: Run[Any]) -> Tensor:
     """Return the probability of the class that evidence is of, (N,)."""
-    return run.start.abs().flatten(1).sum(1)
+    return begin_of(run).abs().flatten(1).sum(1)
 
 
 def warn_of_flat_evidence(method: str, is_flat: Tensor, run: Run[Any], stacklevel: int) -> None:

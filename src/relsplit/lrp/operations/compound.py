@@ -127,15 +127,17 @@ def compound(
         return inputs, made
 
     masks = any(isinstance(each, Tensor) and id(each) not in found for each in arguments[3:])
-    # Where a part may be constant it is carried out at once: what that part is has to be known.
-    known = record_inside() if call.has_support or masks else None
+    # Where a part may be constant it is carried out at once, and again on the way back: what that part is has to be
+    # known, and to keep all of it takes more than the rest of a block.
+    made = record_inside()[1] if call.has_support or masks else None
+    support = None if made is None else made.support
+    del made
 
     def backward(relevance: Tensor) -> list[Tensor]:
-        inputs, result = record_inside() if known is None else known
+        inputs, result = record_inside()
         assert result is not None, "it was made of these inputs"
-        return walk_back(result, relevance, inputs, recorder.watch)
+        return walk_back(result, relevance, inputs, recorder.watch, owned=True)
 
-    support = None if known is None or known[1] is None else known[1].support
     call.record(value, steps, backward, is_layer=layers > 0, support=support)
     facts.layers += layers
     facts.residuals_inside += residuals

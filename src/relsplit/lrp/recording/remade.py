@@ -13,6 +13,8 @@ from relsplit.lrp.recording.again import Again
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Saved
 
+_NORMALISATIONS = ("layer_norm", "rms_norm")
+"""What goes into them is kept in place of what comes out: it is a summand of the next sum as well."""
 _CHEAP = {
     "gelu", "relu", "silu", "tanh", "sigmoid", "hardtanh", "hardswish", "hardsigmoid", "elu", "leaky_relu", "mish",
     "softplus", "add", "sub", "mul", "div", "neg", "pow", "square", "clone", "contiguous",
@@ -122,7 +124,8 @@ def note_origin(call: Call, output: object) -> None:
         call: that has run.
         output: that it returned.
     """
-    if call.name not in _CHEAP or call.is_in_place or call.recorder.is_differentiated:
+    is_normalised = call.name in _NORMALISATIONS
+    if not (is_normalised or call.name in _CHEAP) or call.is_in_place or call.recorder.is_differentiated:
         return
     if not isinstance(output, Tensor) or not fills_storage(output):
         return
@@ -130,6 +133,8 @@ def note_origin(call: Call, output: object) -> None:
     sources = []
     for tensor, _ in call.sources:
         kept = holders.had_again(tensor)
+        if kept is None and is_normalised and fills_storage(tensor):
+            kept = Remade(Kept(holders.save(tensor)), tensor)
         if kept is None or tensor.untyped_storage()._cdata == output.untyped_storage()._cdata:
             return
         sources.append(kept)
