@@ -18,7 +18,7 @@ from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.looked_up import LookUp, LookUps
 from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy
-from relsplit.targets.target import taken_apart
+from relsplit.targets.target import TargetFunction, taken_apart
 
 
 class SharedNetwork:
@@ -306,10 +306,7 @@ class Call:
         Raises:
             InputError: the network has returned none with a row for each sample.
         """
-        part = obvious_part(output)
-        if not isinstance(part, Tensor) or not part.dim() or len(part) != len(self.inputs):
-            raise InputError(f"model: its output must have {len(self.inputs)} rows, not {described(part)}")
-        return part
+        return with_rows(obvious_part(output), len(self.inputs))
 
     def gradient(self, score: Score, watch: "Callable[[Tensor], None] | None" = None) -> tuple[Tensor, ...]:
         """Return the gradient of what is explained with respect to each of the values.
@@ -368,11 +365,8 @@ class Call:
         Raises:
             InputError: the target is for another kind of output.
         """
-        part = self.part(output)
-        summed_by_sample(self.explained, part.detach())  # what the target does not allow is said here
-        pin = getattr(self.explained, "pinned", None)
-        pinned = self.explained if pin is None else pin(part.detach())
-        return lambda other: summed_by_sample(pinned, self.part(other))
+        value = pinned_value(self.explained, self.part(output).detach())
+        return lambda other: value(self.part(other))
 
     def scores(self, answer: Answer, score: Score) -> Callable[[Tensor], Tensor]:
         """Return the function from images (M, C, H, W) to the scores (M, classes) of all classes.
@@ -419,6 +413,33 @@ def gradients(function: ValueOfSamples, values: Sequence[Tensor]) -> tuple[Tenso
     with torch.enable_grad():
         variables = [each.detach().requires_grad_() for each in values]
         return differentiated(function(variables).sum(), variables)
+
+
+def with_rows(part: object, count: int) -> Tensor:
+    """Return the part of an output that a target which is a function is of, checked to have ``count`` rows.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not isinstance(part, Tensor) or not part.dim() or len(part) != count:
+        raise InputError(f"model: its output must have {count} rows, not {described(part)}")
+    return part
+
+
+def pinned_value(function: TargetFunction, output: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the function from outputs to what a target says of each sample, (N,).
+
+    Args:
+        function: the target.
+        output: (N, ...), by which it chooses what it chooses: a region, a token.
+
+    Raises:
+        InputError: the target is for another kind of output.
+    """
+    summed_by_sample(function, output)  # what the target does not allow is said here
+    pin = getattr(function, "pinned", None)
+    pinned = function if pin is None else pin(output)
+    return lambda other: summed_by_sample(pinned, other)
 
 
 def summed_by_sample(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:

@@ -32,11 +32,17 @@ def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part
     Returns:
         The function to the part, and a class, classes, None or a function of that part.
     """
+    whole, explained = opened(target, choice)
+    own = own_part(explained)
+    return lambda output: own(whole(output)), explained
+
+
+def opened(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part, Any]:
+    """Return the part of an output that is named around what is explained, and that; see :func:`taken_apart`."""
     parts: list[Part] = [] if choice is None else [partial(chosen_output, choice=choice)]
     while isinstance(target, Key):
         parts.append(target.part)
         target = target.target
-    parts.append(getattr(target, "part", only_part))
 
     def part(output: Any) -> Any:
         for each in parts:
@@ -44,6 +50,12 @@ def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part
         return output
 
     return part, target
+
+
+def own_part(explained: Any) -> Part:
+    """Return the function to the part that what is explained is of by itself: the obvious one, or a target's own."""
+    part: Part = getattr(explained, "part", only_part)
+    return part
 
 
 def within(target: Any, explained: Any) -> Any:
