@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.metrics import InsertionDeletion, flipping_area, imputed_survival, score_curves, subset_correlation
+from relsplit.metrics import (
+    GlobalAttributionEvaluation,
+    GridPointing,
+    InsertionDeletion,
+    flipping_area,
+    global_attribution_evaluation,
+    grid_pointing_game,
+    imputed_survival,
+    score_curves,
+    subset_correlation,
+)
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
 from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.targets import Detection, Key, Likeness, NextToken, Pixels, Value, Weighted
@@ -179,6 +189,76 @@ def test_a_part_is_named_by_output_or_by_the_target() -> None:
     assert scores[0].compute() == scores[1].compute()
 
 
+class Pooled(nn.Module):
+    """Sees an image's brightest channel, and something else."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"size": images.flatten(1).sum(1), "brightest": 9 * images.mean((2, 3))}
+
+
+class Brightest(Pooled):
+    def forward(self, images: Tensor) -> Any:
+        return super().forward(images)["brightest"]
+
+
+def test_mosaics_are_judged_by_a_part_of_the_output() -> None:
+    images = 0.1 * drawn(4, 4, 8, 8) + torch.eye(4)[:, :, None, None]
+    classes = torch.arange(4)
+
+    def explain(given: Tensor, targets: Tensor) -> Tensor:
+        return given[torch.arange(len(given)), targets].abs()
+
+    inner, by_name = Brightest(), {"output": "brightest"}
+    found = grid_pointing_game(Pooled(), explain, images, classes, **by_name)  # type: ignore[arg-type]
+    assert torch.equal(found, grid_pointing_game(inner, explain, images, classes))
+    assert (found > 0.5).all()
+    scores = global_attribution_evaluation(Pooled(), explain, images, classes, **by_name)  # type: ignore[arg-type]
+    assert torch.equal(scores.faithfulness, global_attribution_evaluation(inner, explain, images, classes).faithfulness)
+    game, gae = (
+        GridPointing(Pooled(), explain, output="brightest"),
+        GlobalAttributionEvaluation(Pooled(), explain, output="brightest"),
+    )
+    game.update(images, classes)
+    gae.update(images, classes)
+    assert game.compute()["grid_pointing"] == found.mean()
+    assert gae.compute()["faithfulness"] == scores.faithfulness.mean()
+
+
+class OfTwo(nn.Module):
+    """Scores of an image from which another was taken away, by a factor of the sample's and one of the call's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = fixed(Flat(48))
+
+    def forward(self, image: Tensor, other: Tensor, zoom: Tensor, share: float) -> Tensor:
+        return self.scores(image - share * zoom[:, None, None, None] * other[:, 0, :3, :4, :4])
+
+
+def test_a_second_input_of_any_shape_stays_with_its_sample() -> None:
+    model, maps, others, zoom = OfTwo(), drawn(N, 4, 4, seed=3), drawn(N, 2, 5, 4, 7, seed=4), torch.tensor([1, 3, 2])
+    further = {"other": others, "zoom": zoom, "share": 0.5}
+
+    def areas(*given: Any, **options: Any) -> Tensor:
+        return score_curves(*given, {"": Strict(step=3, baseline="zero")}, **options)[""].id_score
+
+    for metric in (flipping_area, areas):
+        found = metric(model, IMAGES, maps, Value(2), forward_kwargs=further)  # type: ignore[operator]
+        for sample in range(N):
+            moved = Shifted(model.scores, 0.5 * zoom[sample] * others[sample, 0, :3, :4, :4])
+            alone = metric(moved, IMAGES[sample : sample + 1], maps[sample : sample + 1], Value(2))  # type: ignore[operator]
+            assert found[sample].item() == pytest.approx(alone.item(), abs=1e-12)
+
+
+class Shifted(nn.Module):
+    def __init__(self, scores: nn.Module, taken: Tensor) -> None:
+        super().__init__()
+        self.scores, self.taken = scores, taken
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.scores(image - self.taken)
+
+
 class Halves(nn.Module):
     """Finds the left and the right half of an image, as sure of each as it is bright, and nothing darker than 0.2.
 
@@ -285,5 +365,10 @@ def test_what_has_no_meaning_for_a_value_is_refused() -> None:
     model, maps = fixed(Flat(48)), drawn(N, 4, 4)
     with pytest.raises(InputError, match="road asks how often a class stays the predicted one, so it is of classes"):
         imputed_survival(model, IMAGES, maps, Value(1))
+    classes = r"expected an int or a tensor of 3 class indices, not Value"
+    with pytest.raises(InputError, match=f"targets: {classes}"):
+        grid_pointing_game(model, lambda *given: maps, IMAGES, Value(1))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"labels: {classes}"):
+        global_attribution_evaluation(model, lambda *given: maps, IMAGES, Value(1))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="tolerance: it is of curves of probabilities"):
         score_curves(model, IMAGES, maps, Value(1), {"": Strict(step=4)}, tolerance=0.01)

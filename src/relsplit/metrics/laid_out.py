@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relsplit.baseline import BaselineImage
@@ -47,8 +48,8 @@ def laid_out(
         model: of the inputs.
         inputs: that are taken away place by place.
         maps: (N, ...) with the places alone. A sequence (N, T, D), whose maps are (N, T), is told by them.
-        forward_kwargs: what the network gets besides. Tensors with an entry for each sample, or for each sample and
-            place, belong to these; anything else is handed on as it is.
+        forward_kwargs: what the network gets besides. Tensors with an entry for each sample belong to these; anything
+            else is handed on as it is.
         in_patches: whether blocks of neighbours are taken at once, which is of images alone.
 
     Raises:
@@ -96,39 +97,38 @@ class _Further:
         of_samples = {
             name: value
             for name, value in forward_kwargs.items()
-            if isinstance(value, Tensor) and value.dim() in (1, 2) and len(value) == count
+            if isinstance(value, Tensor) and value.dim() and len(value) == count
         }
         self.shared = {name: value for name, value in forward_kwargs.items() if name not in of_samples}
         self.of_samples = of_samples
 
     def channels(self, like: Tensor) -> list[Tensor]:
-        """Return them as channels (N, 1, H, W) beside the channels ``like`` them.
+        """Return them as channels (N, C, H, W) beside the channels ``like`` them, as many as they fill.
 
         Raises:
-            InputError: one is neither of samples nor of their places.
+            InputError: one holds integers that these channels cannot.
         """
         found = []
         for name, value in self.of_samples.items():
-            if value.dim() == 2 and value[0].numel() != like[0, 0].numel():
-                raise InputError(
-                    f"forward_kwargs: {name} {tuple(value.shape)} is neither of samples ({len(like)},) nor of their "
-                    f"{like[0, 0].numel()} places"
-                )
             if not value.is_floating_point() and not torch.equal(value.to(like).to(value.dtype), value):
                 raise InputError(
                     f"forward_kwargs: {name} holds integers that {like.dtype} cannot tell apart: hand in a network and "
                     "inputs of float32"
                 )
-            rows = value.to(like) if value.dim() == 2 else value.to(like)[:, None].expand(-1, like[0, 0].numel())
-            found.append(rows.reshape(len(like), 1, *like.shape[2:]))
+            rows, places = value.to(like).reshape(len(like), -1), like[0, 0].numel()
+            one = rows.shape[1] == 1
+            filled = rows.expand(-1, places) if one else F.pad(rows, (0, -rows.shape[1] % places))
+            found.append(filled.reshape(len(like), -1, *like.shape[2:]))
         return found
 
     def of_items(self, channels: Tensor) -> dict[str, Any]:
         """Return the arguments of masked images, whose last channels are these."""
         found = dict(self.shared)
-        for (name, value), channel in zip(self.of_samples.items(), channels.unbind(1), strict=True):
-            rows = channel.flatten(1).to(value.dtype)
-            found[name] = rows if value.dim() == 2 else rows[:, 0]
+        rows, places, start = channels.flatten(1), channels[0, :1].numel(), 0
+        for name, value in self.of_samples.items():
+            size = value[0].numel()
+            found[name] = rows[:, start : start + size].reshape(len(rows), *value.shape[1:]).to(value.dtype)
+            start += size + -size % places
         return found
 
 
