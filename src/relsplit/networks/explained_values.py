@@ -154,9 +154,11 @@ def explained_values(
     """
     part, explained = opened(target, output)
 
+    def ends() -> bool:
+        return ends_in_probabilities(lambda images: part(network(images)), inputs[:1])
+
     def read(scores: Any, count: int) -> Answer:
         try:
-            ends = lambda: ends_in_probabilities(lambda images: part(network(images)), inputs[:1])  # noqa: E731
             return reader.read(scores, count, ends)
         except InputError as error:
             raise InputError(f"{error}; of any other output give a target of relsplit.targets") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from relsplit.baseline import BaselineImage
 from relsplit.checks import checked_images
@@ -18,7 +19,8 @@ from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.looked_up import LookUp, LookUps
 from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy
-from relsplit.targets.target import TargetFunction, taken_apart
+from relsplit.targets.detection import Detection
+from relsplit.targets.target import TargetFunction, opened, own_part
 
 
 class SharedNetwork:
@@ -61,9 +63,9 @@ class SharedNetwork:
             inputs = inputs.each(Tensor.clone)
         for place, tensor in enumerate(inputs.tensors):
             _check_alike(network, tensor, inputs.name(place))
-        part, explained = taken_apart(target, self._output)
+        whole, explained = opened(target, self._output)
         is_chosen = self._output is not None or explained is not target or hasattr(target, "part")
-        return Call(network, inputs, self.reader, explained, part if is_chosen else None)
+        return Call(network, inputs, self.reader, explained, whole if is_chosen else None)
 
 
 class Call:
@@ -80,20 +82,19 @@ class Call:
     """
 
     def __init__(
-        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, chosen: "Part | None"
+        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, whole: "Part | None"
     ) -> None:
         self.network = network
         self.inputs = inputs
         self.explained = explained
         self._reader = reader
-        self._chosen = chosen
-        self.choose(network)
+        self._whole = whole
+        self._chosen = self.choose(network)
 
-    def choose(self, network: nn.Module) -> None:
+    def choose(self, network: nn.Module) -> "RemovableHandle | None":
         """Have a network, made of this call's, return the part of its output that is explained, if one was named."""
-        chosen = self._chosen
-        if chosen is not None:
-            network.register_forward_hook(lambda module, given, output: chosen(output))
+        whole, own = self._whole, own_part(self.explained)
+        return None if whole is None else _returning(network, lambda output: own(whole(output)))
 
     @cached_property
     def images(self) -> Tensor:
@@ -329,8 +330,8 @@ class Call:
     def by_sample(self, score: Score) -> "ValueOfSamples":
         """Return the function from other values to what is explained of each sample (N,), differentiable.
 
-        What a target chooses by the output (a region, a token), and which class is explained, is chosen for the inputs
-        themselves.
+        What a target chooses by the output (a region, a token, a box), and which class is explained, is chosen for the
+        inputs themselves.
 
         Args:
             score: what is read of a class; without effect on a target that is a function.
@@ -338,6 +339,8 @@ class Call:
         Raises:
             InputError: as :meth:`value`.
         """
+        if isinstance(self.explained, Detection):
+            return self._of_boxes(self.explained)
         with torch.no_grad():
             output = self.called(self.inputs)
         if not callable(self.explained):
@@ -346,6 +349,19 @@ class Call:
             return lambda values: answer.like(self.run(values)).score(classes, score)
         value = self.pinned(output)
         return lambda values: value(self.run(values))
+
+    def _of_boxes(self, target: Detection) -> "ValueOfSamples":
+        """Follow each sample's box; from here on the network returns all that it found."""
+        if self._chosen is not None and self._whole is not None:
+            self._chosen.remove()
+            _returning(self.network, self._whole)
+        with torch.no_grad():
+            boxes = target.followed(self.called(self.inputs))
+
+        def scores(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack([boxes.score(found, sample) for sample, found in enumerate(self.run(values))])
+
+        return scores
 
     def checked_value(self, output: object) -> Callable[[object], Tensor]:
         """Return :meth:`pinned`, of an output that is checked to be what the network itself answers.
@@ -398,6 +414,10 @@ class Call:
         answer = self._reader.read(output, len(self.inputs), ends)
         answer.check_finite()
         return answer
+
+
+def _returning(network: nn.Module, part: Part) -> RemovableHandle:
+    return network.register_forward_hook(lambda module, given, output: part(output))
 
 
 ValueOfSamples = Callable[[Sequence[Tensor]], Tensor]

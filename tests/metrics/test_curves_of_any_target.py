@@ -23,6 +23,7 @@ from relsplit.metrics import (
 from relsplit.metrics.insertion_deletion.protocols.levels import Levels
 from relsplit.metrics.insertion_deletion.protocols.nominal import Strict
 from relsplit.targets import Detection, Key, Likeness, NextToken, Pixels, Value, Weighted
+from two_halves import Halves
 
 N = 3
 
@@ -257,28 +258,6 @@ class Shifted(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.scores(image - self.taken)
-
-
-class Halves(nn.Module):
-    """Finds the left and the right half of an image, as sure of each as it is bright, and nothing darker than 0.2.
-
-    With ``frame`` it sees the whole image as well, as something else. The right half moves to the top as it darkens.
-    """
-
-    def __init__(self, frame: bool = False) -> None:
-        super().__init__()
-        self.frame = frame
-
-    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
-        return [self.found(image) for image in images]
-
-    def found(self, image: Tensor) -> dict[str, Tensor]:
-        left, right = image[:, :, :4].mean(), image[:, :, 4:].mean()
-        boxes = [[0.0, 0, 4, 8], [4.0, 0, 8, 8] if right > 0.4 else [4.0, 0, 8, 3], [0.0, 0, 4, 8]]
-        scores, labels = torch.stack([left, right, image.new_tensor(2.0)]), torch.tensor([1, 1, 2])
-        order = [place for place in scores.argsort(descending=True).tolist() if place < 2 + self.frame]
-        order = [place for place in order if scores[place] >= 0.2]
-        return {"boxes": image.new_tensor(boxes)[order].view(-1, 4), "labels": labels[order], "scores": scores[order]}
 
 
 @pytest.mark.parametrize("frame", [False, True])
