@@ -18,7 +18,7 @@ from relsplit.networks.answer import Answer, AnswerReader
 from relsplit.networks.batches import BatchSize, outputs_in_batches
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.outputs import OutputChoice, Part
-from relsplit.networks.shared_network import pinned_value, with_rows
+from relsplit.networks.shared_network import pinned, summed_by_sample, with_rows
 from relsplit.targets.detection import Detection
 from relsplit.targets.target import Target, TargetFunction, opened, own_part
 
@@ -77,14 +77,15 @@ class ClassValues:
 class TargetValues:
     """What a target which is a function says of each sample.
 
-    It is asked about all samples at once, in their places, because it may hold something of each (a region, a vector):
-    the answer to what was made of a sample takes the place of the answer to the sample itself.
+    It may hold something of each sample (a region, a vector). One that can be asked about some of them has a method
+    ``of_samples``. Any other is asked about all at once, in their places: the answer to what was made of a sample
+    takes the place of the answer to the sample itself.
     """
 
     def __init__(self, part: Part, target: TargetFunction, found: Found) -> None:
         self._part, self._own = part, own_part(target)
         self._whole = torch.cat([self._rows(output, count) for output, count in found])
-        self._value = pinned_value(target, self._whole)
+        self._pinned = pinned(target, self._whole)
 
     def of(self, output: Any, count: int, item: Indices, sample: Indices) -> Tensor:
         """Return the values (R,) of R requests, see :meth:`ClassValues.of`.
@@ -97,11 +98,14 @@ class TargetValues:
             raise InputError(
                 f"model: it returns {tuple(rows.shape)} for some inputs and {tuple(self._whole.shape)} for others"
             )
-        found = torch.empty(len(item), dtype=torch.float64, device=rows.device)
+        rows, places = (rows[torch.from_numpy(item).to(rows.device)], torch.from_numpy(sample).to(rows.device))
+        of_samples = getattr(self._pinned, "of_samples", None)
+        if of_samples is not None:
+            return summed_by_sample(of_samples(places), rows)
+        found = rows.new_empty(len(rows))
         for turn in _turns(sample):
-            places, of = (torch.from_numpy(each[turn]).to(rows.device) for each in (sample, item))
-            whole = self._whole.index_put((places,), rows[of])
-            found[torch.from_numpy(turn).to(rows.device)] = self._value(whole)[places].double()
+            here = places[turn]
+            found[turn] = summed_by_sample(self._pinned, self._whole.index_put((here,), rows[turn]))[here]
         return found
 
     def _rows(self, output: Any, count: int) -> Tensor:
@@ -218,7 +222,7 @@ def values_in_batches(
     return found
 
 
-def _turns(sample: Indices) -> list[Indices]:
+def _turns(sample: Indices) -> list[list[int]]:
     """The places of ``sample`` (R,) in groups, none of which has a sample twice."""
     turns: list[list[int]] = []
     taken: dict[int, int] = {}
@@ -227,4 +231,4 @@ def _turns(sample: Indices) -> list[Indices]:
         if turn == len(turns):
             turns.append([])
         turns[turn].append(place)
-    return [np.array(turn) for turn in turns]
+    return turns

@@ -381,8 +381,8 @@ class Call:
         Raises:
             InputError: the target is for another kind of output.
         """
-        value = pinned_value(self.explained, self.part(output).detach())
-        return lambda other: value(self.part(other))
+        function = pinned(self.explained, self.part(output).detach())
+        return lambda other: summed_by_sample(function, self.part(other))
 
     def scores(self, answer: Answer, score: Score) -> Callable[[Tensor], Tensor]:
         """Return the function from images (M, C, H, W) to the scores (M, classes) of all classes.
@@ -446,20 +446,19 @@ def with_rows(part: object, count: int) -> Tensor:
     return part
 
 
-def pinned_value(function: TargetFunction, output: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the function from outputs to what a target says of each sample, (N,).
+def pinned(function: TargetFunction, output: Tensor) -> TargetFunction:
+    """Return a target with what it chooses by the output as it is in this one: a region, a token.
 
     Args:
         function: the target.
-        output: (N, ...), by which it chooses what it chooses: a region, a token.
+        output: (N, ...).
 
     Raises:
         InputError: the target is for another kind of output.
     """
     summed_by_sample(function, output)  # what the target does not allow is said here
     pin = getattr(function, "pinned", None)
-    pinned = function if pin is None else pin(output)
-    return lambda other: summed_by_sample(pinned, other)
+    return function if pin is None else pin(output)
 
 
 def summed_by_sample(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:

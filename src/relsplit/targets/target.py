@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
 from relsplit.networks.described import described
 from relsplit.networks.outputs import OutputChoice, Part, chosen_output, only_part
@@ -66,6 +67,12 @@ def within(target: Any, explained: Any) -> Any:
         explained: a class, one for each image, or a function of that part.
     """
     return replace(target, target=within(target.target, explained)) if isinstance(target, Key) else explained
+
+
+def rows_of(value: Any, samples: Tensor) -> Any:
+    """Return of what a target holds of each sample, (N, ...), some rows (M, ...); one number for all as it is."""
+    held = as_tensor(value)
+    return held[samples.to(held.device)] if isinstance(held, Tensor) and held.dim() else value
 
 
 def mismatch(target: object, expected: str, output: object) -> InputError:
