@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relsplit.lrp.layers.phases import has_few_inputs, phases, transpose_by_phases
+from relsplit.lrp.layers.phases import is_better_by_phases, phases, transpose_by_phases
 from relsplit.lrp.layers.weights import FULL, POSITIVE
 
 
@@ -41,18 +41,21 @@ def test_equal_to_the_gradient(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "stride", "dilation", "groups", "expected"),
+    ("inputs", "kernel", "stride", "dilation", "groups", "expected"),
     [
-        (3, [2, 2], [1, 1], 1, True),
-        (3, [1, 1], [1, 1], 1, False),  # as many channels as before
-        (64, [2, 2], [1, 1], 1, False),  # fills the vector units by itself
-        (3, [2, 1], [1, 1], 1, False),
-        (3, [2, 2], [2, 2], 1, False),
-        (4, [2, 2], [1, 1], 4, False),
+        (3, 3, [2, 2], [1, 1], 1, True),
+        (3, 3, [1, 1], [1, 1], 1, False),  # as many channels as before
+        (64, 3, [2, 2], [1, 1], 1, False),  # fills the vector units by itself
+        (3, 3, [2, 1], [1, 1], 1, False),
+        (3, 3, [2, 2], [2, 2], 1, False),
+        (4, 3, [2, 2], [1, 1], 4, False),
+        (3, 16, [16, 16], [1, 1], 1, True),  # patches
+        (3, 17, [16, 16], [1, 1], 1, False),
+        (64, 2, [2, 2], [1, 1], 1, False),
     ],
 )
 def test_which_layers_it_is_for(
-    inputs: int, stride: list[int], dilation: list[int], groups: int, expected: bool
+    inputs: int, kernel: int, stride: list[int], dilation: list[int], groups: int, expected: bool
 ) -> None:
-    weight = torch.zeros(8, inputs // groups, 3, 3)
-    assert has_few_inputs(weight, stride, dilation, groups) is expected
+    weight = torch.zeros(8, inputs // groups, kernel, kernel)
+    assert is_better_by_phases(weight, stride, dilation, groups) is expected

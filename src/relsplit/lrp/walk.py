@@ -14,6 +14,7 @@ from torch import Tensor
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
+from relsplit.lrp.pieces import ELEMENTS
 from relsplit.lrp.precision import full_precision
 from relsplit.lrp.recording.step import Passed, Step
 
@@ -108,7 +109,16 @@ class Amount:
     @torch.no_grad()
     def of(cls, relevance: Tensor) -> "Amount":
         """Return how much there is, before it is written over."""
-        return cls(_sums(relevance), _sums(relevance.abs()))
+        return cls(_sums(relevance), _sizes(relevance))
+
+
+def _sizes(relevance: Tensor) -> Tensor:
+    """Return the sums of magnitudes over all dimensions but the first; piece by piece, as each takes new memory."""
+    if relevance.dim() < 2 or not relevance.is_contiguous() or relevance.device.type != "cpu":
+        return _sums(relevance.abs())
+    rows = relevance.flatten(1)
+    pieces = rows.split(max(ELEMENTS // max(len(rows), 1), 1), 1)
+    return torch.stack([piece.abs().sum(1, dtype=_wide(rows)) for piece in pieces]).sum(0)
 
 
 def _sums(relevance: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import LinearLayer
-from relsplit.lrp.layers.weights import NEGATIVE, POSITIVE, WeightPart, memory_format
+from relsplit.lrp.layers.weights import FULL, HALF_ABSOLUTE, NEGATIVE, POSITIVE, WeightPart, memory_format
 
+_LEAST_SHARE = 0.1
+_LEAST_INPUTS = 64
 _SIDE_BY_SIDE = WeightPart("positive beside negative", lambda w: torch.cat((w.clamp(min=0), w.clamp(max=0)), 1))
 
 
@@ -15,7 +17,7 @@ class BothSigns(Protocol):
     """A layer as seen by its input's positive and negative entries."""
 
     def apply(self) -> Tensor:
-        """Return ``W+ h+ + W- h-``, as a new tensor."""
+        """Return ``W+ h+ + W- h-``, to be written over: it is asked once."""
 
     def shares(self, s: Tensor) -> Tensor:
         """Return ``h+ W+^T s + h- W-^T s``, as a new tensor of the shape of h."""
@@ -23,6 +25,9 @@ class BothSigns(Protocol):
 
 def both_signs(layer: LinearLayer, h: Tensor) -> BothSigns:
     """Return how ``layer`` sees its input ``h``."""
+    by_magnitude = _by_magnitude(layer, h)
+    if by_magnitude is not None:
+        return by_magnitude
     dim = layer.side_by_side
     if dim is None:
         return _OneByOne(layer, h.clamp(min=0), h.clamp(max=0))
@@ -35,6 +40,41 @@ def both_signs(layer: LinearLayer, h: Tensor) -> BothSigns:
     torch.clamp(h, min=0, out=above)
     torch.clamp(h, max=0, out=below)
     return _SideBySide(layer, joined, dim)
+
+
+def _by_magnitude(layer: LinearLayer, h: Tensor) -> "_ByMagnitude | None":
+    """Return ``(W h + |W| |h|) / 2``, where the former is known; None where positive contributions are nearly lost.
+
+    What is positive is half of the sum of all contributions and of their magnitudes. A sum of nearly the same size and
+    of the other sign leaves but the rounding of both; units of few inputs are too often such.
+    """
+    whole, weight = layer.output, layer.weight
+    if whole is None or weight is None or whole.device.type != "cpu" or not whole.numel() or torch.is_grad_enabled():
+        return None
+    if weight[0].numel() < _LEAST_INPUTS:
+        return None
+    magnitude = h.abs()
+    half = layer.apply(magnitude, HALF_ABSOLUTE)
+    z = torch.add(half, whole, alpha=0.5)
+    if layer.bias is not None:
+        z.sub_(layer.bias, alpha=0.5)
+        half.add_(layer.bias.abs(), alpha=0.5)  # it has been rounded with the whole
+    is_exact = bool(z.sub(half, alpha=_LEAST_SHARE).amin() > 0)
+    return _ByMagnitude(layer, h, magnitude, z) if is_exact else None
+
+
+class _ByMagnitude:
+    """A product less than by the signs, because the network has carried one out."""
+
+    def __init__(self, layer: LinearLayer, h: Tensor, magnitude: Tensor, z: Tensor) -> None:
+        self._layer, self._h, self._magnitude, self._z = layer, h, magnitude, z
+
+    def apply(self) -> Tensor:
+        return self._z
+
+    def shares(self, s: Tensor) -> Tensor:
+        result = self._layer.transpose(s, HALF_ABSOLUTE, self._h).mul_(self._magnitude)
+        return result.addcmul_(self._layer.transpose(s, FULL, self._h), self._h, value=0.5)
 
 
 class _OneByOne:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.layers.linear_layer import spread_evenly
-from relsplit.lrp.layers.phases import has_few_inputs, phases, transpose_by_phases
+from relsplit.lrp.layers.phases import is_better_by_phases, phases, transpose_by_phases
 from relsplit.lrp.layers.weights import WeightPart, WeightParts, in_format, memory_format
 
 
@@ -39,7 +39,11 @@ class Convolution:
 
     def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
         stride, padding, dilation, transposed, _ = self.geometry
-        if s.device.type == "cpu" and not transposed and has_few_inputs(self.weight, stride, dilation, self.groups):
+        if (
+            s.device.type == "cpu"
+            and not transposed
+            and is_better_by_phases(self.weight, stride, dilation, self.groups)
+        ):
             return transpose_by_phases(s, self._parts.get(phases(part, stride), s), stride, padding, h)
         weight = self._parts.get(part, s)
         return self._transpose(s, weight, h, self.groups)

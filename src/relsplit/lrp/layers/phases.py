@@ -1,4 +1,4 @@
-"""The transpose of a strided convolution of few channels, such as the first one of an image, phase by phase.
+"""The transpose of a strided convolution of few channels, or of patches, phase by phase.
 
 A vector unit computes 16 channels at once; with an image's three it would be idle for the most part. The pixels of one
 phase (of equal remainder by the stride) see the same entries of the kernel, so that the phases of a convolution of
@@ -16,11 +16,15 @@ from relsplit.lrp.layers.weights import WeightPart
 _LANES = 16
 
 
-def has_few_inputs(weight: Tensor, stride: list[int], dilation: list[int], groups: int) -> bool:
-    """Say whether a convolution's transpose is better computed phase by phase: equal strides over 1, few channels."""
-    if weight.dim() != 4 or groups != 1 or dilation != [1, 1] or stride[0] != stride[1]:
+def is_better_by_phases(weight: Tensor, stride: list[int], dilation: list[int], groups: int) -> bool:
+    """Say whether a convolution's transpose is better computed phase by phase: equal strides over 1, few channels.
+
+    The phases of windows side by side, as of patches, are one product of matrices, however large the windows are.
+    """
+    if weight.dim() != 4 or groups != 1 or dilation != [1, 1] or stride[0] != stride[1] or stride[0] == 1:
         return False
-    return stride[0] > 1 and weight.shape[1] * stride[0] ** 2 <= _LANES
+    channels = weight.shape[1] if list(weight.shape[2:]) == stride else weight.shape[1] * stride[0] ** 2
+    return channels <= _LANES
 
 
 def phases(part: WeightPart, stride: list[int]) -> WeightPart:

@@ -23,6 +23,7 @@ FULL = WeightPart("full", lambda weight: weight)
 POSITIVE = WeightPart("positive", lambda weight: weight.clamp(min=0))
 NEGATIVE = WeightPart("negative", lambda weight: weight.clamp(max=0))
 ABSOLUTE = WeightPart("absolute", lambda weight: weight.abs())
+HALF_ABSOLUTE = WeightPart("half of the absolute", lambda weight: weight.abs().mul_(0.5))
 
 
 class WeightParts:

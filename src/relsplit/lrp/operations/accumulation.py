@@ -38,7 +38,7 @@ def accumulation(call: Call) -> Any:
             result = there + sums(given["index"], values)
             return there.copy_(result) if call.is_in_place else result
     layer = LinearMap(lambda x: sums(kept()[0], x))
-    placed = PlacedRule(call.recorder, of_source, "mean")
+    placed = PlacedRule(call, of_source, "mean")
     output = call.run()
     step = record_linear(call, output, source, of_source, lambda: layer, placed)
     seen = torch.ones_like(source) if of_source.support is None else of_source.support.to(source.dtype)

@@ -50,7 +50,7 @@ def _layer(call: Call, h: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
     source = call.step(h)
     if source is None or len(call.sources) != 1:
         return call.refuse("its weights depend on the input")
-    placed = PlacedRule(call.recorder, source, "dense")
+    placed = PlacedRule(call, source, "dense")
     call.recorder.facts.layers += 1
     output = call.run()
     weights = call.kept([weight, bias])
@@ -78,7 +78,7 @@ def product(call: Call) -> Any:
     comes_first = of_first is None
     h, weights, source = (second, first, of_second) if comes_first else (first, second, of_first)
     assert source is not None, "an operation without a source is not handled"
-    placed = PlacedRule(call.recorder, source, "dense")
+    placed = PlacedRule(call, source, "dense")
     output = call.run()
     kept = call.kept([weights])
     record_linear(call, output, h, source, lambda: MatrixProduct(kept()[0], comes_first), placed)
@@ -104,9 +104,11 @@ def _of_two(call: Call, factors: tuple[Tensor, Tensor], steps: tuple[Step, Step]
         return MatrixProduct(saved[1 - place].tensor.to(dtype), comes_first=place == 1)
 
     def backward(relevance: Tensor) -> list[Tensor]:
-        part = relevance / len(receivers) if len(receivers) > 1 else relevance
+        parts = [relevance]
+        if len(receivers) > 1:  # a rule may write over what it gets
+            parts = [relevance / 2, relevance / 2 if torch.is_grad_enabled() else relevance.div_(2)]
         result = []
-        for place in receivers:
+        for place, part in zip(receivers, parts, strict=True):
             support, nonnegative = facts[place]
             mask = None if support is None else support.to(relevance.dtype)
             value = where_supported(saved[place].tensor.to(relevance.dtype), mask)

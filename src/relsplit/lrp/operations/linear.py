@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from relsplit.lrp.arithmetic import supported, where_supported
+from relsplit.lrp.layers.dense import Dense, on_rows, rows_with_relevance
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.operations.by_slope import keeps_signs
 from relsplit.lrp.options import Options
 from relsplit.lrp.precision import is_in_full
 from relsplit.lrp.recording.call import Call
-from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.recording.step import Saved, Step
 from relsplit.lrp.rules.choice import checked_rule
 from relsplit.lrp.rules.rule import LayerKind, Place, Rule, reads_output
@@ -24,13 +24,14 @@ class PlacedRule:
     """The rule of a layer, chosen when relevance comes by: how deep the layer lies is known at the end only.
 
     Args:
-        recorder: that records the network.
+        call: of the layer, before it runs.
         source: the layer's input.
         kind: of the layer.
         rule: that it has wherever it stands; None: the options say.
     """
 
-    def __init__(self, recorder: Recorder, source: Step, kind: LayerKind, rule: Rule | None = None) -> None:
+    def __init__(self, call: Call, source: Step, kind: LayerKind, rule: Rule | None = None) -> None:
+        recorder = call.recorder
         self._facts = recorder.facts
         self._options: Options = recorder.options
         is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
@@ -39,6 +40,7 @@ class PlacedRule:
         self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
+        self._nonnegative, self._device = source.nonnegative, call.sources[0][0].device.type
 
     def get(self) -> Rule:
         """Return the rule."""
@@ -54,7 +56,7 @@ class PlacedRule:
         return reads_output(self._options.rules if self._fixed is None else self._fixed, self._at(math.nan))
 
     def _at(self, depth: float) -> Place:
-        return Place(self.path, self._residuals_before, depth, self.kind)
+        return Place(self.path, self._residuals_before, depth, self.kind, self._nonnegative, self._device)
 
 
 def made_in_full(call: Call, output: Tensor, kind: LayerKind) -> Saved | None:
@@ -104,7 +106,12 @@ def record_linear(
             propagate = partial(watch.parameters.propagated, placed.path, placed.get())
         seen = layer()
         seen.output = of_type(made, relevance.dtype)
-        result = propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
+        rows = rows_with_relevance(relevance) if mask is None and isinstance(seen, Dense) else None
+        if rows is None:
+            result = propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
+        else:
+            on = partial(propagate, nonnegative=nonnegative, support=None)
+            result = on_rows(on, seen, value, relevance, rows)
         return [where_supported(result, mask) if constants_count else result]
 
     return call.record(

@@ -45,7 +45,7 @@ def linear_map(call: Call, layer: LinearMap, h: Tensor, covers: bool = True) -> 
     source = call.step(h)
     if source is None or len(call.sources) != 1:
         return call.refuse("more than its first argument depends on the input")
-    placed = PlacedRule(call.recorder, source, "mean")
+    placed = PlacedRule(call, source, "mean")
     output = call.run()
     value = output if isinstance(output, Tensor) else output[0]
     if value.is_floating_point():

@@ -20,7 +20,7 @@ def regions(call: Call) -> Any:
         output = func(x, *(each.to(x.dtype) if hasattr(each, "dtype") else each for each in rest()), **kwargs)
         return output if call.name == "torchvision::roi_align" else output[0]
 
-    placed = PlacedRule(call.recorder, source, "mean")
+    placed = PlacedRule(call, source, "mean")
     output = call.run()
     value = output if call.name == "torchvision::roi_align" else output[0]
     record_linear(call, value, h, source, lambda: LinearMap(pooled), placed, nonnegative=source.nonnegative)

@@ -27,4 +27,5 @@ class Epsilon:
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
     ) -> Tensor:
         """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        return layer.transpose(signed_shares(relevance, output_of(layer, h), self.epsilon), FULL, h).mul_(h)
+        s = signed_shares(relevance, output_of(layer, h), self.epsilon, over=relevance)
+        return layer.transpose(s, FULL, h).mul_(h)

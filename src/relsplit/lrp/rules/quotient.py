@@ -62,11 +62,14 @@ def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     return torch.copysign(smallest, z.detach() + 0.0).add_(z)
 
 
-def signed_shares(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
-    """Return ``R / (z + epsilon sign(z))``, a new tensor; see :func:`signed_denominator`."""
+def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | None = None) -> Tensor:
+    """Return ``R / (z + epsilon sign(z))``; see :func:`signed_denominator`.
+
+    ``over`` is the one of the two that may be written over, where autograd has not kept it; None: none.
+    """
     if relevance.requires_grad or z.requires_grad:
         return relevance / signed_denominator(z, epsilon)
-    result = torch.empty_like(z)
+    result = torch.empty_like(z) if over is None or torch.is_grad_enabled() or over.shape != z.shape else over
     for share, here, below in in_pieces(result, relevance, z):
         torch.div(here, signed_denominator(below, epsilon), out=share)
     return result
@@ -75,7 +78,7 @@ def signed_shares(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
     """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
     if stabilizer:
-        return signed_shares(relevance, z, stabilizer), None
+        return signed_shares(relevance, z, stabilizer, over=relevance), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
     # Where nothing is divided, its gradient must not be divided by nothing.
     safe = z.masked_fill(dead, 1) if z.requires_grad else z

@@ -19,8 +19,8 @@ class Rule(Protocol):
         conserves: whether it promises that the inputs together get what the outputs had; a promise that is broken is
             noticed, and a rule without one is left out of the account.
 
-    A rule that uses what the layer made in the forward pass (``layer.output``) says so with ``reads_output = True``: it
-    is then kept until relevance comes by.
+    A rule that uses what the layer made in the forward pass (``layer.output``) says so with ``reads_output = True``, or
+    with a method ``reads_output_at(place)``: it is then kept until relevance comes by.
     """
 
     conserves: bool
@@ -33,7 +33,7 @@ class Rule(Protocol):
         Args:
             layer: the layer, ``z = W h`` by parts of W.
             h: its input.
-            relevance: relevance of its output (of the output's shape).
+            relevance: relevance of its output (of the output's shape); it may be written over.
             nonnegative: whether ``h >= 0`` is certain (it follows from the graph).
             support: zero at the entries of ``h`` that padding put in, one elsewhere; None: no padding.
         """
@@ -48,12 +48,16 @@ class Place:
         residuals_before: how many residual additions the graph has before it.
         depth: share of the network's convolutions and fully connected layers that come before it, in [0, 1).
         kind: see :data:`LayerKind`.
+        nonnegative: whether its input is known not to be negative.
+        device: the type of device that it runs on.
     """
 
     path: str
     residuals_before: int
     depth: float
     kind: LayerKind
+    nonnegative: bool = False
+    device: str = "cpu"
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import POSITIVE
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.quotient import Stabilizer, add_bias, positive_quotient
+from relsplit.lrp.rules.rule import Place
 from relsplit.options import checked_options
 
 
@@ -28,6 +29,10 @@ class ZPlus:
     def __init__(self, stabilizer: Stabilizer = 0.0, bias: bool = False) -> None:
         self.stabilizer, self.bias = stabilizer, bias
         self.conserves = not bias and not stabilizer
+
+    def reads_output_at(self, place: Place) -> bool:
+        """Say whether it uses what the layer made: see :func:`relsplit.lrp.layers.both_signs.both_signs`."""
+        return not place.nonnegative and place.device == "cpu"
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None

@@ -24,4 +24,5 @@ class Proportional:
 
     def share(self, skip: Tensor, branch: Tensor) -> Tensor:
         """Return the skip connection's share, any real number."""
-        return signed_shares(skip, skip + branch, self.epsilon)
+        total = skip + branch
+        return signed_shares(skip, total, self.epsilon, over=total)
