@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from relsplit.checks import checked_target
 from relsplit.errors import InputError
-from relsplit.networks.answer import Answer, AnswerReader
+from relsplit.networks.answer import Answer, AnswerReader, checked_scores
 from relsplit.networks.batches import BatchSize, outputs_in_batches
 from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.outputs import OutputChoice, Part
@@ -34,24 +34,24 @@ class ClassValues:
         classes: (N,) int64.
     """
 
-    def __init__(self, part: Part, classes: "Tensor | Found", read: Callable[[Any, int], Answer]) -> None:
+    def __init__(self, part: Part, classes: Tensor, read: Callable[[Any, int], Answer]) -> None:
+        self.classes = classes
         self._part = part
         self._read = read
         self._first: Answer | None = None
-        self.classes = classes if isinstance(classes, Tensor) else self._predicted(classes)
-
-    def _predicted(self, found: Found) -> Tensor:
-        return torch.cat([self.answer(output, count).predicted for output, count in found])
 
     def answer(self, output: Any, count: int) -> Answer:
         """Return what the network answered ``count`` inputs; what the first answer holds, those that follow hold, too.
 
         Raises:
-            InputError: it is no score for each class.
+            InputError: it is no score for each class, or one of the classes does not exist.
         """
         part = self._part(output)
         if self._first is None:
             self._first = self._read(part, count)
+            highest, number = int(self.classes.max()), self._first.num_classes
+            if highest >= number:
+                raise InputError(f"target {highest} is not one of the model's {number} classes")
         return self._first.like(part, count)
 
     def of(self, output: Any, count: int, item: Indices, sample: Indices) -> Tensor:
@@ -62,14 +62,8 @@ class ClassValues:
             count: of inputs.
             item: (R,) which of the inputs.
             sample: (R,) which sample it was made of.
-
-        Raises:
-            InputError: a class does not exist.
         """
-        is_first = self._first is None
         answer, device = self.answer(output, count), self.classes.device
-        if is_first and int(self.classes.max()) >= answer.num_classes:
-            raise InputError(f"target {int(self.classes.max())} is not one of the model's {answer.num_classes} classes")
         classes = self.classes[torch.from_numpy(sample).to(device)]
         return answer.probabilities[torch.from_numpy(item).to(device), classes]
 
@@ -98,7 +92,7 @@ class TargetValues:
             raise InputError(
                 f"model: it returns {tuple(rows.shape)} for some inputs and {tuple(self._whole.shape)} for others"
             )
-        rows, places = (rows[torch.from_numpy(item).to(rows.device)], torch.from_numpy(sample).to(rows.device))
+        rows, places = rows[torch.from_numpy(item).to(rows.device)], torch.from_numpy(sample).to(rows.device)
         of_samples = getattr(self._pinned, "of_samples", None)
         if of_samples is not None:
             return summed_by_sample(of_samples(places), rows)
@@ -163,16 +157,20 @@ def explained_values(
 
     def read(scores: Any, count: int) -> Answer:
         try:
-            return reader.read(scores, count, ends)
+            checked_scores(scores, count)
         except InputError as error:
             raise InputError(f"{error}; of any other output give a target of relsplit.targets") from error
+        return reader.read(scores, count, ends)
 
+    classes = ClassValues(part, inputs.new_zeros(len(inputs), dtype=torch.int64), read)
     if explained is not None and not callable(explained):
-        return ClassValues(part, checked_target(explained, len(inputs), device=inputs.device), read)
+        classes.classes = checked_target(explained, len(inputs), device=inputs.device)
+        return classes
     batches = outputs_in_batches(network, len(inputs), lambda start, stop: inputs[start:stop].clone(), batch_size)
     found = [(returned, stop - start) for start, stop, returned in batches]
     if explained is None:
-        return ClassValues(part, found, read)
+        classes.classes = torch.cat([classes.answer(returned, count).predicted for returned, count in found])
+        return classes
     return (BoxValues if isinstance(explained, Detection) else TargetValues)(part, explained, found)
 
 
