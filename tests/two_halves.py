@@ -21,7 +21,7 @@ class Halves(nn.Module):
     def found(self, image: Tensor) -> dict[str, Tensor]:
         left, right = image[:, :, :4].mean(), image[:, :, 4:].mean()
         boxes = [[0.0, 0, 4, 8], [4.0, 0, 8, 8] if right > 0.4 else [4.0, 0, 8, 3], [0.0, 0, 4, 8]]
-        scores, labels = torch.stack([left, right, image.new_tensor(2.0)]), torch.tensor([1, 1, 2])
+        scores, labels = torch.stack([left, right, image.new_tensor(2.0)]), torch.tensor([1, 1, 2], device=image.device)
         order = [place for place in scores.argsort(descending=True).tolist() if place < 2 + self.frame]
         order = [place for place in order if scores[place] >= 0.2]
         return {"boxes": image.new_tensor(boxes)[order].view(-1, 4), "labels": labels[order], "scores": scores[order]}
