@@ -88,7 +88,7 @@ def subset_correlation(
         for number, (image, instead, relevance) in enumerate(
             zip(images, hidden, maps.double().flatten(1), strict=True)
         ):
-            gone = _random_sets(image, shares, subsets, seed).to(image.device)  # (shares * subsets, H * W)
+            gone = _random_sets(laid.content[number], shares, subsets, seed).to(image.device)  # (., H * W)
             masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])  # the image, then each
             masked = partial(_masked, image, instead, masks)
             item = np.arange(len(masks))
@@ -135,9 +135,9 @@ class SensitivityN:
         return {"sensitivity_n": values}
 
 
-def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int) -> Tensor:
-    generator = image_generator(image, seed)
-    pixels = image[0].numel()
+def _random_sets(content: Tensor, shares: Sequence[float], subsets: int, seed: int) -> Tensor:
+    generator = image_generator(content, seed)
+    pixels = content[0].numel()
     gone = torch.zeros(len(shares) * subsets, pixels, dtype=torch.bool)
     for row in range(len(gone)):
         count = max(1, round(shares[row // subsets] * pixels))

@@ -229,7 +229,7 @@ def score_methods(
         curve
         for name in protocols
         for row, point in enumerate(points[name])
-        for curve in _both_curves(images[row % count], point, tolerances[name], seed)
+        for curve in _both_curves(laid.content[row % count], point, tolerances[name], seed)
     ]
     half, reader = half_precision(model), reader_of(scores)
     with evaluating(model) as network:
@@ -246,12 +246,12 @@ def score_methods(
     return [{name: _scores(pairs[name][method], tolerances[name]) for name in protocols} for method in range(len(maps))]
 
 
-def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
+def _both_curves(content: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
     """The insertion and the deletion curve of one sample, not evaluated yet."""
     fraction = points.fraction.numpy()
     if tolerance is None:
         return [RefinedCurve(fraction, fraction, None) for _ in range(2)]  # nothing is drawn
-    draws = torch.rand(2, len(fraction), dtype=torch.float64, generator=image_generator(image, seed))
+    draws = torch.rand(2, len(fraction), dtype=torch.float64, generator=image_generator(content, seed))
     return [RefinedCurve(fraction, row, tolerance) for row in draws.numpy()]
 
 
