@@ -201,8 +201,9 @@ def targets(device: torch.device) -> dict[str, Outcome]:
 
         def explain(where: torch.device, make: Any = make) -> dict[str, Tensor]:
             x = seeded_images(2, size=32).to(where)
-            relevance, sums = LRP(make().to(where)).attribute(x, return_sums=True)
-            return {"relevance": relevance, **sums}
+            lrp = LRP(make().to(where))
+            relevance, sums = lrp.attribute(x, return_sums=True)
+            return {"relevance": relevance, "chosen": lrp.attribute(x, torch.tensor([0, 1], device=where)), **sums}
 
         found[f"of {name}"] = compared(explain, device)
     return found

@@ -74,6 +74,20 @@ def test_no_import_leads_outwards() -> None:
     assert arrows_outwards(SOURCE) == []
 
 
+METHODS = ("explainers", "metrics", "pictures")
+
+
+@pytest.mark.parametrize(
+    ("folder", "unknown"), [("networks", ("lrp", *METHODS)), ("targets", ("lrp", *METHODS)), ("lrp", METHODS)]
+)
+def test_a_network_is_known_before_relevance_and_that_before_methods(folder: str, unknown: tuple[str, ...]) -> None:
+    files = sorted((SOURCE / "relsplit" / folder).rglob("*.py"))
+    assert files
+    for file in files:
+        found = {other for other in imported(file, SOURCE) for name in unknown if other.startswith(f"relsplit.{name}")}
+        assert not found, f"{file.name} knows {found}"
+
+
 def test_every_ring_is_read() -> None:
     read = [module_of(file, SOURCE) for file in SOURCE.rglob("*.py")]
     assert {ring(module) for module in read} == set(RINGS)

@@ -193,6 +193,12 @@ def test_layer_names(method: Any) -> None:
     with pytest.raises(InputError, match=r"features, avgpool, flatten, classifier.*auto"):
         method(vgg, target_layer="layer4[-1]")
     assert torch.equal(method(vgg).attribute(images, TARGET), found)
+    for each, expected in ((network, method(network, "layer4[-1]")), (vgg, method(vgg, "auto"))):
+        published = method(each, target_layer="published")
+        assert torch.equal(published.attribute(images, TARGET), expected.attribute(images, TARGET))
+        assert published.forward_equivalents == expected.forward_equivalents
+    wrapped = method(nn.DataParallel(network), target_layer="layer3[0]").attribute(images, TARGET)
+    assert torch.equal(wrapped, method(network, target_layer="layer3[0]").attribute(images, TARGET))
     with pytest.raises(InputError, match=r"avgpool returns a map of a single cell.*before it or auto"):
         method(network, target_layer="avgpool").attribute(images, TARGET)
     with pytest.raises(InputError, match="feature map"):

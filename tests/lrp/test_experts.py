@@ -10,6 +10,9 @@ import transformers as hf
 from torch import Tensor, nn
 
 from relsplit import LRP
+from relsplit.lrp.rules.mixture import Mixture
+from relsplit.lrp.rules.ratio import RatioRule
+from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.targets import NextToken
 
 ENDS = torch.tensor([3, 3, 6], dtype=torch.int32)
@@ -81,3 +84,24 @@ def test_all_ways_to_run_experts_have_one_map(name: str) -> None:
         maps.append(found)
     torch.testing.assert_close(maps[1], maps[0], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(maps[2], maps[0], rtol=1e-3, atol=1e-5)
+
+
+def test_what_the_ways_differ_by_is_the_rule_of_a_sum() -> None:
+    """A loop adds one expert to another, where relevance is split; the kernels' results are summed as by a layer.
+
+    Where that layer shares relevance as an addition does, by magnitude, the maps are the same to float64's precision.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MODELS["Mixtral"]().double().eval()
+    ids = torch.randint(4, 50, (2, 7), generator=torch.Generator().manual_seed(1))
+    rules: dict[str, Any] = {"own": "z_plus", "by magnitude": Mixture(RatioRule(), ZPlus(), kind="mean")}
+    differences = {}
+    for name, rule in rules.items():
+        maps = []
+        for way in ("eager", "batched_mm"):  # the grouped kernel takes no float64
+            model.set_experts_implementation(way)
+            maps.append(LRP(model, rule=rule).attribute(ids, NextToken()))
+        differences[name] = float((maps[1] - maps[0]).abs().max() / maps[0].abs().max())
+    assert differences["own"] > 1e-6
+    assert differences["by magnitude"] < 1e-12

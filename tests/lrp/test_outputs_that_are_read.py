@@ -87,16 +87,26 @@ def test_a_maximum_is_no_mean_that_a_rule_could_read() -> None:
 @pytest.mark.parametrize(
     ("given", "path", "kind", "expected"),
     [
-        ("epsilon", "a", "dense", True),
-        ("z_plus", "a", "dense", False),
-        ("epsilon_plus", "a", "dense", True),
-        ("epsilon_plus", "a", "convolution", False),
-        (Mixture(ZPlus(), Epsilon(), depth=0.5), "a", "dense", True),
-        (Mixture(ZPlus(), Epsilon(), 3), "a", "dense", False),
-        ({"a": "epsilon", "*": "z_plus"}, "a.b", "dense", True),
-        ({"a": "epsilon", "*": "z_plus"}, "b", "dense", False),
-        ({"a": "epsilon"}, "b", "dense", False),
+        ("epsilon", "a", "dense", (True, True)),
+        ("z_plus", "a", "dense", (True, False)),
+        ("alpha2_beta1", "a", "dense", (False, False)),
+        ("epsilon_plus", "a", "dense", (True, True)),
+        ("epsilon_plus", "a", "convolution", (True, False)),
+        (Mixture(ZPlus(), Epsilon(), depth=0.5), "a", "dense", (True, True)),
+        (Mixture(ZPlus(), Epsilon(), 3), "a", "dense", (True, False)),
+        ({"a": "epsilon", "*": "z_plus"}, "a.b", "dense", (True, True)),
+        ({"a": "epsilon", "*": "z_plus"}, "b", "dense", (True, False)),
+        ({"a": "epsilon"}, "b", "dense", (False, False)),
     ],
 )
-def test_only_what_a_rule_may_read_is_kept(given: "str | Rule", path: str, kind: Any, expected: bool) -> None:
-    assert reads_output(rule_choice(given, 0.0), Place(path, 0, float("nan"), kind)) is expected
+def test_only_what_a_rule_may_read_is_kept(
+    given: "str | Rule", path: str, kind: Any, expected: tuple[bool, bool]
+) -> None:
+    """Of inputs of both signs, and of those that are not negative."""
+    choice = rule_choice(given, 0.0)
+    places = [Place(path, 0, float("nan"), kind, nonnegative) for nonnegative in (False, True)]
+    assert tuple(reads_output(choice, place) for place in places) == expected
+
+
+def test_on_an_accelerator_z_plus_asks_nothing_and_keeps_nothing() -> None:
+    assert not reads_output(ZPlus(), Place("a", 0, 0.0, "dense", False, "cuda"))

@@ -23,8 +23,10 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import constant
 from relsplit.lrp.rules import RULES
 from relsplit.lrp.rules.choice import rule_choice
+from relsplit.lrp.rules.negated import Negated
 from relsplit.lrp.rules.rule import Place, Rule
 from relsplit.lrp.rules.z_box import ZBox
+from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting import SPLITTINGS
 from small_transformer import small_vit
 
@@ -35,8 +37,11 @@ PLACES = [
 ]
 TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
 GENERATOR = torch.Generator().manual_seed(0)
-UNNAMED: Mapping[type[Any], Callable[[], Rule]] = {ZBox: lambda: ZBox(-4.0, 5.0)}
-"""Rules that cannot be had by name, because only their user knows their options."""
+UNNAMED: Mapping[type[Any], Callable[[], Rule]] = {
+    ZBox: lambda: ZBox(-4.0, 5.0),
+    Negated: lambda: Negated(ZPlus()),
+}
+"""Rules that cannot be had by name, because only their user knows their options, or they are of another rule."""
 
 
 def drawn(*shape: int) -> Tensor:

@@ -13,13 +13,13 @@ from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.explainers.abs_lrp_operations import KINDS
 from relsplit.explainers.abs_lrp_operations.sharing import Sharing
 from relsplit.explainers.shared.rivals import check_has_rivals
-from relsplit.lrp.inputs import checked_inputs
 from relsplit.lrp.operations.compound import attention_weights
 from relsplit.lrp.recording.network import Network, Recording
 from relsplit.lrp.recording.recorder import Recorder
 from relsplit.lrp.start import check_finite, computed_start
 from relsplit.lrp.walk import Watch, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores
+from relsplit.networks.inputs import checked_inputs
 from relsplit.networks.outputs import OutputChoice
 from relsplit.options import checked_options
 from relsplit.targets.target import Target, TargetFunction, taken_apart

@@ -11,14 +11,13 @@ from relsplit.explainers.shared.on_the_image import Smoothing
 from relsplit.explainers.shared.over_channels import over_channels, parts_of
 from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.lrp import LRP
-from relsplit.lrp.inputs import Given
-from relsplit.lrp.layers.linear_layer import LinearLayer
-from relsplit.lrp.layers.weights import WeightPart
 from relsplit.lrp.rules.choice import rule_choice
+from relsplit.lrp.rules.negated import Negated
 from relsplit.lrp.rules.rule import Place, Rule, RuleChoice, reads_output
 from relsplit.lrp.rules.z_plus import ZPlus
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options
@@ -105,7 +104,7 @@ class ContrastiveLRP:
             else:
                 begun = within(target, lambda _: start)
                 own_and_dual = [
-                    self._through(head, inputs, begun, forward_kwargs) for head in (ZPlus(), _Negated(ZPlus()))
+                    self._through(head, inputs, begun, forward_kwargs) for head in (ZPlus(), Negated(ZPlus()))
                 ]
                 relevances = [first - second for first, second in zip(*own_and_dual, strict=True)]
             positive = call.inputs.arranged([each.clamp(min=0) for each in relevances])
@@ -146,40 +145,3 @@ class _WithHead:
     def reads_output_at(self, place: Place) -> bool:
         """Say whether the rule at ``place`` uses what its layer made; the last layer's may be the choice's as well."""
         return reads_output(self._choice, place)
-
-
-class _Negated:
-    """A rule that sees its layer with negated weights."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.conserves = rule.conserves
-        self._rule = rule
-
-    def propagate(
-        self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
-    ) -> Tensor:
-        """Return the relevance of ``h``, see :class:`relsplit.lrp.rules.rule.Rule`."""
-        return self._rule.propagate(_NegatedLayer(layer), h, relevance, nonnegative=nonnegative, support=support)
-
-
-class _NegatedLayer:
-    """A layer ``-W h - b``, see :class:`relsplit.lrp.layers.linear_layer.LinearLayer`."""
-
-    def __init__(self, layer: LinearLayer) -> None:
-        self.weight = None if layer.weight is None else -layer.weight
-        self.bias = None if layer.bias is None else -layer.bias
-        self.output = None if layer.output is None else -layer.output
-        self.side_by_side = layer.side_by_side
-        self.spread = layer.spread
-        self.reach = layer.reach
-        self._layer = layer
-
-    def apply(self, h: Tensor, part: WeightPart) -> Tensor:
-        return self._layer.apply(h, _of_negated(part))
-
-    def transpose(self, s: Tensor, part: WeightPart, h: Tensor) -> Tensor:
-        return self._layer.transpose(s, _of_negated(part), h)
-
-
-def _of_negated(part: WeightPart) -> WeightPart:
-    return WeightPart(f"{part.name} of the negated", lambda weight: part.of(-weight))

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import CheckpointError
 from relsplit.baseline import Baseline, BaselineImage
 from relsplit.errors import InputError
 from relsplit.explainers.shared.rescale_rule import RescaleRule
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice, obvious_part
 from relsplit.networks.shared_network import Call, SharedNetwork, differentiated
 from relsplit.options import checked_options

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.explainers.shared.vectors import length
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options

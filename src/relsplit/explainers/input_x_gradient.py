@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options

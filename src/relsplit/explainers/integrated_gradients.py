@@ -9,9 +9,9 @@ from captum.attr._utils.approximation_methods import approximation_parameters
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
 from relsplit.networks.batches import images_per_pass
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import Call, SharedNetwork, gradients
 from relsplit.options import Count, Limits, checked_options

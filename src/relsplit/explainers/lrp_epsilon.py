@@ -12,8 +12,8 @@ from torch import Tensor, fx, nn
 
 from relsplit.errors import InputError
 from relsplit.explainers.shared.module_per_step import one_module_per_step
-from relsplit.lrp.inputs import Given, Inputs
 from relsplit.networks.answer import Scores
+from relsplit.networks.inputs import Given, Inputs
 from relsplit.networks.outputs import OutputChoice, obvious_part
 from relsplit.networks.shared_network import Call, SharedNetwork, summed_by_sample
 from relsplit.networks.views import shared_copy

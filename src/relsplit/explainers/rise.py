@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from relsplit.errors import InputError
 from relsplit.explainers.shared.image_seed import image_seed
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import Answer, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import Call, SharedNetwork
 from relsplit.options import Count, Limits, Seed, checked_options

@@ -13,7 +13,7 @@ from relsplit.explainers.shared.on_the_image import Smoothing
 from relsplit.networks.answer import Answer, Score, Scores
 from relsplit.networks.batches import images_per_pass
 from relsplit.networks.inference_copy import Precision, check_precision, inference_copy
-from relsplit.networks.named_layers import channel_count, find_layer, last_spatial_layer, layer_output
+from relsplit.networks.named_layers import AUTO, channel_count, find_layer, last_spatial_layer, layer_name, layer_output
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import Call, SharedNetwork
 from relsplit.options import Count, checked_options
@@ -55,8 +55,8 @@ class ScoreCAM:
 
     Args:
         model: network with a ``target_layer`` that returns a feature map.
-        target_layer: name such as ``layer4[-1]`` (published), or ``auto`` for the last module with a feature map; see
-            :class:`relsplit.explainers.grad_cam.GradCAM`.
+        target_layer: name such as ``layer4[-1]``, ``auto`` for the last module with a feature map, or ``published``;
+            see :class:`relsplit.explainers.grad_cam.GradCAM`.
         variant: ``"probability"`` (released code): weight = probability of the class, constant channels are left out,
             the sum is upsampled before its positive part is taken. ``"channel_softmax"`` (pytorch-grad-cam): weight =
             softmax of the logits over the channels.
@@ -84,12 +84,12 @@ class ScoreCAM:
     ) -> None:
         self._shared = SharedNetwork(model, scores, output)
         self._variant = variant
-        self._target_layer = target_layer
+        self._target_layer = name = layer_name(model, target_layer)
         self._batch_size = batch_size
         self._precision: Precision = precision
         self._smoothing = smoothing
         last = list(model.modules())[-1]
-        self._channels = channel_count(model, last if target_layer == "auto" else find_layer(model, target_layer))
+        self._channels = channel_count(model, last if name == AUTO else find_layer(model, name))
 
     @property
     def forward_equivalents(self) -> float:
@@ -104,7 +104,7 @@ class ScoreCAM:
             call = self._shared.call(inputs, target, forward_kwargs)
             given, name = with_places(call), self._target_layer
             check_precision(self._precision, given.device)
-            layer = last_spatial_layer(call.network, call.first) if name == "auto" else find_layer(call.network, name)
+            layer = last_spatial_layer(call.network, call.first) if name == AUTO else find_layer(call.network, name)
             output, activation = layer_output(call.network, layer, name, call.inputs)
             if callable(call.explained) or not call.is_of_images:
                 scores, constant = self._scores_of_anything(call, activation)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from relsplit.explainers.shared.image_seed import image_seed
 from relsplit.explainers.shared.vectors import length
-from relsplit.lrp.inputs import Given
 from relsplit.networks.answer import ClassScore, Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import Call, SharedNetwork, differentiated, gradients
 from relsplit.options import Count, Limits, Seed, checked_options

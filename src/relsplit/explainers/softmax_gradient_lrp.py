@@ -10,10 +10,10 @@ from relsplit.explainers.shared.on_the_image import Smoothing
 from relsplit.explainers.shared.over_channels import over_channels
 from relsplit.explainers.shared.rivals import check_has_rivals
 from relsplit.lrp import LRP
-from relsplit.lrp.inputs import Given
 from relsplit.lrp.rules.rule import Rule, RuleChoice
 from relsplit.lrp.splitting.splitting import Splitting
 from relsplit.networks.answer import Answer, Scores
+from relsplit.networks.inputs import Given
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork
 from relsplit.options import checked_options

@@ -8,22 +8,28 @@ from torch import Tensor
 
 def plus(total: Tensor, part: Tensor) -> Tensor:
     """Return ``total + part``, written over ``total`` where that can hold it: new memory costs more than the sum."""
-    return total.add_(part) if _holds(total, part) else total + part
+    return total.add_(part) if can_hold(total, part) else total + part
 
 
 def minus(total: Tensor, part: Tensor) -> Tensor:
     """Return ``total - part``, likewise."""
-    return total.sub_(part) if _holds(total, part) else total - part
+    return total.sub_(part) if can_hold(total, part) else total - part
+
+
+def minus_product(total: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+    """Return ``total - factor * other``, likewise; neither factor has more entries than ``total``."""
+    return total.addcmul_(factor, other, value=-1) if can_hold(total, factor) else total - factor * other
 
 
 def times(share: Tensor | float, relevance: Tensor) -> Tensor:
     """Return ``share * relevance``, written over the share where that can hold it."""
-    if isinstance(share, Tensor) and _holds(share, relevance):
+    if isinstance(share, Tensor) and can_hold(share, relevance):
         return share.mul_(relevance)
     return relevance * share
 
 
-def _holds(total: Tensor, part: Tensor) -> bool:
+def can_hold(total: Tensor, part: Tensor) -> bool:
+    """Say whether a result of the shape of ``part`` may be written over ``total``."""
     if torch.is_grad_enabled():  # autograd may have kept it
         return False
     dense = total.is_contiguous() or (total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last))

@@ -108,6 +108,6 @@ def pass_without_questions(explainer: LRP, images: Tensor, target: Tensor, kind:
         recording = explainer.record(images)
         answer = Answer(recording.output, kind)
         classes = torch.where(target == PREDICTED, answer.predicted, target)
-        start = answer.start(classes, explainer.start)  # type: ignore[arg-type]  # it is no function
+        start = explainer.begin(recording, answer, classes)
         (relevance,) = walk_back(recording.result, start, [recording.image], recording.recorder.watch)
         return relevance.contiguous(), answer.output

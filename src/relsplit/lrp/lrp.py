@@ -15,8 +15,8 @@ from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
+from relsplit.lrp.contrary import explain_contrary
 from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
-from relsplit.lrp.inputs import Given, Inputs, as_inputs, checked_inputs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
 from relsplit.lrp.operations import KINDS
@@ -35,6 +35,7 @@ from relsplit.lrp.start import StartFunction, check_finite, computed_start
 from relsplit.lrp.through import Through, passed_through
 from relsplit.lrp.walk import Guard, walk_back
 from relsplit.networks.answer import Answer, AnswerReader, Scores, is_same, reader_of
+from relsplit.networks.inputs import Given, Inputs, as_inputs, checked_inputs
 from relsplit.networks.outputs import OutputChoice, Part
 from relsplit.networks.views import shared_copy, unwrapped
 from relsplit.options import checked_options
@@ -101,7 +102,8 @@ class LRP:
         output: which part of the model's output is explained if it returns several: a name, an index, or a function.
             None finds the obvious one (the only one, or "logits").
         scores: what the output holds: "logits" or "probabilities"; "auto" recognises the latter, and says so once. One
-            score (N, 1) or (N,) speaks for two classes, 1 and 0.
+            score (N, 1) or (N,) speaks for two classes, 1 and 0; 0 is explained as if the weights of the network's last
+            layer were negated.
 
     Raises:
         InputError: an option that does not exist.
@@ -480,12 +482,23 @@ class LRP:
         if not answer.finite:
             inputs.check_values()
         answer.check_finite()
+        is_void = None
         if not isinstance(target, Tensor) or target.device == _CPU:
-            return answer.start(answer.classes(target), self.start), None  # type: ignore[arg-type]  # no function
-        # Whether an accelerator's target names classes is read together with the rest, at the end.
-        classes, last = answer.classes(target, look_at_classes=False), answer.num_classes - 1
-        start = answer.start(classes.clamp(0, last), self.start)  # type: ignore[arg-type]  # it is no function
-        return start, ((classes < 0) | (classes > last)).any()
+            classes = answer.classes(target)  # type: ignore[arg-type]  # it is no function
+        else:
+            # Whether an accelerator's target names classes is read together with the rest, at the end.
+            named, last = answer.classes(target, look_at_classes=False), answer.num_classes - 1
+            classes, is_void = named.clamp(0, last), ((named < 0) | (named > last)).any()
+        return self.begin(recording, answer, classes), is_void
+
+    def begin(self, recording: Recording, answer: Answer, classes: Tensor) -> Tensor:
+        """Return the relevance (N, ...) that the maps of ``classes`` (N,) start from, where ``start`` is no function.
+
+        Of one logit or probability, the recording is made ready to be walked back for class 0 where that is explained.
+        """
+        if answer.is_single:
+            explain_contrary(recording.result, classes == 0)
+        return answer.start(classes, self.start)  # type: ignore[arg-type]  # it is no function
 
     def answer(self, recording: Recording, count: int) -> Answer:
         """Return what the network answered ``count`` images, read as ``scores`` says.

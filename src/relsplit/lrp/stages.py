@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import Inputs
 from relsplit.lrp.positions import is_alike, on_grid
 from relsplit.lrp.recording.network import Recording
 from relsplit.lrp.recording.step import Passed, Step
+from relsplit.networks.inputs import Inputs
 
 ALL = "all"
 """Asks for relevance at every resolution."""

@@ -16,7 +16,7 @@ from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
 from relsplit.lrp.arithmetic import plus
 from relsplit.lrp.pieces import ELEMENTS
 from relsplit.lrp.precision import full_precision
-from relsplit.lrp.recording.step import Passed, Step
+from relsplit.lrp.recording.step import Part, Passed, Step, whole
 
 if TYPE_CHECKING:
     from relsplit.lrp.parameters import ParameterRelevance
@@ -186,12 +186,13 @@ def walk_back(
             step.is_cut = not waiting
             passed = _passed(step, here, watch)
             if not again:
-                step.backward, step.sources = None, ()
+                step.backward, step.sources, step.negation = None, (), None
             for source, part in passed:
                 if source in arrived:
-                    arrived[source] = plus(arrived[source], part)
+                    total = arrived[source]
+                    arrived[source] = part.added_to(total) if isinstance(part, Part) else plus(total, part)
                 else:
-                    arrived[source] = part
+                    arrived[source] = whole(part)
                     heapq.heappush(waiting, (-source.index, id(source), source))
             del here, passed
     for step in inputs:
@@ -201,7 +202,7 @@ def walk_back(
     return [arrived[step] if step in arrived else relevance.new_zeros(step.shape) for step in inputs]
 
 
-def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
+def _passed(step: Step, here: Tensor, watch: Watch) -> list[tuple[Step, Tensor | Part]]:
     if step.backward is None:
         raise UnsupportedModelError(step.refusal or f"{step} was passed before: record the network anew")
     noted = watch.guard is not None and not step.promises
@@ -216,9 +217,11 @@ def _passed(step: Step, here: Tensor, watch: Watch) -> Passed:
             raise
         reason = " ".join(str(error).split())[:300]
         raise UnsupportedModelError(f"{step} failed on the way back ({type(error).__name__}: {reason})") from error
-    passed = list(zip(step.sources, parts, strict=True))
+    if arrived is None and watch.visit is None:
+        return list(zip(step.sources, parts, strict=True))
+    passed = list(zip(step.sources, map(whole, parts), strict=True))
     if watch.guard is not None and arrived is not None:
         watch.guard.note(arrived, passed)
     if watch.visit is not None:
         watch.visit(step, here, passed)
-    return passed
+    return list(passed)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from relsplit.baseline import BaselineImage
 from relsplit.checks import real_maps
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import checked_inputs
+from relsplit.networks.inputs import checked_inputs
 from relsplit.networks.looked_up import LookUp, LookUps
 
 _DIGIT = 256

@@ -6,15 +6,40 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import Inputs, as_inputs
 from relsplit.networks.described import described
 from relsplit.networks.feature_maps import Layout, layout, rows_are_channels
+from relsplit.networks.inputs import Inputs, as_inputs
 from relsplit.networks.outputs import obvious_part
+from relsplit.networks.views import unwrapped
 
 _IN_COLUMNS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d)
 """Modules that have the steps of a signal in columns, (N, C, l)."""
 _IN_ROWS = (nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.RNNBase, nn.TransformerEncoderLayer)
 """Modules that have them in rows, (N, l, C)."""
+
+
+AUTO = "auto"
+"""In place of a layer's name: the last one that returns a feature map."""
+PUBLISHED = "published"
+"""In place of a layer's name: the paper's, which ResNets have; of other networks the last one with a feature map."""
+_OF_RESNETS = "layer4[-1]"
+
+
+def layer_name(network: nn.Module, target_layer: str) -> str:
+    """Return the name of a layer that is there, or :data:`AUTO`.
+
+    Args:
+        network: where to look.
+        target_layer: a name, :data:`AUTO` or :data:`PUBLISHED`.
+
+    Raises:
+        InputError: no such module.
+    """
+    if target_layer == PUBLISHED:
+        return _OF_RESNETS if list(getattr(unwrapped(network), "layer4", nn.Sequential()).children()) else AUTO
+    if target_layer != AUTO:
+        find_layer(network, target_layer)
+    return target_layer
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
@@ -27,14 +52,14 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     Raises:
         InputError: no such module; the message lists what there is at the place where the search ended.
     """
-    module, path = network, ""
+    module, path = unwrapped(network), ""
     for step in re.sub(r"\[(-?\d+)\]", r".\1", name).split("."):
         children = dict(module.named_children())
         key = step
         if re.fullmatch(r"-\d+", step) and int(step) >= -len(children):
             key = list(children)[int(step)]
         if key not in children:
-            where = f"{path} has" if path else f"{type(network).__name__} has"
+            where = f"{path} has" if path else f"{type(module).__name__} has"
             raise InputError(
                 f"target_layer: there is no {name!r}; {where} {', '.join(children) or 'no modules inside'}; "
                 "choose one of these or auto"

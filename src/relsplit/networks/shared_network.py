@@ -12,10 +12,10 @@ from torch.utils.hooks import RemovableHandle
 from relsplit.baseline import BaselineImage
 from relsplit.checks import checked_images
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import Given, Inputs, checked_inputs
 from relsplit.networks.answer import Answer, AnswerReader, Score, Scores, is_same, reader_of
 from relsplit.networks.described import described
 from relsplit.networks.ending import ends_in_probabilities
+from relsplit.networks.inputs import Given, Inputs, checked_inputs
 from relsplit.networks.looked_up import LookUp, LookUps
 from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy

@@ -53,8 +53,8 @@ class Described:
     def image_side(self) -> int:
         return SIDE * self.stem.stride
 
-    def explained(self, image: Tensor, choices: Choices) -> "tuple[Tensor, Back]":
-        """The scores (classes,) of one image (3, H, W), and the way back."""
+    def explained(self, image: Tensor, choices: Choices, negated: bool = False) -> "tuple[Tensor, Back]":
+        """The scores (classes,) of one image (3, H, W), and the way back; ``negated``, of a network that answers so."""
         state = {name: each.detach().clone() for name, each in self.network.state_dict().items()}
         value = Value(image.double(), torch.ones_like(image) > 0)
         for hook in self.hooks:
@@ -69,7 +69,8 @@ class Described:
             value, pooled = averaged(choices, value, lambda x: x.mean((2, 3)))
         else:
             value, pooled = greatest(choices, value)
-        weight, bias = (state[f"classify.{key}"].double() for key in ("weight", "bias"))
+        sign = -1 if negated else 1
+        weight, bias = (sign * state[f"classify.{key}"].double() for key in ("weight", "bias"))
         value, last = weighted(
             choices, value, lambda x: F.linear(x, weight, bias), lambda x: F.linear(x, torch.ones_like(weight))
         )

@@ -229,7 +229,8 @@ def expected_map(description: Described, x: Tensor, target: Tensor, given_option
     """The oracle's map of every image."""
     maps = []
     for image, label in zip(x.double(), target, strict=True):
-        scores, back = description.explained(image, choices(given_options))
+        is_contrary = description.classes == 1 and int(label) == 0
+        scores, back = description.explained(image, choices(given_options), negated=is_contrary)
         p = probabilities(description, scores[None])[0]
         position = 0 if description.classes == 1 else int(label)
         maps.append(back(torch.zeros_like(p).index_fill(0, torch.tensor(position), float(p[position]))))
@@ -256,7 +257,8 @@ def assert_explained(
 
     scores = answered(network, x)
     p = scores if description.end in ("softmax", "sigmoid") else probabilities(description, scores.reshape(len(x), -1))
-    p = p[:, 0] if description.classes == 1 else p.gather(1, target[:, None])[:, 0]
+    p = torch.cat([1 - p, p], 1) if description.classes == 1 else p
+    p = p.gather(1, target[:, None])[:, 0]
     torch.testing.assert_close(sums["output"], p, rtol=max(tolerance, 1e-6), atol=0)
     torch.testing.assert_close(sums["input"], relevance.flatten(1).sum(1))
 
@@ -268,7 +270,7 @@ def assert_explained(
 
 
 def targets(description: Described, count: int) -> Tensor:
-    return torch.ones(count, dtype=torch.long) if description.classes == 1 else torch.arange(count) % 4
+    return torch.arange(count) % (2 if description.classes == 1 else 4)
 
 
 @pytest.fixture(autouse=True)

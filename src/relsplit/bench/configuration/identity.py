@@ -38,6 +38,9 @@ where an explainer takes it.)"""
 UNSET_KEYS = ("task.curve_tolerance", "task.target", "explainer.smoothing")
 """Keys that are not counted where they are null: a run is then what it was before there was such a key."""
 
+COUNTED_AS = {("explainer.target_layer", "published"): "layer4[-1]"}
+"""Values that count as another: on every network that could be explained before there was such a value, it is that."""
+
 FILE_KEYS = ("checkpoint", "weights", "manifest", "maps")
 """Settings, in whatever group, that may name a file of the user's. They count by what the file holds, not by path."""
 
@@ -76,7 +79,7 @@ class Identity:
         """What decides the numbers, by dotted key."""
         flat = flatten(without_secrets(self.document))
         found = {
-            key: value
+            key: COUNTED_AS.get((key, value), value) if isinstance(value, str) else value
             for key, value in flat.items()
             if not any(setting_of(key) == name or key.startswith(f"{name}.") for name in EXECUTION_KEYS)
             and flat.get(f"{key}{_DIGEST}") is None  # a file, or what the environment gave, counts by its digest

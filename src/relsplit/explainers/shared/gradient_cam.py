@@ -12,7 +12,7 @@ from relsplit.errors import InputError
 from relsplit.explainers.shared.activation_maps import smoothed_cam, unit_range, upsampled, with_places
 from relsplit.explainers.shared.on_the_image import Smoothing
 from relsplit.networks.answer import ClassScore, Scores
-from relsplit.networks.named_layers import find_layer, last_spatial_layer, layer_output
+from relsplit.networks.named_layers import AUTO, find_layer, last_spatial_layer, layer_name, layer_output
 from relsplit.networks.outputs import OutputChoice
 from relsplit.networks.shared_network import SharedNetwork, differentiated
 from relsplit.options import checked_options
@@ -35,7 +35,8 @@ class GradientCAM(ABC):
             a grid, whose class token is left out; of signals (N, C, l) or (N, l, C), of volumes (N, C, d, h, w).
         target_layer: name such as ``layer4[-1]`` (the paper's, for ResNets) or ``features.18``; ``auto`` takes the last
             module that returns a feature map, which for torchvision ResNets is the same, and for vision transformers
-            the last one whose patches the answer depends on.
+            the last one whose patches the answer depends on. ``published`` is ``layer4[-1]`` of networks that have it,
+            and ``auto`` of all others.
         score: what is differentiated, ``"logit"`` (pytorch-grad-cam's default, published) or ``"probability"``.
         smoothing: brings the map to the image as a relevance pyramid's are, blurred by a Gaussian whose standard
             deviation is this share of the image's longer side; None: as published.
@@ -61,10 +62,8 @@ class GradientCAM(ABC):
     ) -> None:
         self._shared = SharedNetwork(model, scores, output)
         self._score: ClassScore = score
-        self._target_layer = target_layer
+        self._target_layer = layer_name(model, target_layer)
         self._smoothing = smoothing
-        if target_layer != "auto":
-            find_layer(model, target_layer)
 
     @staticmethod
     @abstractmethod
@@ -85,7 +84,7 @@ class GradientCAM(ABC):
         with torch.inference_mode(False), torch.enable_grad():
             call = self._shared.call(inputs, target, forward_kwargs)
             given, network, name = with_places(call), call.network, self._target_layer
-            layer = last_spatial_layer(network, call.first) if name == "auto" else find_layer(network, name)
+            layer = last_spatial_layer(network, call.first) if name == AUTO else find_layer(network, name)
             output, activation = layer_output(network, layer, name, call.inputs)
             (gradient,) = differentiated(call.value(output, self._score), [activation])
         cam = self.combine(activation.detach(), gradient).to(torch.promote_types(given.dtype, torch.float32))

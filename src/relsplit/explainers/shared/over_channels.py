@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from relsplit.explainers.shared.on_the_image import smoothed
-from relsplit.lrp.inputs import Given
+from relsplit.networks.inputs import Given
 
 
 def over_channels(relevance: Any, inputs: Given, smoothing: float | None) -> Any:

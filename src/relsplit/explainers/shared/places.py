@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
-from relsplit.lrp.inputs import Inputs, checked_inputs
+from relsplit.networks.inputs import Inputs, checked_inputs
 
 
 def checked_places(given: object) -> tuple[Tensor, tuple[int, ...], torch.dtype]:

@@ -42,8 +42,8 @@ class Dense:
 def rows_with_relevance(relevance: Tensor) -> Tensor | None:
     """Return which rows (all but the last dimension, as one) have any relevance; None where it is most of them.
 
-    Of a class token, or of a text's next token, one row of hundreds has. An accelerator would have to be waited for, and
-    what is differentiated may be 0 only here: there it is None, too.
+    Of a class token, or of a text's next token, one row of hundreds has. An accelerator would have to be waited for,
+    and what is differentiated may be 0 only here: there it is None, too.
     """
     rows = relevance.flatten(0, -2) if relevance.dim() > 1 and relevance.is_contiguous() else None
     if rows is None or not rows.numel() or rows.device.type != "cpu" or torch.is_grad_enabled():

@@ -1,5 +1,6 @@
 """Two activations meet: relevance is split between them (paper Eq. 4-5)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,23 +70,36 @@ def split_sum(
     if call.is_in_place and recorder.in_graph:
         skip, branch = skip.clone(), branch.clone()  # autograd keeps what the share is made of
     splitting = options.splitting if options.include_identity or not residual.identity else None
-    share = share_of_first(splitting, (skip, branch), (of_skip, of_branch))  # it may write over a summand when it runs
+    share = _shares(call, splitting, (skip, branch), (of_skip, of_branch))
     output = call.run()
     facts: dict[str, Any] = {
         "nonnegative": of_skip.nonnegative and of_branch.nonnegative and signs[0] > 0 and signs[1] > 0,
         "is_attention": of_skip.is_attention and of_branch.is_attention,
         "support": union((of_skip.support, of_branch.support), output.shape),
     }
-    if isinstance(share, float) and share == 0:
+    if splitting is None and of_skip.support is None and of_branch.support is None:
         call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], **facts)
         return output
     owned = getattr(splitting, "returns_new", False)
 
     def backward(relevance: Tensor) -> list[Tensor]:
-        down_skip = times(share, relevance) if owned else relevance * share
+        down_skip = times(share(), relevance) if owned else relevance * share()
         down_branch = minus(relevance, down_skip)
         return [down_skip.sum_to_size(shapes[0]), down_branch.sum_to_size(shapes[1])]
 
     conserves = splitting is None or splitting.conserves
     call.record(output, [of_skip, of_branch], backward, conserves=conserves, **facts)
     return output
+
+
+def _shares(
+    call: Call, splitting: Splitting | None, summands: tuple[Tensor, Tensor], steps: tuple[Step, Step]
+) -> Callable[[], Tensor | float]:
+    """Return what gives the first summand's share: of values that are kept anyway, it is not kept as well."""
+    holders = call.recorder.holders
+    if splitting is not None and not call.is_in_place and not call.recorder.is_differentiated:
+        first, second = (holders.had_again(summand) for summand in summands)
+        if first is not None and second is not None:
+            return lambda: share_of_first(splitting, (first.tensor, second.tensor), steps)
+    share = share_of_first(splitting, summands, steps)  # before the sum is written over a summand
+    return lambda: share

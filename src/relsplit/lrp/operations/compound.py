@@ -122,7 +122,9 @@ def compound(
             inputs.append(inside.follow(tensor, step, layers_before))
         with inside:
             result = written_out(tensors)
-        return inputs, inside.holders.of(result)
+        made = inside.holders.of(result)
+        inside.holders.forget()
+        return inputs, made
 
     masks = any(isinstance(each, Tensor) and id(each) not in found for each in arguments[3:])
     # Where a part may be constant it is carried out at once: what that part is has to be known.

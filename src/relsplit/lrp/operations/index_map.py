@@ -11,7 +11,7 @@ from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import pass_through
 from relsplit.lrp.recording.again import Again
 from relsplit.lrp.recording.call import Call
-from relsplit.lrp.recording.step import RESHAPES, Step
+from relsplit.lrp.recording.step import RESHAPES, Part, Step
 
 
 @OPERATIONS.register(*RESHAPES)
@@ -63,12 +63,11 @@ def part(call: Call) -> Any:
     func, rest, kwargs, shape = call.func, call.args[1:], call.kwargs, tensor.shape
     output = call.run()
 
-    def backward(relevance: Tensor) -> Tensor:
-        result = relevance.new_zeros(shape)
-        func(result, *rest, **kwargs).copy_(relevance)
-        return result
+    def there(whole: Tensor) -> Tensor:
+        found: Tensor = func(whole, *rest, **kwargs)
+        return found
 
-    _one(call, output, source, backward, _followed(call, source))
+    _one(call, output, source, lambda relevance: Part(relevance, shape, there), _followed(call, source))
     return output
 
 
@@ -79,15 +78,13 @@ def parts(call: Call) -> Any:
     func, rest, kwargs, shape = call.func, call.args[1:], call.kwargs, tensor.shape
     outputs = call.run()
 
-    def backward_of(place: int) -> Callable[[Tensor], Tensor]:
-        def backward(relevance: Tensor) -> Tensor:
-            result = relevance.new_zeros(shape)
-            there = func(result, *rest, **kwargs)[place]
+    def backward_of(place: int) -> Callable[[Tensor], Part]:
+        def there(whole: Tensor) -> Tensor:
+            found = func(whole, *rest, **kwargs)[place]
             # One of several views at once cannot be written in a graph, a view of its own can.
-            result.as_strided(there.shape, there.stride(), there.storage_offset()).copy_(relevance)
-            return result
+            return whole.as_strided(found.shape, found.stride(), found.storage_offset())
 
-        return backward
+        return lambda relevance: Part(relevance, shape, there)
 
     supports = None if source.support is None else func(source.support, *rest, **kwargs)
     for place, output in enumerate(outputs):
@@ -104,7 +101,7 @@ def _followed(call: Call, source: Step) -> Tensor | None:
 
 
 def _one(
-    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor], support: Tensor | None
+    call: Call, output: Tensor, source: Step, backward: Callable[[Tensor], Tensor | Part], support: Tensor | None
 ) -> None:
     """Note an index map of one source."""
     call.record(

@@ -15,8 +15,9 @@ from relsplit.lrp.operations.by_slope import keeps_signs
 from relsplit.lrp.options import Options
 from relsplit.lrp.precision import is_in_full
 from relsplit.lrp.recording.call import Call
-from relsplit.lrp.recording.step import Saved, Step
+from relsplit.lrp.recording.step import Negation, Saved, Step
 from relsplit.lrp.rules.choice import checked_rule
+from relsplit.lrp.rules.negated import Negated
 from relsplit.lrp.rules.rule import LayerKind, Place, Rule, reads_output
 
 
@@ -97,21 +98,32 @@ def record_linear(
     is_whole = constants_count or support is None
     made = made_in_full(call, output, placed.kind) if is_whole and placed.reads_output() else None
 
+    negation = Negation(
+        lambda numbers: layer().spread(numbers, None, saved.tensor.to(numbers.dtype)), placed.kind != "mean"
+    )
+
     def backward(relevance: Tensor) -> list[Tensor]:
         mask = None if support is None else support.to(relevance.dtype)
         value = saved.tensor.to(relevance.dtype)
         value = value if constants_count else where_supported(value, mask)
-        propagate = placed.get().propagate
-        if watch.parameters is not None:
-            propagate = partial(watch.parameters.propagated, placed.path, placed.get())
-        seen = layer()
-        seen.output = of_type(made, relevance.dtype)
-        rows = rows_with_relevance(relevance) if mask is None and isinstance(seen, Dense) else None
-        if rows is None:
-            result = propagate(seen, value, relevance, nonnegative=nonnegative, support=mask)
+
+        def by(rule: Rule, part: Tensor) -> Tensor:
+            propagate = rule.propagate
+            if watch.parameters is not None:
+                propagate = partial(watch.parameters.propagated, placed.path, rule)
+            seen = layer()
+            seen.output = of_type(made, part.dtype)
+            rows = rows_with_relevance(part) if mask is None and isinstance(seen, Dense) else None
+            if rows is None:
+                return propagate(seen, value, part, nonnegative=nonnegative, support=mask)
+            return on_rows(partial(propagate, nonnegative=nonnegative, support=None), seen, value, part, rows)
+
+        rule, entries = placed.get(), negation.entries
+        if entries is None:
+            result = by(rule, relevance)
         else:
-            on = partial(propagate, nonnegative=nonnegative, support=None)
-            result = on_rows(on, seen, value, relevance, rows)
+            result = by(rule, torch.where(entries, 0, relevance))
+            result = result + by(Negated(rule), torch.where(entries, relevance, 0))
         return [where_supported(result, mask) if constants_count else result]
 
     return call.record(
@@ -119,6 +131,7 @@ def record_linear(
         [source],
         backward,
         conserves=lambda: covers and placed.get().conserves,
+        negation=negation,
         support=None if support is None else supported(layer().reach(support), mixes=placed.kind != "dense"),
         **facts,
     )

@@ -9,7 +9,10 @@ from relsplit.lrp.arithmetic import supported
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.index_map import index_map
 from relsplit.lrp.recording.call import Call
+from relsplit.networks.looked_up import Pooling, pooled
 
+_POOLINGS: tuple[Pooling, ...] = ("sum", "mean", "max")
+"""By the numbers that PyTorch's kernel has for them."""
 _NAMES_OF_TOKENS = ("indices", "index")
 
 
@@ -87,17 +90,8 @@ def embedding_bag(call: Call) -> Any:
     others = call.run()[1:]
     with call.recorder:
         vectors = F.embedding(tokens, given["weight"], padding if padding >= 0 else None).unflatten(0, (bags, size))
-        if padding >= 0:
-            present = (tokens != padding).reshape(bags, size, 1)
-            filled = vectors.masked_fill(~present, -float("inf") if mode == 2 else 0.0)
-        else:
-            present, filled = tokens.new_ones(()), vectors
-        if mode == 2:
-            result = filled.amax(1)
-        else:
-            result = filled.sum(1)
-            if mode == 1:
-                result = result / (present.expand(bags, size, 1).sum(1).clamp(min=1))
+        present = (tokens != padding).reshape(bags, size, 1) if padding >= 0 else None
+        result = pooled(vectors, _POOLINGS[mode], present)
     return (result, *others)
 
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from relsplit.lrp.arithmetic import minus_product, times
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.by_slope import goes_by_slope, record_by_slope
 from relsplit.lrp.recording.call import Call
@@ -27,8 +29,9 @@ def softmax(call: Call) -> Any:
 
     def backward(relevance: Tensor) -> list[Tensor]:
         given, shares = saved.tensor.to(relevance.dtype), weights.tensor.to(relevance.dtype)
-        given = given.masked_fill(shares == 0, 0)  # infinite where attention is closed
-        return [given * (relevance - shares * relevance.sum(dim, keepdim=True))]
+        if given.device.type != "cpu" or (given.numel() and bool(given.amin() == -torch.inf)):
+            given = given.masked_fill(shares == 0, 0)  # where attention is closed
+        return [times(minus_product(relevance, shares, relevance.sum(dim, keepdim=True)), given)]
 
     call.record(output, [source], backward, conserves=False, **facts)
     return output

@@ -112,10 +112,10 @@ class Call:
 
     def given(self) -> dict[str, Any]:
         """Return all arguments by name, defaults included."""
-        arguments = self.func._schema.arguments
-        given = {argument.name: argument.default_value for argument in arguments[len(self.args) :]}
-        given |= {argument.name: value for argument, value in zip(arguments, self.args, strict=False)}
-        return given | self.kwargs
+        given = dict(self._kind.arguments)
+        given.update(zip(tuple(given), self.args, strict=False))
+        given.update(self.kwargs)
+        return given
 
     def step(self, tensor: Any) -> Step | None:
         """Return the step that made an argument, None for what does not depend on the input."""

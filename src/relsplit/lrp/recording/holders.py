@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from relsplit.lrp.recording.remade import Kept, Origin, Remade, fills_storage
 from relsplit.lrp.recording.step import Saved, Step
 
 Geometry = tuple[torch.Size, tuple[int, ...], int, torch.dtype]
@@ -51,6 +52,7 @@ class Holders:
         self._overwrite = overwrite
         self._contents: dict[int, _Contents] = {}
         self._saved: dict[int, list[ref[Saved]]] = {}
+        self._origins: dict[int, tuple[StorageWeakRef, torch.dtype, Origin]] = {}
         self._until_sweep = _SWEEP_EVERY
 
     def of(self, tensor: Tensor) -> Step | None:
@@ -103,22 +105,50 @@ class Holders:
 
     def save(self, tensor: Tensor) -> Saved:
         """Return ``tensor`` as it is now, for the way back."""
+        remade = self._remade(tensor)
+        if remade is not None:
+            return remade
         # Another tensor of the same memory: what it is called with in place may change its shape.
         saved = Saved(torch.ops.aten.alias(tensor) if self._in_graph else tensor.detach())
         self._saved.setdefault(tensor.untyped_storage()._cdata, []).append(ref(saved))
         return saved
 
+    def put_origin(self, tensor: Tensor, origin: Origin) -> None:
+        """Note how what ``tensor`` holds, all of its storage, can be made again: it is not kept."""
+        storage = tensor.untyped_storage()
+        self._origins[storage._cdata] = (StorageWeakRef(storage), tensor.dtype, origin)
+
+    def had_again(self, tensor: Tensor) -> Remade | None:
+        """Return what has the value of ``tensor`` on the way back without keeping it, None where nothing has."""
+        remade = self._remade(tensor)
+        if remade is not None:
+            return remade
+        for reference in self._saved.get(tensor.untyped_storage()._cdata, ()):
+            saved = reference()
+            if saved is not None and saved.tensor.dtype == tensor.dtype and fills_storage(saved.tensor):
+                return Remade(Kept(saved), tensor)
+        return None
+
+    def _remade(self, tensor: Tensor) -> Remade | None:
+        found = self._origins.get(tensor.untyped_storage()._cdata)
+        if found is None or found[1] != tensor.dtype:
+            return None
+        return Remade(found[2], tensor)
+
     def protect(self, tensor: Tensor) -> None:
         """Copy what was saved of the storage of ``tensor``, which is about to be written over."""
-        for reference in self._saved.pop(tensor.untyped_storage()._cdata, ()):
+        storage = tensor.untyped_storage()._cdata
+        self._origins.pop(storage, None)
+        for reference in self._saved.pop(storage, ()):
             saved = reference()
             if saved is not None:
-                saved.tensor = saved.tensor.clone()
+                saved.copy()
 
     def forget(self) -> None:
         """Forget all storages: what no output can reach is freed."""
         self._contents.clear()
         self._saved.clear()
+        self._origins.clear()
 
     def _sweep(self) -> None:
         """Forget storages that nobody holds any more, and with them steps that nothing else can reach."""
@@ -128,3 +158,5 @@ class Holders:
         self._until_sweep = _SWEEP_EVERY
         for key in [key for key, contents in self._contents.items() if contents.alive.expired()]:
             del self._contents[key]
+        for key in [key for key, (alive, *_) in self._origins.items() if alive.expired()]:
+            del self._origins[key]

@@ -24,6 +24,7 @@ class Kind:
         written: places of the arguments that it writes over, and their names where they are given by name.
         outs: names of those that it only writes.
         decomposes: whether PyTorch can carry it out by simpler ones.
+        arguments: its arguments' names, with their defaults.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Kind:
     written: tuple[tuple[int, str], ...]
     outs: tuple[str, ...]
     decomposes: bool
+    arguments: tuple[tuple[str, Any], ...]
 
     def overwritten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
         """Yield the tensors that the operation writes over, of its arguments."""
@@ -79,7 +81,8 @@ class Kinds:
             name = name[:-1]
         if library != "aten":
             name = f"{library}::{name}"
-        return Kind(name, self._find(name), written, outs, func._can_decompose())
+        arguments = tuple((argument.name, argument.default_value) for argument in schema.arguments)
+        return Kind(name, self._find(name), written, outs, func._can_decompose(), arguments)
 
 
 def _kinds_of(module: str) -> Kinds:

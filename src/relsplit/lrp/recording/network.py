@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.errors import InputError, UnsupportedModelError, is_of_a_signal
-from relsplit.lrp.inputs import Inputs, as_inputs
 from relsplit.lrp.recording.kinds import Kinds
 from relsplit.lrp.recording.recorder import Attended, Recorder
 from relsplit.lrp.recording.step import PROBABILITIES, RESHAPES, Step
+from relsplit.networks.inputs import Inputs, as_inputs
 from relsplit.networks.outputs import Part, only_part
 from relsplit.networks.views import shared_copy
 

@@ -16,6 +16,7 @@ from relsplit.lrp.recording.graph import left_out, let_in
 from relsplit.lrp.recording.holders import Geometry, Holders
 from relsplit.lrp.recording.kinds import Kinds
 from relsplit.lrp.recording.modules import running_module, users_line
+from relsplit.lrp.recording.remade import note_origin
 from relsplit.lrp.recording.residual_blocks import Ancestry, Residual
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.recording.storages import overwrite, restride
@@ -158,6 +159,11 @@ class Recorder(TorchDispatchMode):
         return tensor.untyped_storage()._cdata in self._weights
 
     @property
+    def is_differentiated(self) -> bool:
+        """Whether the network runs in autograd's sight, which keeps what it needs itself."""
+        return self.in_graph or self.attentions is not None
+
+    @property
     def network(self) -> nn.Module:
         """The network whose modules give the steps their paths."""
         assert self._modules is not None, "the inside of an operation has no modules of its own"
@@ -240,7 +246,10 @@ class Recorder(TorchDispatchMode):
                 for made in tensors_in((output,), {}):
                     self.note_choice(made)
             return output
-        return Call(self, kind, func, args, kwargs, sources).carry_out()
+        call = Call(self, kind, func, args, kwargs, sources)
+        output = call.carry_out()
+        note_origin(call, output)
+        return output
 
     def _restrided(self, whole: Step, stored: Geometry, read: Geometry, numel: int) -> Step:
         step = self.add("as_strided", whole.path, read[0], [whole])

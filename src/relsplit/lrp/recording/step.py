@@ -1,9 +1,12 @@
 """One recorded operation: what it made, and how relevance of that goes back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from relsplit.lrp.arithmetic import can_hold
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "unsqueeze", "squeeze", "unflatten")
 """Operations that keep all entries and their order."""
@@ -15,7 +18,41 @@ PROBABILITIES = (*SIGMOIDS, *SOFTMAXES)
 Passed = list[tuple["Step", Tensor]]
 """What a step hands on: relevance for each of its sources."""
 
-Backward = Callable[[Tensor], list[Tensor]]
+
+@dataclass(frozen=True)
+class Part:
+    """Relevance of some entries of a source, of which the others get none.
+
+    Attributes:
+        relevance: of these entries.
+        shape: of the source.
+        there: returns the view of these entries, of a tensor of that shape.
+    """
+
+    relevance: Tensor
+    shape: torch.Size
+    there: Callable[[Tensor], Tensor]
+
+    def alone(self) -> Tensor:
+        """Return the relevance of the source, of this part alone."""
+        whole = self.relevance.new_zeros(self.shape)
+        self.there(whole).copy_(self.relevance)
+        return whole
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """Return ``total`` with this part added, written over it where that can hold it."""
+        if not can_hold(total, total):
+            return total + self.alone()
+        self.there(total).add_(self.relevance)
+        return total
+
+
+def whole(part: Tensor | Part) -> Tensor:
+    """Return relevance of a source, of which a part may have been handed on."""
+    return part.alone() if isinstance(part, Part) else part
+
+
+Backward = Callable[[Tensor], Sequence[Tensor | Part]]
 """From the relevance of what a step made, which it may write over, to that of its sources: new tensors."""
 
 
@@ -45,6 +82,7 @@ class Step:
         is_inside: whether it is a part of an operation that the network carried out at once.
         is_cut: set on the way back: whether all relevance passes here.
         given: what it was computed from, where contributions pass by the slope.
+        negation: of a layer, which of its outputs are explained by their negatives; None: its rule cannot tell.
     """
 
     index: int
@@ -66,6 +104,7 @@ class Step:
     is_inside: bool = False
     is_cut: bool = False
     given: "Saved | None" = None
+    negation: "Negation | None" = None
 
     @property
     def promises(self) -> bool:
@@ -77,10 +116,34 @@ class Step:
         return f"operation '{self.operation}'" + (f" in module '{self.path}'" if self.path else "")
 
 
+@dataclass(eq=False)
+class Negation:
+    """Which outputs of a linear layer are explained by their negatives, set on the way back.
+
+    Attributes:
+        spread: from numbers at the layer's outputs to numbers at all inputs that these see.
+        has_weights: whether the layer has weights that are negated; otherwise what goes into it is.
+        entries: booleans of the output's shape; None: no output is.
+    """
+
+    spread: Callable[[Tensor], Tensor]
+    has_weights: bool
+    entries: Tensor | None = None
+
+
 class Saved:
     """A tensor that the way back needs: the value of that moment, whatever is written over it later."""
 
-    __slots__ = ("__weakref__", "tensor")
+    __slots__ = ("__weakref__", "_tensor")
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self._tensor = tensor
+
+    @property
+    def tensor(self) -> Tensor:
+        """The value."""
+        return self._tensor
+
+    def copy(self) -> None:
+        """Go on with a copy: the original is about to be written over."""
+        self._tensor = self._tensor.clone()
