@@ -28,9 +28,11 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from colour_detector import ColourDetector, colour_images
 from pretend_accelerator import Accelerator, registered
 from relsplit import LRP
-from relsplit.metrics import ExplainedBatch, InsertionDeletion
+from relsplit.metrics import ExplainedBatch, InsertionDeletion, flipping_area
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
+from relsplit.targets import Detection, Likeness, Pixels, Value
 from small_transformer import small_vit
+from two_halves import Halves
 
 TRANSFORMERS = ("attention_rollout", "transformer_attribution")
 Outcome = dict[str, Any]
@@ -135,6 +137,13 @@ def metrics(device: torch.device) -> dict[str, Outcome]:
             return metric.compute()
 
         found[f"insertion and deletion, {protocol}"] = compared(act, device)
+    for name, (network, target) in EXPLAINED.items():
+
+        def flipped(where: torch.device, network: Any = network, target: Any = target) -> Tensor:
+            x = seeded_images(2, size=8).abs()
+            return flipping_area(network().to(where), x.to(where), x.mean(1), target, steps=4, baseline="zero")
+
+        found[f"pixel flipping of {name}"] = compared(flipped, device)
     return found
 
 
@@ -168,6 +177,16 @@ HEADS: dict[str, Callable[[], nn.Module]] = {
     "several sigmoids": lambda: with_head(nn.Sigmoid()),
     "softmax": lambda: with_head(nn.Softmax(1)),
 }
+
+
+EXPLAINED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "each image's logit": (with_head, Value(torch.tensor([1, 3]))),
+    "likeness": (with_head, Likeness(torch.rand(2, 5, generator=torch.Generator().manual_seed(0)))),
+    "a function": (with_head, contrast),
+    "a region": (lambda: small_resnet(BasicBlock).conv1, Pixels(0, torch.ones(2, 4, 4))),
+    "a box": (Halves, Detection()),
+}
+"""Targets whose own tensors are on the CPU."""
 
 
 def targets(device: torch.device) -> dict[str, Outcome]:

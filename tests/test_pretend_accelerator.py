@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from on_an_accelerator import CONF, HEADS, NETWORKS, OPTIONS, TARGETS, distinct_methods
+from on_an_accelerator import CONF, EXPLAINED, HEADS, NETWORKS, OPTIONS, TARGETS, distinct_methods
 from pretend_accelerator import is_available
 from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 
@@ -30,6 +30,7 @@ DEVICES = [
 TOLERATED = {"pretend": 1e-9, "cuda": 1e-6}
 METRICS = [path.stem for path in sorted((CONF / "metric").glob("*.yaml"))]
 METRICS += [f"insertion and deletion, {protocol}" for protocol in PROTOCOLS.names()]
+METRICS += [f"pixel flipping of {name}" for name in EXPLAINED]
 MOST_WAITS = 3
 """Of one call of LRP, however deep the network and however many the images."""
 

@@ -108,9 +108,9 @@ def checked_target(
     """
     target = as_tensor(target)
     if isinstance(target, bool) or not isinstance(target, (int, Tensor)):
-        words = "None" if option == "target" else "a word"
+        words = {"target": "None, ", "against": "a word, "}.get(option, "")
         raise InputError(
-            f"{option}: expected {words}, an int or a tensor of {count} class indices, not {type(target).__name__}"
+            f"{option}: expected {words}an int or a tensor of {count} class indices, not {type(target).__name__}"
         )
     if isinstance(target, int) and not -(2**63) <= target < 2**63:
         raise InputError(f"{option}: there is no class {target}")

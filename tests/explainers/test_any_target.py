@@ -13,6 +13,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from relsplit.errors import InputError
 from relsplit.explainers import (
+    RISE,
     GradCAM,
     GradCAMPlusPlus,
     GuidedBackprop,
@@ -23,6 +24,7 @@ from relsplit.explainers import (
     SmoothGrad,
 )
 from relsplit.targets import Detection, Key, Likeness, Pixels, Value, Weighted
+from two_halves import Halves
 
 PIXELS = [InputXGradient, GuidedBackprop, IntegratedGradients, SmoothGrad]
 CAMS = [GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM]
@@ -134,6 +136,36 @@ def test_a_box_of_a_detector() -> None:
     (gradient,) = torch.autograd.grad(sum(found["scores"][1] for found in detector(variable)), variable)
     torch.testing.assert_close(InputXGradient(detector).attribute(images, Detection(1)), images * gradient)
     assert GradCAM(detector, target_layer="backbone[-1]").attribute(images, Detection(1)).shape == (2, 64, 64)
+
+
+class LeftHalf(nn.Module):
+    """As sure of the left half as the detector is."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        left = images[:, :, :, :4].mean((1, 2, 3))
+        return torch.where(left >= 0.2, left, 0 * left)
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_box_is_followed_behind_masks_and_on_the_way_to_a_baseline(part: bool) -> None:
+    """The left half is surest of in the first image alone, and no box is left where the image is dark."""
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double() + 0.5
+    images[0, :, :, 4:] *= 0.7
+    images[1, :, :, 4:] *= 1.4
+    detector = Halves()
+    ranks = [int(found["boxes"][:, 0].argmin()) for found in detector(images)]
+    assert ranks == [0, 1]
+    for image, rank in zip(images[:, None], ranks, strict=True):
+        target = Key("found", Detection(rank)) if part else Detection(rank)
+        model = InADict() if part else detector
+        for method, options in ((RISE, {"samples": 50}), (IntegratedGradients, {"steps": 20}), (SmoothGrad, {})):
+            found = method(model, **options).attribute(image, target)  # type: ignore[operator]
+            torch.testing.assert_close(found, method(LeftHalf(), **options).attribute(image, Value()))  # type: ignore[operator]
+
+
+class InADict(Halves):
+    def forward(self, images: Tensor) -> Any:
+        return {"found": super().forward(images)}
 
 
 def test_an_image_classifier_of_the_transformers_library() -> None:

@@ -30,6 +30,11 @@ def test_conservation_gap_by_hand():
     assert conservation_gap(relevance, torch.tensor([0.4, 0.5])).tolist() == pytest.approx([0.25, 0], abs=1e-6)
 
 
+def test_conservation_gap_of_a_negative_value():
+    relevance = torch.tensor([[[0.1, -0.5], [-0.3, 0.1]], [[-0.5, 0], [0, 0]]])
+    assert conservation_gap(relevance, torch.tensor([-0.8, 0.25])).tolist() == pytest.approx([0.25, 3], abs=1e-6)
+
+
 def test_conservation_gap_takes_relevance_with_channels():
     relevance = torch.full((2, 3, 2, 2), 0.05)
     assert conservation_gap(relevance, torch.tensor([0.6, 0.5])).tolist() == pytest.approx([0, 0.2], abs=1e-6)
@@ -37,7 +42,7 @@ def test_conservation_gap_takes_relevance_with_channels():
 
 @pytest.mark.parametrize("start", [torch.tensor([0.4]), torch.tensor([0.4, 0.0]), torch.tensor([0.4, float("nan")])])
 def test_a_start_that_cannot_be_compared(start):
-    with pytest.raises(InputError, match="2 positive numbers"):
+    with pytest.raises(InputError, match="2 numbers other than 0"):
         conservation_gap(torch.ones(2, 3, 3), start)
 
 

@@ -11,7 +11,7 @@ from relsplit.metrics.explained_batch import ExplainedBatch
 
 
 def conservation_gap(relevance: Tensor, start: Tensor) -> Tensor:
-    """Return |sum of relevance - start| / start of each sample; 0 is strict conservation.
+    """Return |sum of relevance - start| / |start| of each sample; 0 is strict conservation.
 
     Examples:
         >>> import torch
@@ -21,24 +21,24 @@ def conservation_gap(relevance: Tensor, start: Tensor) -> Tensor:
 
     Args:
         relevance: (N, ...), before any quantisation.
-        start: (N,), positive: the relevance that the propagation began with, for the proposed method the probability of
-            the explained class.
+        start: (N,), not 0: the relevance that the propagation began with, for the proposed method the probability of
+            the explained class; the value of any other target, such as a regression, which may be negative.
 
     Returns:
         (N,) float64, at least 0.
 
     Raises:
-        InputError: ``start`` is not one positive number per sample, or the relevance is not finite.
+        InputError: ``start`` is not one number other than 0 per sample, or the relevance is not finite.
     """
     relevance, start = real_maps(relevance), real_maps(start, "start")
-    if tuple(start.shape) != (len(relevance),) or not (start > 0).all():
+    if tuple(start.shape) != (len(relevance),) or not (start.abs() > 0).all():
         raise InputError(
-            f"start must be {len(relevance)} positive numbers, one per sample, not {tuple(start.shape)} "
-            f"with minimum {start.min().item() if start.numel() else None}"
+            f"start must be {len(relevance)} numbers other than 0, one per sample, not {tuple(start.shape)} "
+            f"of which one is {start.abs().min().item() if start.numel() else None}"
         )
     total = finite_maps(relevance).double().flatten(1).sum(1)
     begun = start.detach().double().to(total.device)
-    return (total - begun).abs() / begun
+    return ((total - begun) / begun).abs()
 
 
 class Conservation:

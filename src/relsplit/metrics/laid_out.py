@@ -13,6 +13,9 @@ from relsplit.errors import InputError
 from relsplit.networks.inputs import checked_inputs
 from relsplit.networks.looked_up import LookUp, LookUps
 
+_DIGIT = 256
+"""Up to here every floating point type tells whole numbers apart."""
+
 
 @dataclass(frozen=True)
 class Laid:
@@ -23,12 +26,14 @@ class Laid:
         images: (N, C, H, W).
         maps: (N, H, W) each.
         baseline: the baseline of the images, (1, C, 1, 1) or (N, C, H, W).
+        content: of the images, (N, ...): what tells one sample from another, wherever in the batch it is.
     """
 
     model: nn.Module
     images: Tensor
     maps: list[Tensor]
     baseline: Callable[[BaselineImage], Tensor]
+    content: Tensor
 
 
 def laid_out(
@@ -47,21 +52,21 @@ def laid_out(
         model: of the inputs.
         inputs: that are taken away place by place.
         maps: (N, ...) with the places alone. A sequence (N, T, D), whose maps are (N, T), is told by them.
-        forward_kwargs: what the network gets besides. Tensors with an entry for each sample, or for each sample and
-            place, belong to these; anything else is handed on as it is.
+        forward_kwargs: what the network gets besides. Tensors with an entry for each sample belong to these; anything
+            else is handed on as it is.
         in_patches: whether blocks of neighbours are taken at once, which is of images alone.
 
     Raises:
-        InputError: several inputs, maps of another shape, patches of anything but images, as many channels as places,
-            or further arguments that the inputs' type cannot hold.
+        InputError: several inputs, maps of another shape, patches of anything but images, or as many channels as
+            places.
     """
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and not forward_kwargs:
-        return Laid(model, inputs, list(maps), lambda baseline: baseline.of(inputs))
+        return Laid(model, inputs, list(maps), lambda baseline: baseline.of(inputs), inputs)
     given = checked_inputs(inputs, forward_kwargs)
     given.check_values()
     if not given.is_single:
         raise InputError(f"a metric takes places of one input away; given are {given}: hand others on, forward_kwargs=")
-    if in_patches:
+    if in_patches and inputs.dim() != 4:
         raise InputError(f"patches are of images (N, C, H, W), not of inputs {tuple(inputs.shape)}: set patch=1")
     (tensor,) = given.tensors
     found = [real_maps(each) for each in maps]
@@ -90,46 +95,29 @@ def _check_maps(maps: Sequence[Tensor], inputs: Tensor, expected: torch.Size) ->
 
 
 class _Further:
-    """Further arguments of a network, of which those of single samples lie in channels beside the inputs."""
+    """Further arguments of a network. Beside the inputs lie channels with the number of the sample that they are of."""
 
     def __init__(self, forward_kwargs: Mapping[str, Any], count: int) -> None:
-        of_samples = {
+        self.of_samples = {
             name: value
             for name, value in forward_kwargs.items()
-            if isinstance(value, Tensor) and value.dim() in (1, 2) and len(value) == count
+            if isinstance(value, Tensor) and value.dim() and len(value) == count
         }
-        self.shared = {name: value for name, value in forward_kwargs.items() if name not in of_samples}
-        self.of_samples = of_samples
+        self.shared = {name: value for name, value in forward_kwargs.items() if name not in self.of_samples}
 
     def channels(self, like: Tensor) -> list[Tensor]:
-        """Return them as channels (N, 1, H, W) beside the channels ``like`` them.
-
-        Raises:
-            InputError: one is neither of samples nor of their places.
-        """
-        found = []
-        for name, value in self.of_samples.items():
-            if value.dim() == 2 and value[0].numel() != like[0, 0].numel():
-                raise InputError(
-                    f"forward_kwargs: {name} {tuple(value.shape)} is neither of samples ({len(like)},) nor of their "
-                    f"{like[0, 0].numel()} places"
-                )
-            if not value.is_floating_point() and not torch.equal(value.to(like).to(value.dtype), value):
-                raise InputError(
-                    f"forward_kwargs: {name} holds integers that {like.dtype} cannot tell apart: hand in a network and "
-                    "inputs of float32"
-                )
-            rows = value.to(like) if value.dim() == 2 else value.to(like)[:, None].expand(-1, like[0, 0].numel())
-            found.append(rows.reshape(len(like), 1, *like.shape[2:]))
-        return found
+        """Return the channels (N, 1, H, W) beside the channels ``like`` them; none where nothing is of samples."""
+        number = torch.arange(len(like), device=like.device)
+        digits = (number // _DIGIT, number % _DIGIT) if self.of_samples else ()
+        return [each.to(like).view(-1, 1, 1, 1).expand(-1, 1, *like.shape[2:]) for each in digits]
 
     def of_items(self, channels: Tensor) -> dict[str, Any]:
         """Return the arguments of masked images, whose last channels are these."""
-        found = dict(self.shared)
-        for (name, value), channel in zip(self.of_samples.items(), channels.unbind(1), strict=True):
-            rows = channel.flatten(1).to(value.dtype)
-            found[name] = rows if value.dim() == 2 else rows[:, 0]
-        return found
+        if not self.of_samples:
+            return dict(self.shared)
+        high, low = channels[:, :, 0, 0].round().long().unbind(1)
+        number = high * _DIGIT + low
+        return {**self.shared, **{name: value[number.to(value.device)] for name, value in self.of_samples.items()}}
 
 
 @dataclass(frozen=True)
@@ -168,7 +156,7 @@ def _values(arrangement: _Arrangement, model: nn.Module, maps: list[Tensor], fur
 
     network = _LaidOut(model, arrangement, further, images.shape[1])
     rows = [each.reshape(len(images), *images.shape[2:]) for each in maps]
-    return Laid(network, torch.cat([images, *beside], 1), rows, baseline)
+    return Laid(network, torch.cat([images, *beside], 1), rows, baseline, images)
 
 
 class _LaidOut(nn.Module):
@@ -202,8 +190,8 @@ def _tokens(model: nn.Module, tokens: Tensor, maps: list[Tensor], further: _Furt
         return torch.cat([codes, torch.full_like(codes, len(baselines)), *beside], 1)
 
     network = _OfTokens(model, baselines, further)
-    images = torch.cat([codes, torch.zeros_like(codes), *beside], 1)
-    return Laid(network, images, [each[:, None] for each in maps], baseline)
+    content = torch.cat([codes, torch.zeros_like(codes)], 1)
+    return Laid(network, torch.cat([content, *beside], 1), [each[:, None] for each in maps], baseline, content)
 
 
 class _OfTokens(nn.Module):

@@ -3,18 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.checks import checked_images, checked_maps
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.laid_out import laid_out
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
-from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
+from relsplit.networks.batches import BatchSize, evaluating
+from relsplit.networks.explained_values import explained_values, values_in_batches
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Limits, checked_options
+from relsplit.targets.target import Target
 
 Steps = Annotated[int, Limits(minimum=2, maximum=100_000)]
 
@@ -24,12 +28,13 @@ def flipping_area(
     model: nn.Module,
     images: Tensor,
     maps: Tensor,
-    targets: Tensor,
+    targets: "Target | None",
     *,
     steps: Steps = 20,
     baseline: Baseline = "mean",
     forward_kwargs: "Mapping[str, Any] | None" = None,
     scores: Scores | AnswerReader = "auto",
+    output: "OutputChoice | None" = None,
 ) -> Tensor:
     """Return the area under the curve of the class's probability while pixels are replaced by the mean colour.
 
@@ -48,19 +53,21 @@ def flipping_area(
         (2,)
 
     Args:
-        model: classifier of normalised images; as it is now.
+        model: network of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),
             tables (N, F) or tokens (N, T).
         maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T); only their order matters, ties in order of pixel index.
-        targets: (N,) class whose probability is read.
+        targets: (N,) class whose probability is read, None for the predicted one, or a target of
+            :mod:`relsplit.targets`, whose value is read.
         steps: points of the curve; each takes away equally many pixels.
         baseline: what they are replaced with, see :data:`relsplit.baseline.Baseline`.
         forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
 
     Returns:
-        (N,) float64 in [0, 1]; low is good.
+        (N,) float64; low is good. Of a probability in [0, 1], of any other target in units of its value.
 
     Raises:
         InputError: arguments that do not fit together.
@@ -69,7 +76,6 @@ def flipping_area(
     model, images, (maps,) = laid.model, checked_images(laid.images), laid.maps
     hidden = laid.baseline(BaselineImage(baseline)).expand_as(images)
     ranks = rank_pixels(checked_maps(ordered(maps), images)).rank
-    targets = checked_target(targets, len(images), device=images.device)
     pixels = ranks[0].numel()
     taken = torch.tensor([round(step * pixels / steps) for step in range(1, steps + 1)], device=images.device)
 
@@ -79,14 +85,12 @@ def flipping_area(
         gone = ranks[sample] < taken[step][:, None, None]
         return torch.where(gone[:, None], hidden[sample], images[sample])
 
-    read = []
+    total, sizes = len(images) * steps, BatchSize(32)
+    item = np.arange(total)
     with evaluating(model) as network:
-        parts = answers_in_batches(network, len(images) * steps, masked, BatchSize(32), reader_of(scores))
-        for start, stop, answer in parts:
-            sample = torch.arange(start, stop, device=images.device) // steps
-            read.append(answer.probability(targets[sample]).double())
-    curves = torch.cat(read).view(len(images), steps)
-    return torch.trapezoid(curves, dx=1 / (steps - 1), dim=1).cpu()
+        values = explained_values(network, images, targets, reader_of(scores), output, sizes)
+        read = values_in_batches(network, total, masked, sizes, [values], item, item // steps, len(images))
+    return torch.trapezoid(torch.from_numpy(read).view(len(images), steps), dx=1 / (steps - 1), dim=1)
 
 
 @checked_options

@@ -53,7 +53,8 @@ def randomisation_correlation(
         model: the explained network.
         explain_with: makes an explainer of any network with the model's architecture.
         images: (N, C, H, W).
-        targets: (N,) explained class.
+        targets: (N,) explained class, or any target that the explainer takes. What such a target chooses by the output
+            (a region, a token) it chooses anew each time: give a mask, a token.
         seed: of the random weights.
         original: the model's own maps, where they are known already.
         redrawn: "all" stages, or that of the "output" alone.

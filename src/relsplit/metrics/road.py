@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -11,15 +12,18 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
-from relsplit.checks import checked_batch, checked_maps, checked_target
+from relsplit.checks import checked_batch, checked_maps
 from relsplit.errors import InputError
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.ranking import rank_pixels
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
-from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
+from relsplit.networks.batches import BatchSize, evaluating, outputs_in_batches
+from relsplit.networks.explained_values import ClassValues, explained_values
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Limits, Seed, checked_options
+from relsplit.targets.target import Target
 
 Percentage = Annotated[float, Limits(above=0, below=100)]
 Noise = Annotated[float, Limits(minimum=0)]
@@ -31,12 +35,13 @@ def imputed_survival(
     model: nn.Module,
     images: Tensor,
     maps: Tensor,
-    targets: Tensor,
+    targets: "Target | None",
     *,
     percentages: Sequence[Percentage] = PERCENTAGES,
     noise: Noise = 0.01,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
+    output: "OutputChoice | None" = None,
 ) -> Tensor:
     """Return how often the network still answers with the class when the highest pixels are imputed.
 
@@ -58,12 +63,14 @@ def imputed_survival(
         model: classifier of normalised images; as it is now.
         images: (N, C, H, W), normalised; or signals (N, C, L) or volumes (N, C, D, H, W).
         maps: (N, H, W), (N, L) or (N, D, H, W); only their order matters, ties in order of pixel index.
-        targets: (N,) the class.
+        targets: (N,) the class, None for the predicted one; of a part of the output within a
+            :class:`relsplit.targets.Key`.
         percentages: of the pixels that are removed, one image each.
         noise: standard deviation, in units of the normalised image; follows from the image's own content and ``seed``.
         seed: another seed draws other noise.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
 
     Returns:
         (N,) float64 in [0, 1], the share of the percentages at which the class is still the predicted one; low is good.
@@ -80,11 +87,15 @@ def imputed_survival(
     maps = checked_maps(ordered(maps), images)
     in_a_row = maps.reshape(len(maps), 1, -1)
     ranks = rank_pixels(in_a_row).rank.reshape(maps.shape).cpu().numpy()
-    targets = checked_target(targets, len(images), device=images.device)
-    shares = []
-    reader = reader_of(scores)
+    shares, sizes = [], BatchSize(32)
     with evaluating(model) as network:
-        for image, rank, target in zip(images, ranks, targets, strict=True):
+        values = explained_values(network, images, targets, reader_of(scores), output, sizes)
+        if not isinstance(values, ClassValues):
+            raise InputError(
+                "road asks how often a class stays the predicted one, so it is of classes: flipping_area and "
+                "score_curves are of any target"
+            )
+        for image, rank, target in zip(images, ranks, values.classes, strict=True):
             generator = image_generator(image, seed)
             pixels = image.detach().cpu().double()
             removed = []
@@ -94,13 +105,14 @@ def imputed_survival(
                 filled = torch.from_numpy(linear_imputation(pixels.numpy(), mask))
                 removed.append(filled + noise * draw * torch.from_numpy(mask))
             shown = torch.stack(removed).to(image)
-            shares.append((_predicted(network, shown, reader) == target).double().mean())
+            outputs = outputs_in_batches(network, len(shown), partial(_between, shown), sizes)
+            predicted = torch.cat([values.answer(found, stop - start).predicted for start, stop, found in outputs])
+            shares.append((predicted == target).double().mean())
     return torch.stack(shares).cpu()
 
 
-def _predicted(network: nn.Module, images: Tensor, reader: AnswerReader) -> Tensor:
-    parts = answers_in_batches(network, len(images), lambda start, stop: images[start:stop], BatchSize(32), reader)
-    return torch.cat([answer.predicted for _, _, answer in parts])
+def _between(images: Tensor, start: int, stop: int) -> Tensor:
+    return images[start:stop]
 
 
 def linear_imputation(image: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

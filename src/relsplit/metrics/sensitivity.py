@@ -30,7 +30,8 @@ def max_sensitivity(
     Args:
         explain: computes maps.
         images: (N, C, H, W), or signals, volumes, tables in floating point.
-        targets: (N,) explained class.
+        targets: (N,) explained class, or any target that the explainer takes. What such a target chooses by the output
+            (a region, a token) it chooses anew each time: give a mask, a token.
         radius: x' - x is uniform in [-radius, radius], in units of the normalised image.
         num_perturbations: how many x' are drawn.
         seed: another seed draws others.

@@ -1,19 +1,24 @@
 """Does the relevance of several pixels together say what happens when they are taken away?"""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.checks import checked_images, checked_maps
 from relsplit.metrics.explained_batch import ExplainedBatch
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.laid_out import laid_out
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
-from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
+from relsplit.networks.batches import BatchSize, evaluating
+from relsplit.networks.explained_values import explained_values, values_in_batches
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Limits, Seed, checked_options
+from relsplit.targets.target import Target
 
 Share = Annotated[float, Limits(above=0, maximum=1)]
 Subsets = Annotated[int, Limits(minimum=3, maximum=1_000_000)]
@@ -24,7 +29,7 @@ def subset_correlation(
     model: nn.Module,
     images: Tensor,
     maps: Tensor,
-    targets: Tensor,
+    targets: "Target | None",
     *,
     shares: Sequence[Share] = (0.1, 0.3, 0.5),
     subsets: Subsets = 20,
@@ -32,6 +37,7 @@ def subset_correlation(
     baseline: Baseline = "mean",
     forward_kwargs: "Mapping[str, Any] | None" = None,
     scores: Scores | AnswerReader = "auto",
+    output: "OutputChoice | None" = None,
 ) -> Tensor:
     """Return the correlation between summed relevance and the drop of the class's probability, over random pixels.
 
@@ -51,11 +57,12 @@ def subset_correlation(
         (2,)
 
     Args:
-        model: classifier of normalised images; as it is now.
+        model: network of normalised images; as it is now.
         images: (N, C, H, W), normalised, so that 0 is the mean colour; or signals (N, C, L), volumes (N, C, D, H, W),
             tables (N, F) or tokens (N, T).
         maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T).
-        targets: (N,) class whose probability is read.
+        targets: (N,) class whose probability is read, None for the predicted one, or a target of
+            :mod:`relsplit.targets`, whose value is read.
         shares: n, as shares of all pixels.
         subsets: random sets for each n. They follow from the image's own content and ``seed``.
         seed: another seed draws others.
@@ -63,6 +70,7 @@ def subset_correlation(
         forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
 
     Returns:
         (N,) float64 in [-1, 1]; a map or an answer that is the same for all sets counts 0.
@@ -74,17 +82,22 @@ def subset_correlation(
     model, images, (maps,) = laid.model, checked_images(laid.images), laid.maps
     hidden = laid.baseline(BaselineImage(baseline)).expand_as(images)
     maps = checked_maps(maps, images)
-    targets = checked_target(targets, len(images), device=images.device)
-    correlations = []
-    reader = reader_of(scores)
+    correlations, sizes = [], BatchSize(32)
     with evaluating(model) as network:
-        for image, instead, values, target in zip(images, hidden, maps.double().flatten(1), targets, strict=True):
-            gone = _random_sets(image, shares, subsets, seed).to(image.device)  # (shares * subsets, H * W)
-            answers = _answers(network, image, instead, gone, target, reader)
-            sums = (gone.double() @ values).view(len(shares), subsets)
-            drops = (answers[0] - answers[1:]).view(len(shares), subsets)
+        values = explained_values(network, images, targets, reader_of(scores), output, sizes)
+        for number, (image, instead, relevance) in enumerate(
+            zip(images, hidden, maps.double().flatten(1), strict=True)
+        ):
+            gone = _random_sets(laid.content[number], shares, subsets, seed).to(image.device)  # (., H * W)
+            masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])  # the image, then each
+            masked = partial(_masked, image, instead, masks)
+            item = np.arange(len(masks))
+            row = np.full_like(item, number)
+            read = values_in_batches(network, len(masks), masked, sizes, [values], item, row, len(images))
+            sums = (gone.double() @ relevance).view(len(shares), subsets).cpu()
+            drops = torch.from_numpy(read[0] - read[1:]).view(len(shares), subsets)
             correlations.append(_pearson(sums, drops).mean())
-    return torch.stack(correlations).cpu()
+    return torch.stack(correlations)
 
 
 @checked_options
@@ -122,9 +135,9 @@ class SensitivityN:
         return {"sensitivity_n": values}
 
 
-def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int) -> Tensor:
-    generator = image_generator(image, seed)
-    pixels = image[0].numel()
+def _random_sets(content: Tensor, shares: Sequence[float], subsets: int, seed: int) -> Tensor:
+    generator = image_generator(content, seed)
+    pixels = content[0].numel()
     gone = torch.zeros(len(shares) * subsets, pixels, dtype=torch.bool)
     for row in range(len(gone)):
         count = max(1, round(shares[row // subsets] * pixels))
@@ -132,17 +145,8 @@ def _random_sets(image: Tensor, shares: Sequence[float], subsets: int, seed: int
     return gone
 
 
-def _answers(
-    network: nn.Module, image: Tensor, instead: Tensor, gone: Tensor, target: Tensor, reader: AnswerReader
-) -> Tensor:
-    """Probability of the class for the image, then without each set."""
-    masks = torch.cat([torch.zeros_like(gone[:1]), gone]).view(-1, 1, *image.shape[1:])
-
-    def masked(start: int, stop: int) -> Tensor:
-        return torch.where(masks[start:stop], instead, image)
-
-    parts = answers_in_batches(network, len(masks), masked, BatchSize(32), reader)
-    return torch.cat([answer.probability(target.expand(stop - start)).double() for start, stop, answer in parts])
+def _masked(image: Tensor, instead: Tensor, masks: Tensor, start: int, stop: int) -> Tensor:
+    return torch.where(masks[start:stop], instead, image)
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:

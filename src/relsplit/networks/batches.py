@@ -4,12 +4,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relsplit.networks.answer import Answer, AnswerReader
-from relsplit.networks.ending import ends_in_probabilities
 from relsplit.networks.inference_copy import Precision
 from relsplit.networks.views import running_view
 from relsplit.options import Count, checked_options
@@ -64,19 +63,15 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         yield network
 
 
-def answers_in_batches(
-    network: nn.Module, total: int, build: Callable[[int, int], Tensor], batch_size: BatchSize, reader: AnswerReader
-) -> Iterator[tuple[int, int, Answer]]:
-    """Yield ``(start, stop, answer)`` over inputs ``build(start, stop)``.
+def outputs_in_batches(
+    network: nn.Module, total: int, build: Callable[[int, int], Tensor], batch_size: BatchSize
+) -> Iterator[tuple[int, int, Any]]:
+    """Yield ``(start, stop, output)``, what the network returns for inputs ``build(start, stop)``.
 
     Only one batch of inputs exists at a time. After torch.OutOfMemoryError the same inputs are tried again in
-    batches of half the size; at one image the error is the caller's. What the first batch's answer holds, those of the
-    others hold, too.
-
-    Raises:
-        InputError: the network does not return scores of classes.
+    batches of half the size; at one image the error is the caller's.
     """
-    start, first = 0, None
+    start = 0
     while start < total:
         stop = min(start + batch_size.value, total)
         fits = True
@@ -90,7 +85,5 @@ def answers_in_batches(
             batch_size.halve()
             release_cached_memory()
             continue
-        if first is None:
-            first = reader.read(output, stop - start, lambda: ends_in_probabilities(network, build(0, 1)))
-        yield start, stop, first.like(output, stop - start)
+        yield start, stop, output
         start = stop

@@ -1,9 +1,10 @@
 """Whether a network ends in a step that makes probabilities."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -14,11 +15,11 @@ _KEEPING = ("cat", "stack", "clone", "_to_copy", "copy", "index", "index_select"
 """Of probabilities they make probabilities; so does whatever returns a view."""
 
 
-def ends_in_probabilities(network: nn.Module, *inputs: Tensor, **further: Any) -> bool:
+def ends_in_probabilities(network: Callable[..., Any], *inputs: Tensor, **further: Any) -> bool:
     """Say whether what the network returns has come out of a sigmoid or softmax, and been reshaped or averaged at most.
 
     Args:
-        network: in eval mode; it is run once, without gradients.
+        network: in eval mode, or a part of what it returns; it is run once, without gradients.
         inputs: what it takes by position; one sample is enough.
         further: what it takes by name.
     """

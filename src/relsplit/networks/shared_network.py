@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from relsplit.baseline import BaselineImage
 from relsplit.checks import checked_images
@@ -18,7 +19,8 @@ from relsplit.networks.inputs import Given, Inputs, checked_inputs
 from relsplit.networks.looked_up import LookUp, LookUps
 from relsplit.networks.outputs import OutputChoice, Part, obvious_part
 from relsplit.networks.views import shared_copy
-from relsplit.targets.target import taken_apart
+from relsplit.targets.detection import Detection
+from relsplit.targets.target import TargetFunction, opened, own_part
 
 
 class SharedNetwork:
@@ -61,9 +63,9 @@ class SharedNetwork:
             inputs = inputs.each(Tensor.clone)
         for place, tensor in enumerate(inputs.tensors):
             _check_alike(network, tensor, inputs.name(place))
-        part, explained = taken_apart(target, self._output)
+        whole, explained = opened(target, self._output)
         is_chosen = self._output is not None or explained is not target or hasattr(target, "part")
-        return Call(network, inputs, self.reader, explained, part if is_chosen else None)
+        return Call(network, inputs, self.reader, explained, whole if is_chosen else None)
 
 
 class Call:
@@ -80,20 +82,19 @@ class Call:
     """
 
     def __init__(
-        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, chosen: "Part | None"
+        self, network: nn.Module, inputs: Inputs, reader: AnswerReader, explained: Any, whole: "Part | None"
     ) -> None:
         self.network = network
         self.inputs = inputs
         self.explained = explained
         self._reader = reader
-        self._chosen = chosen
-        self.choose(network)
+        self._whole = whole
+        self._chosen = self.choose(network)
 
-    def choose(self, network: nn.Module) -> None:
+    def choose(self, network: nn.Module) -> "RemovableHandle | None":
         """Have a network, made of this call's, return the part of its output that is explained, if one was named."""
-        chosen = self._chosen
-        if chosen is not None:
-            network.register_forward_hook(lambda module, given, output: chosen(output))
+        whole, own = self._whole, own_part(self.explained)
+        return None if whole is None else _returning(network, lambda output: own(whole(output)))
 
     @cached_property
     def images(self) -> Tensor:
@@ -306,10 +307,7 @@ class Call:
         Raises:
             InputError: the network has returned none with a row for each sample.
         """
-        part = obvious_part(output)
-        if not isinstance(part, Tensor) or not part.dim() or len(part) != len(self.inputs):
-            raise InputError(f"model: its output must have {len(self.inputs)} rows, not {described(part)}")
-        return part
+        return with_rows(obvious_part(output), len(self.inputs))
 
     def gradient(self, score: Score, watch: "Callable[[Tensor], None] | None" = None) -> tuple[Tensor, ...]:
         """Return the gradient of what is explained with respect to each of the values.
@@ -332,8 +330,8 @@ class Call:
     def by_sample(self, score: Score) -> "ValueOfSamples":
         """Return the function from other values to what is explained of each sample (N,), differentiable.
 
-        What a target chooses by the output (a region, a token), and which class is explained, is chosen for the inputs
-        themselves.
+        What a target chooses by the output (a region, a token, a box), and which class is explained, is chosen for the
+        inputs themselves.
 
         Args:
             score: what is read of a class; without effect on a target that is a function.
@@ -341,6 +339,8 @@ class Call:
         Raises:
             InputError: as :meth:`value`.
         """
+        if isinstance(self.explained, Detection):
+            return self._of_boxes(self.explained)
         with torch.no_grad():
             output = self.called(self.inputs)
         if not callable(self.explained):
@@ -349,6 +349,19 @@ class Call:
             return lambda values: answer.like(self.run(values)).score(classes, score)
         value = self.pinned(output)
         return lambda values: value(self.run(values))
+
+    def _of_boxes(self, target: Detection) -> "ValueOfSamples":
+        """Follow each sample's box; from here on the network returns all that it found."""
+        if self._chosen is not None and self._whole is not None:
+            self._chosen.remove()
+            _returning(self.network, self._whole)
+        with torch.no_grad():
+            boxes = target.followed(self.called(self.inputs))
+
+        def scores(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack([boxes.score(found, sample) for sample, found in enumerate(self.run(values))])
+
+        return scores
 
     def checked_value(self, output: object) -> Callable[[object], Tensor]:
         """Return :meth:`pinned`, of an output that is checked to be what the network itself answers.
@@ -368,11 +381,8 @@ class Call:
         Raises:
             InputError: the target is for another kind of output.
         """
-        part = self.part(output)
-        summed_by_sample(self.explained, part.detach())  # what the target does not allow is said here
-        pin = getattr(self.explained, "pinned", None)
-        pinned = self.explained if pin is None else pin(part.detach())
-        return lambda other: summed_by_sample(pinned, self.part(other))
+        function = pinned(self.explained, self.part(output).detach())
+        return lambda other: summed_by_sample(function, self.part(other))
 
     def scores(self, answer: Answer, score: Score) -> Callable[[Tensor], Tensor]:
         """Return the function from images (M, C, H, W) to the scores (M, classes) of all classes.
@@ -406,6 +416,10 @@ class Call:
         return answer
 
 
+def _returning(network: nn.Module, part: Part) -> RemovableHandle:
+    return network.register_forward_hook(lambda module, given, output: part(output))
+
+
 ValueOfSamples = Callable[[Sequence[Tensor]], Tensor]
 """From the values of :class:`Call` to what is explained of each sample, (N,)."""
 
@@ -419,6 +433,32 @@ def gradients(function: ValueOfSamples, values: Sequence[Tensor]) -> tuple[Tenso
     with torch.enable_grad():
         variables = [each.detach().requires_grad_() for each in values]
         return differentiated(function(variables).sum(), variables)
+
+
+def with_rows(part: object, count: int) -> Tensor:
+    """Return the part of an output that a target which is a function is of, checked to have ``count`` rows.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not isinstance(part, Tensor) or not part.dim() or len(part) != count:
+        raise InputError(f"model: its output must have {count} rows, not {described(part)}")
+    return part
+
+
+def pinned(function: TargetFunction, output: Tensor) -> TargetFunction:
+    """Return a target with what it chooses by the output as it is in this one: a region, a token.
+
+    Args:
+        function: the target.
+        output: (N, ...).
+
+    Raises:
+        InputError: the target is for another kind of output.
+    """
+    summed_by_sample(function, output)  # what the target does not allow is said here
+    pin = getattr(function, "pinned", None)
+    return function if pin is None else pin(output)
 
 
 def summed_by_sample(function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """An embedding beside a vector: another image's, a text's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from relsplit.checks import as_tensor
-from relsplit.targets.target import mismatch
+from relsplit.targets.target import mismatch, rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,10 @@ class Likeness:
             return summands
         lengths: Tensor = output.norm(dim=1, keepdim=True) * vector.norm(dim=-1, keepdim=True)
         return summands / lengths.clamp(min=torch.finfo(output.dtype).tiny)
+
+    def of_samples(self, samples: Tensor) -> "Likeness":
+        """Return the target of some of its samples (M,)."""
+        return self if self.vector.ndim == 1 else replace(self, vector=rows_of(self.vector, samples))
 
     def __repr__(self) -> str:
         return f"Likeness(vector {tuple(self.vector.shape)})"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
-from relsplit.targets.target import mismatch
+from relsplit.targets.target import mismatch, rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,10 @@ class NextToken:
             return self
         here = output[torch.arange(len(output)), self._each("position", self.position, *output.shape[:2])]
         return replace(self, token=here.argmax(1))
+
+    def of_samples(self, samples: Tensor) -> "NextToken":
+        """Return the target of some of its samples (M,)."""
+        return replace(self, token=rows_of(self.token, samples), position=rows_of(self.position, samples))
 
     def _each(self, option: str, value: "int | Tensor", count: int, size: int) -> Tensor:
         values = torch.as_tensor(as_tensor(value))

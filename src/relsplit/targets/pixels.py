@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
-from relsplit.targets.target import mismatch
+from relsplit.targets.target import mismatch, rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,10 @@ class Pixels:
     def pinned(self, output: Tensor) -> "Pixels":
         """Return the target with its places as they are in ``output``."""
         return replace(self, mask=self._places(output), at=None)
+
+    def of_samples(self, samples: Tensor) -> "Pixels":
+        """Return the target, once pinned, of some of its samples (M,)."""
+        return replace(self, mask=rows_of(self.mask, samples))
 
     def _places(self, output: Tensor) -> Tensor:
         if self.at is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
 from relsplit.networks.described import described
 from relsplit.networks.outputs import OutputChoice, Part, chosen_output, only_part
@@ -32,11 +33,17 @@ def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part
     Returns:
         The function to the part, and a class, classes, None or a function of that part.
     """
+    whole, explained = opened(target, choice)
+    own = own_part(explained)
+    return lambda output: own(whole(output)), explained
+
+
+def opened(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part, Any]:
+    """Return the part of an output that is named around what is explained, and that; see :func:`taken_apart`."""
     parts: list[Part] = [] if choice is None else [partial(chosen_output, choice=choice)]
     while isinstance(target, Key):
         parts.append(target.part)
         target = target.target
-    parts.append(getattr(target, "part", only_part))
 
     def part(output: Any) -> Any:
         for each in parts:
@@ -44,6 +51,12 @@ def taken_apart(target: Any, choice: "OutputChoice | None" = None) -> tuple[Part
         return output
 
     return part, target
+
+
+def own_part(explained: Any) -> Part:
+    """Return the function to the part that what is explained is of by itself: the obvious one, or a target's own."""
+    part: Part = getattr(explained, "part", only_part)
+    return part
 
 
 def within(target: Any, explained: Any) -> Any:
@@ -54,6 +67,12 @@ def within(target: Any, explained: Any) -> Any:
         explained: a class, one for each image, or a function of that part.
     """
     return replace(target, target=within(target.target, explained)) if isinstance(target, Key) else explained
+
+
+def rows_of(value: Any, samples: Tensor) -> Any:
+    """Return of what a target holds of each sample, (N, ...), some rows (M, ...); one number for all as it is."""
+    held = as_tensor(value)
+    return held[samples.to(held.device)] if isinstance(held, Tensor) and held.dim() else value
 
 
 def mismatch(target: object, expected: str, output: object) -> InputError:

@@ -1,13 +1,13 @@
 """One number of the output, as the network has it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
-from relsplit.targets.target import mismatch
+from relsplit.targets.target import mismatch, rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,3 +56,9 @@ class Value:
             entries.append(found)
         chosen[tuple(entries)] = True
         return torch.where(chosen, output, 0)
+
+    def of_samples(self, samples: Tensor) -> "Value":
+        """Return the target of some of its samples (M,)."""
+        if isinstance(self.index, tuple):
+            return replace(self, index=tuple(rows_of(each, samples) for each in self.index))
+        return replace(self, index=rows_of(self.index, samples))

@@ -47,3 +47,7 @@ class Weighted:
         for index, weight in self.weights.items():
             weights[index] = weight
         return output * weights
+
+    def of_samples(self, samples: Tensor) -> "Weighted":
+        """Return the target of some of its samples (M,): the same."""
+        return self

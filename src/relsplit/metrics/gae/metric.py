@@ -12,6 +12,7 @@ from relsplit.metrics.explained_batch import Explain, ExplainedBatch
 from relsplit.metrics.gae.protocol import IMAGES, Name
 from relsplit.metrics.gae.score import global_attribution_evaluation
 from relsplit.networks.answer import AnswerReader, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Count, Seed, checked_options
 
 PARTS = ("faithfulness", "robustness", "local_consistency", "contrastiveness", "gae")
@@ -40,6 +41,7 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
         seed: of the draw of the positives.
         cache_dir: where what all methods share is kept; None: nowhere.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
         kwargs: of :class:`torchmetrics.Metric`.
     """
 
@@ -59,6 +61,7 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
         seed: Seed = 42,
         cache_dir: str | Path | None = None,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +74,7 @@ class GlobalAttributionEvaluation(torchmetrics.Metric):
             "seed": seed,
             "cache_dir": cache_dir,
             "scores": AnswerReader(scores),
+            "output": output,
         }
         self.add_state("total", default=torch.zeros(len(PARTS), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("mosaics", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

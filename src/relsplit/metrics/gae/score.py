@@ -17,6 +17,8 @@ from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.mosaic import tiled
 from relsplit.networks.answer import Answer, AnswerReader, Scores, reader_of
 from relsplit.networks.ending import ends_in_probabilities
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.part_of import PartOf
 from relsplit.networks.views import shared_copy
 from relsplit.options import Count, Seed, checked_options
 
@@ -60,6 +62,7 @@ def global_attribution_evaluation(
     seed: Seed = 42,
     cache_dir: str | Path | None = None,
     scores: Scores | AnswerReader = "auto",
+    output: "OutputChoice | None" = None,
 ) -> GAEScores:
     """Score a method by Global Attribution Evaluation (Vukadin et al. 2024, as in its released code).
 
@@ -88,6 +91,7 @@ def global_attribution_evaluation(
         cache_dir: where the masked states are kept, which all methods share; None: nowhere.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
 
     Raises:
         InputError: fewer than four images, an odd side, or a ``batch_size`` that is no multiple of four.
@@ -98,7 +102,7 @@ def global_attribution_evaluation(
             "GAE makes mosaics of images (N, C, H, W), signals (N, C, L) or volumes (N, C, D, H, W), not of "
             f"{tuple(images.shape)}, {images.dtype}"
         )
-    labels = checked_target(labels, len(images), device=images.device)
+    labels = checked_target(labels, len(images), device=images.device, option="labels")
     if batch_size % IMAGES:
         raise InputError(f"batch_size={batch_size}: GAE makes mosaics of four images: give a multiple of 4")
     if len(images) < batch_size:
@@ -112,7 +116,8 @@ def global_attribution_evaluation(
         raise InputError(f"GAE halves images, so both sides must be even, not {tuple(images.shape[-2:])}")
     with torch.inference_mode(False), torch.no_grad():
         images, labels = images.clone(), labels.clone()
-        judge = _Judge(model, explain, PROTOCOLS[protocol], protocol, seed, cache_dir, reader_of(scores))
+        network = model if output is None else PartOf(model, output)
+        judge = _Judge(network, explain, PROTOCOLS[protocol], protocol, seed, cache_dir, reader_of(scores))
         parts = [
             judge.score(images[start : start + batch_size], labels[start : start + batch_size], start)
             for start in range(0, len(images) - batch_size + 1, batch_size)

@@ -13,6 +13,7 @@ from relsplit.metrics.explained_batch import Explain, ExplainedBatch
 from relsplit.metrics.grid_pointing.score import CONFIDENCE, Cells, Explained, GridGame, grid_pointing_game
 from relsplit.metrics.sure_images import ImageAt
 from relsplit.networks.answer import AnswerReader, Scores
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Seed, Share, checked_options
 
 
@@ -46,6 +47,7 @@ class GridPointing(torchmetrics.Metric):
         shrink: whether the mosaic has the side of an image.
         seed: of the draw of the mosaics.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
         kwargs: of :class:`torchmetrics.Metric`.
     """
 
@@ -66,6 +68,7 @@ class GridPointing(torchmetrics.Metric):
         shrink: bool = False,
         seed: Seed = 42,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +82,7 @@ class GridPointing(torchmetrics.Metric):
             "shrink": shrink,
             "seed": seed,
             "scores": AnswerReader(scores),
+            "output": output,
         }
         self.add_state("images", default=[], dist_reduce_fx="cat")
         self.add_state("targets", default=[], dist_reduce_fx="cat")
@@ -90,7 +94,7 @@ class GridPointing(torchmetrics.Metric):
             InputError: arguments that do not fit together.
         """
         images = checked_images(images)
-        self.targets.append(checked_target(targets, len(images), device=images.device).clone())
+        self.targets.append(checked_target(targets, len(images), device=images.device, option="targets").clone())
         self.images.append(images.clone())
 
     def compute(self) -> dict[str, Tensor]:

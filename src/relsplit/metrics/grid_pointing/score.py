@@ -17,6 +17,8 @@ from relsplit.metrics.mosaic import cell_slices, tiled
 from relsplit.metrics.sure_images import ImageAt, SureImages, device_of, sure_images
 from relsplit.networks.answer import AnswerReader, Scores, checked_scores, reader_of
 from relsplit.networks.batches import evaluating
+from relsplit.networks.outputs import OutputChoice
+from relsplit.networks.part_of import PartOf
 from relsplit.options import Seed, Share, checked_options
 
 Cells = Literal[2, 3]
@@ -40,6 +42,7 @@ def grid_pointing_game(
     shrink: bool = False,
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
+    output: "OutputChoice | None" = None,
 ) -> Tensor:
     """Return how much of a map lies on the image that shows the explained class, among n² images put into one.
 
@@ -66,6 +69,7 @@ def grid_pointing_game(
         seed: of the draw.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
 
     Returns:
         (N,) float64 in [0, 1]; NaN for an image that does not take part, or for which no others fit.
@@ -75,9 +79,11 @@ def grid_pointing_game(
             a network that does not answer images of that size.
     """
     images = checked_images(images)
-    targets = checked_target(targets, len(images))
+    targets = checked_target(targets, len(images), option="targets")
     game = GridGame(cells, confidence, explained, shrink, seed, reader_of(scores))
-    game.look_at(model, targets.tolist(), lambda position: images[position])
+    game.look_at(
+        model if output is None else PartOf(model, output), targets.tolist(), lambda position: images[position]
+    )
     return game.score(explain, images, targets)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from relsplit.baseline import Baseline, BaselineImage
-from relsplit.checks import checked_images, checked_maps, checked_target
+from relsplit.checks import checked_images, checked_maps
 from relsplit.errors import InputError
 from relsplit.metrics.image_generator import image_generator
 from relsplit.metrics.insertion_deletion.masked_images import MaskedImages, Substrate
@@ -21,9 +21,12 @@ from relsplit.metrics.insertion_deletion.refinement import Checks, RefinedCurve,
 from relsplit.metrics.laid_out import laid_out
 from relsplit.metrics.order import ordered
 from relsplit.networks.answer import AnswerReader, Scores, reader_of
-from relsplit.networks.batches import BatchSize, answers_in_batches, evaluating
+from relsplit.networks.batches import BatchSize, evaluating
+from relsplit.networks.explained_values import explained_values, values_in_batches
 from relsplit.networks.inference_copy import half_precision
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Positive, Seed, checked_options
+from relsplit.targets.target import Target, opened
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,8 +37,9 @@ class Curve(NamedTuple):
 
     Attributes:
         fraction: (P,) float64, position on the x axis, in [0, 1].
-        insertion: (P,) float64, the class's probability, in [0, 1]; NaN where a refined curve was not evaluated.
-        deletion: (P,) float64, the class's probability, in [0, 1]; NaN where a refined curve was not evaluated.
+        insertion: (P,) float64, the class's probability, in [0, 1], or the value of another target, in its own units;
+            NaN where a refined curve was not evaluated.
+        deletion: the same.
     """
 
     fraction: npt.NDArray[np.float64]
@@ -47,9 +51,12 @@ class Curve(NamedTuple):
 class CurveScores:
     """One protocol's scores of N samples.
 
+    The x axis has length 1, so an area is a mean of what is read: of a class in [0, 1]; of another target (a logit, a
+    sum over places) in units of its value, as it is.
+
     Attributes:
-        insertion: (N,) float64 on the CPU, area under the insertion curve, in [0, 1]; of a refined curve an estimate.
-        deletion: (N,) float64 on the CPU, area under the deletion curve, in [0, 1]; of a refined curve an estimate.
+        insertion: (N,) float64 on the CPU, area under the insertion curve; of a refined curve an estimate.
+        deletion: (N,) float64 on the CPU, area under the deletion curve; of a refined curve an estimate.
         curves: N curves that the areas were taken from.
         checks: N samples' checks, from which :func:`relsplit.metrics.insertion_deletion.refinement.error_bound` bounds
             the error of the mean estimate; None where every point was evaluated.
@@ -62,7 +69,7 @@ class CurveScores:
 
     @property
     def id_score(self) -> Tensor:
-        """Insertion minus deletion, (N,) in [-1, 1]."""
+        """Insertion minus deletion, (N,); of probabilities in [-1, 1]."""
         return self.insertion - self.deletion
 
 
@@ -71,7 +78,7 @@ def score_curves(
     model: nn.Module,
     images: Tensor,
     maps: Tensor,
-    targets: Tensor,
+    targets: "Target | None",
     protocols: Mapping[str, Protocol],
     *,
     batch_size: int | BatchSize = 32,
@@ -81,6 +88,7 @@ def score_curves(
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
     forward_kwargs: "Mapping[str, Any] | None" = None,
+    output: "OutputChoice | None" = None,
 ) -> dict[str, CurveScores]:
     """Score maps by inserting and deleting pixels in the order of their attribution.
 
@@ -101,10 +109,11 @@ def score_curves(
         (2,)
 
     Args:
-        model: classifier of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
+        model: network of normalised images; a copy of it as it is now is run, in evaluation mode, without autograd.
         images: (N, C, H, W), normalised; or signals (N, C, L), volumes (N, C, D, H, W), tables (N, F) or tokens (N, T).
         maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T), finite; only their order matters.
-        targets: (N,) class whose probability is read (the paper reads the ground-truth class).
+        targets: (N,) class whose probability is read (the paper reads the ground-truth class), None for the predicted
+            one, or a target of :mod:`relsplit.targets`, whose value is read.
         protocols: by the name under which their scores are returned.
         batch_size: masked images per forward pass; a :class:`relsplit.networks.batches.BatchSize` also remembers, from
             call to call, that it was halved.
@@ -117,17 +126,19 @@ def score_curves(
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`; a reader remembers what it has
             said already.
         forward_kwargs: what the network gets besides, by name; what is of single samples stays with them.
+        output: which part of what the network returns is explained, see :class:`relsplit.LRP`.
 
     Returns:
         The scores of each protocol.
 
     Raises:
-        InputError: arguments that do not fit together, or a model whose output is not a probability per class.
+        InputError: arguments that do not fit together, a model whose output is not what the target is of, or a
+            ``tolerance`` for a target that is no class.
     """
     (method,) = score_methods(
         model, images, [maps], [targets], protocols,
         batch_size=batch_size, mean=mean, std=std, tolerance=tolerance, seed=seed, scores=scores,
-        forward_kwargs=forward_kwargs,
+        forward_kwargs=forward_kwargs, output=output,
     )  # fmt: skip
     return method
 
@@ -137,7 +148,7 @@ def score_methods(
     model: nn.Module,
     images: Tensor,
     maps: Sequence[Tensor],
-    targets: Sequence[Tensor],
+    targets: "Sequence[Target | None]",
     protocols: Mapping[str, Protocol],
     *,
     batch_size: int | BatchSize = 32,
@@ -147,6 +158,7 @@ def score_methods(
     seed: Seed = 42,
     scores: Scores | AnswerReader = "auto",
     forward_kwargs: "Mapping[str, Any] | None" = None,
+    output: "OutputChoice | None" = None,
 ) -> list[dict[str, CurveScores]]:
     """Score the maps of several methods on the same images as :func:`score_curves` does those of one.
 
@@ -157,7 +169,7 @@ def score_methods(
         model: see :func:`score_curves`, and so for all that is not named here.
         images: (N, C, H, W), normalised.
         maps: of each method, (N, H, W).
-        targets: for each method, (N,).
+        targets: for each method.
         protocols: by name.
         batch_size: masked images per forward pass.
         mean: what the images were normalised with.
@@ -166,6 +178,7 @@ def score_methods(
         seed: of the points that are drawn.
         scores: what the network's output holds.
         forward_kwargs: what the network gets besides.
+        output: which part of what it returns is explained.
 
     Returns:
         For each method the scores of each protocol.
@@ -182,7 +195,11 @@ def score_methods(
     count = len(images)
     # The maps of all methods lie behind each other: row r is of image r % count.
     rows = torch.cat([checked_maps(ordered(each), images) for each in maps])
-    target = torch.cat([checked_target(each, count, device=images.device) for each in targets])
+    if tolerance is not None and any(callable(opened(target)[1]) for target in targets):
+        raise InputError(
+            "tolerance: it is of curves of probabilities, in [0, 1], and a target that is no class has other values: "
+            "leave it out"
+        )
     if not protocols:
         raise InputError("no protocol to score by: name at least one, such as published")
     sizes = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
@@ -212,36 +229,36 @@ def score_methods(
         curve
         for name in protocols
         for row, point in enumerate(points[name])
-        for curve in _both_curves(images[row % count], point, tolerances[name], seed)
+        for curve in _both_curves(laid.content[row % count], point, tolerances[name], seed)
     ]
     half, reader = half_precision(model), reader_of(scores)
     with evaluating(model) as network:
+        explained = [explained_values(network, images, target, reader, output, sizes) for target in targets]
 
-        def probabilities(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        def read(requests: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             masked = MaskedImages(images, substrates, requests, half)
-            read = _class_probabilities(network, masked, requests[:, 1], target, sizes, reader)
-            _check_finite(read, requests[:, 1] % count)
-            return read
+            item, row = masked.item_of_request, requests[:, 1]
+            return values_in_batches(network, len(masked), masked.build, sizes, explained, item, row, count)
 
-        _evaluate(curves, blocks, probabilities)
+        _evaluate(curves, blocks, read)
     done = iter(curves)
     pairs = {name: [[(next(done), next(done)) for _ in images] for _ in maps] for name in protocols}
     return [{name: _scores(pairs[name][method], tolerances[name]) for name in protocols} for method in range(len(maps))]
 
 
-def _both_curves(image: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
+def _both_curves(content: Tensor, points: CurvePoints, tolerance: float | None, seed: int) -> list[RefinedCurve]:
     """The insertion and the deletion curve of one sample, not evaluated yet."""
     fraction = points.fraction.numpy()
     if tolerance is None:
         return [RefinedCurve(fraction, fraction, None) for _ in range(2)]  # nothing is drawn
-    draws = torch.rand(2, len(fraction), dtype=torch.float64, generator=image_generator(image, seed))
+    draws = torch.rand(2, len(fraction), dtype=torch.float64, generator=image_generator(content, seed))
     return [RefinedCurve(fraction, row, tolerance) for row in draws.numpy()]
 
 
 def _evaluate(
     curves: Sequence[RefinedCurve],
     blocks: Sequence[tuple[int, int, int, Tensor]],
-    probabilities: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+    read: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]],
 ) -> None:
     """Evaluate all curves in rounds, whose requests share forward passes; no masked image passes the model twice."""
     known: dict[tuple[int, ...], float] = {}
@@ -251,7 +268,7 @@ def _evaluate(
         keys = [tuple(row) for row in requests.tolist()]
         new = np.array([key not in known for key in keys])
         if new.any():
-            known.update(zip(itertools.compress(keys, new), probabilities(requests[new]).tolist(), strict=True))
+            known.update(zip(itertools.compress(keys, new), read(requests[new]).tolist(), strict=True))
         found = iter(np.split([known[key] for key in keys], np.cumsum([len(rows) for rows in wanted])[:-1]))
         for curve, _ in waiting:
             curve.take(next(found))
@@ -262,40 +279,6 @@ def _requests(substrate: int, row: int, deletion: int, lengths: Tensor) -> npt.N
     found[:] = (substrate, row, deletion, 0)
     found[:, 3] = lengths.numpy()
     return found
-
-
-def _class_probabilities(
-    network: nn.Module,
-    masked: MaskedImages,
-    row: npt.NDArray[np.int64],
-    targets: Tensor,
-    batch_size: BatchSize,
-    reader: AnswerReader,
-) -> npt.NDArray[np.float64]:
-    """Probability of each request's class: every item passes the model once and is read once per request."""
-    item_of_request = masked.item_of_request
-    by_item = np.argsort(item_of_request, kind="stable")
-    item = torch.from_numpy(item_of_request[by_item]).to(targets.device)
-    target = targets[torch.from_numpy(row[by_item]).to(targets.device)]
-    boundary = np.searchsorted(item_of_request[by_item], np.arange(len(masked) + 1))
-    read = []
-    for start, stop, answer in answers_in_batches(network, len(masked), masked.build, batch_size, reader):
-        if start == 0 and int(targets.max()) >= answer.num_classes:
-            raise InputError(f"target {int(targets.max())} is not one of the model's {answer.num_classes} classes")
-        here = slice(boundary[start], boundary[stop])
-        read.append(answer.probabilities[item[here] - start, target[here]])
-    scores = np.empty(len(by_item), dtype=np.float64)
-    scores[by_item] = torch.cat(read).double().cpu().numpy()
-    return scores
-
-
-def _check_finite(scores: npt.NDArray[np.float64], sample: npt.NDArray[np.int64]) -> None:
-    wrong = ~np.isfinite(scores)
-    if wrong.any():
-        raise InputError(
-            f"the model's probability for sample {sample[wrong.argmax()]} of the batch is not a number: "
-            "check the image and the checkpoint"
-        )
 
 
 def _scores(curves: Sequence[tuple[RefinedCurve, RefinedCurve]], tolerance: float | None) -> CurveScores:

@@ -15,7 +15,9 @@ from relsplit.metrics.insertion_deletion.protocols import PROTOCOLS
 from relsplit.metrics.insertion_deletion.protocols.protocol import Protocol, Ties
 from relsplit.networks.answer import AnswerReader, Scores
 from relsplit.networks.batches import BatchSize
+from relsplit.networks.outputs import OutputChoice
 from relsplit.options import Count, Positive, checked_options
+from relsplit.targets.target import Target
 
 
 @checked_options
@@ -37,7 +39,7 @@ class InsertionDeletion(torchmetrics.Metric):
         ['deletion', 'id_score', 'insertion']
 
     Args:
-        model: classifier of normalised images, as it is at every update.
+        model: network of normalised images, as it is at every update.
         protocol: "strict" (exactly n pixels), "published" (released code: tied pixels are shown at once, so that a map
             of one pixel beats every method), "levels" (one point per attribution level), or an object, see
             :class:`relsplit.metrics.insertion_deletion.protocols.protocol.Protocol`.
@@ -49,6 +51,7 @@ class InsertionDeletion(torchmetrics.Metric):
         mean: what the images were normalised with.
         std: what the images were normalised with.
         scores: what the network's output holds, see :mod:`relsplit.networks.answer`.
+        output: which part of it is explained, see :class:`relsplit.LRP`.
         kwargs: of :class:`torchmetrics.Metric`.
 
     Raises:
@@ -75,6 +78,7 @@ class InsertionDeletion(torchmetrics.Metric):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[Positive] = IMAGENET_STD,
         scores: Scores = "auto",
+        output: "OutputChoice | None" = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +90,7 @@ class InsertionDeletion(torchmetrics.Metric):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self._reader = AnswerReader(scores)
+        self._output = output
         for state in ("insertion_sum", "deletion_sum"):
             self.add_state(state, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("samples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -94,7 +99,7 @@ class InsertionDeletion(torchmetrics.Metric):
         self,
         images: Tensor,
         maps: Tensor,
-        targets: Tensor,
+        targets: "Target | None",
         forward_kwargs: "Mapping[str, Any] | None" = None,
     ) -> None:
         """Score a batch.
@@ -105,7 +110,8 @@ class InsertionDeletion(torchmetrics.Metric):
                 "zero", "mean" or "blur" of their vectors, or a token, such as the mask token.
             maps: (N, H, W), (N, L), (N, D, H, W), (N, F) or (N, T), finite; only their order matters. A numpy array
                 does as well.
-            targets: (N,) class whose probability is read. A numpy array does as well.
+            targets: (N,) class whose probability is read, also as a numpy array; None for the predicted one; or a
+                target of :mod:`relsplit.targets`, whose value is read.
             forward_kwargs: what the network gets besides, by name; what is of single samples (lengths, an attention
                 mask) stays with them.
 
@@ -123,6 +129,7 @@ class InsertionDeletion(torchmetrics.Metric):
             std=self.std,
             scores=self._reader,
             forward_kwargs=forward_kwargs,
+            output=self._output,
         )[""]
         self.insertion_sum += scores.insertion.sum().to(self.insertion_sum.device)
         self.deletion_sum += scores.deletion.sum().to(self.deletion_sum.device)
@@ -130,6 +137,8 @@ class InsertionDeletion(torchmetrics.Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means over all samples: insertion and deletion in [0, 1], id_score in [-1, 1].
+
+        Of a target that is no class, all three are in units of its value.
 
         Raises:
             InputError: no sample has been scored.
