@@ -103,7 +103,7 @@ def test_one_logit_is_explained_as_two_classes_would_be(name: str, make: Callabl
 
 
 def test_one_logit_has_no_others_to_subtract() -> None:
-    with pytest.raises(InputError, match="one number for two"):
+    with pytest.raises(InputError, match="one number for two: make it with contrastive=False"):
         AbsLRP(one_logit()).attribute(images(), 1)
     found = AbsLRP(one_logit(), contrastive=False)
     torch.testing.assert_close(found.attribute(images(), 0), -found.attribute(images(), 1), rtol=0, atol=0)

@@ -73,6 +73,19 @@ def network(request: pytest.FixtureRequest) -> Any:
     return NETWORKS[request.param]()
 
 
+@pytest.mark.parametrize(
+    ("variant", "last", "words"),
+    [
+        ("published", nn.Flatten(), 'no rule for modules like Flatten: use variant="correct"'),
+        ("correct", nn.GELU(), r"no rule for modules like GELU: use relsplit.LRP\(model, rule="),
+    ],
+)
+def test_a_module_that_captum_has_no_rule_for(variant: Any, last: nn.Module, words: str) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        LRPEpsilon(nn.Sequential(nn.Linear(4, 3), last), variant=variant).attribute(torch.ones(2, 4), 1)
+    assert "\n" not in str(error.value)
+
+
 def test_input_x_gradient_is_that(network: nn.Module) -> None:
     images = seeded_images()
     found = InputXGradient(network).attribute(images, TARGET)

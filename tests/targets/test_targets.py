@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -151,11 +152,28 @@ def test_a_target_for_another_kind_of_output(target: Any, made: Any, words: str)
     [
         lambda: Pixels(0, mask=torch.ones(2), at=(0, 0)), lambda: Pixels(0, score="logit"),  # type: ignore[arg-type]
         lambda: NextToken(score="value"), lambda: Weighted({}),  # type: ignore[arg-type]
+        lambda: Value(1.5), lambda: Value("cat"), lambda: Value(True), lambda: Value((0, 1.5)),  # type: ignore[arg-type]
+        lambda: Value(torch.tensor([True, False])), lambda: Value(torch.zeros(2, 40)),
+        lambda: NextToken("cat"), lambda: NextToken(True), lambda: NextToken(position=1.5),  # type: ignore[arg-type]
+        lambda: Pixels(-1), lambda: Pixels("cat"), lambda: Pixels(True),  # type: ignore[arg-type]
+        lambda: Pixels(1, at=3), lambda: Pixels(1, at=(1.5, 2)), lambda: Pixels(1, [[1, 0]]),  # type: ignore[arg-type]
+        lambda: Weighted({"cat": 1}), lambda: Weighted({-1: 1}), lambda: Weighted({1: "cat"}),  # type: ignore[dict-item]
+        lambda: Likeness([1.0, 2.0]), lambda: Detection(-1), lambda: Detection("bird"),  # type: ignore[arg-type]
+        lambda: Key(1.5), lambda: Key(True), lambda: Key(None),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_options_that_say_nothing(make: Any) -> None:
-    with pytest.raises(InputError, match="target: "):
+    with pytest.raises(InputError, match="target: ") as error:
         make()
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_of_every_kind() -> None:
+    array = np.array([2, 0])
+    assert torch.equal(Value(array)(SCORES), Value(torch.tensor([2, 0]))(SCORES))  # type: ignore[arg-type]
+    assert torch.equal(Value(np.int64(1))(SCORES), Value(1)(SCORES))  # type: ignore[arg-type]
+    assert torch.equal(Weighted({np.int64(1): np.float32(2)})(SCORES), 2 * Value(1)(SCORES))  # type: ignore[dict-item]
+    assert torch.equal(Pixels(np.int64(2), at=(0, 0))(DENSE), Pixels(2, at=(0, 0))(DENSE))  # type: ignore[arg-type]
 
 
 def test_a_plain_function_says_the_same() -> None:

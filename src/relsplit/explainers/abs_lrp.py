@@ -109,7 +109,7 @@ class AbsLRP:
             answer.check_finite()
             if not self._contrastive:
                 return _back(recording, self._start_alone(answer, answer.classes(explained)))
-            check_has_rivals(answer, "abs_lrp")
+            check_has_rivals(answer, "abs_lrp", instead="make it with contrastive=False")
             classes = answer.num_classes
             hot = F.one_hot(answer.classes(explained), classes).to(recording.output)
             if self._released or _attends(self._model):

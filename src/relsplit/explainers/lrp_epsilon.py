@@ -1,5 +1,6 @@
 """LRP-epsilon (Bach et al., 2015), by captum: as the paper ran it, and as it should be."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -116,8 +117,15 @@ class LRPEpsilon:
         try:
             relevance = _LRP(_Columns(network, inputs, column)).attribute(given, column.index)
         except TypeError as error:
-            raise InputError(f"lrp_epsilon: captum has no rule for a module of the network: {error}") from error
+            raise InputError(self._unruled(error)) from error
         return [(each * column.sign.reshape(-1, *[1] * (each.dim() - 1))).detach() for each in relevance]
+
+    def _unruled(self, error: TypeError) -> str:
+        """Say which kind of module captum has no rule for, and what to do."""
+        kind = re.search(r"<class '(?:\w+\.)*(\w+)'>", str(error))
+        name = "a module of the network" if kind is None else f"modules like {kind[1]}"
+        here = "" if self._correct else 'variant="correct" (which needs none for flattening and what does nothing), or '
+        return f'lrp_epsilon: captum has no rule for {name}: use {here}relsplit.LRP(model, rule="epsilon")'
 
     def _set_rules(self, network: nn.Module, lower: frozenset[str]) -> None:
         for name, module in network.named_modules():

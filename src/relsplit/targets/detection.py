@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from relsplit.errors import InputError
+from relsplit.targets.numbers import check_index
 from relsplit.targets.target import mismatch
 
 FOUND = 0.5
@@ -28,9 +29,15 @@ class Detection:
 
     Args:
         box: its place in the list, 0 for the first, which has the highest score.
+
+    Raises:
+        InputError: no whole number, or one below 0.
     """
 
     box: int = 0
+
+    def __post_init__(self) -> None:
+        check_index("box of Detection", self.box)
 
     def part(self, output: Any) -> Tensor:
         """Return the scores of the boxes, (N,).

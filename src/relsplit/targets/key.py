@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from relsplit.errors import InputError
 from relsplit.networks.outputs import chosen_output
+from relsplit.targets.numbers import is_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +26,17 @@ class Key:
     Args:
         name: of the part, or its place.
         target: what is explained of it: a class, one for each image, None for the predicted one, or a function of it.
+
+    Raises:
+        InputError: a name that is neither text nor a whole number.
     """
 
     name: str | int
     target: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) and not is_whole(self.name):
+            raise InputError(f"target: Key takes the name of a part, or its number, not {self.name!r}")
 
     def part(self, output: Any) -> Any:
         """Return the part.

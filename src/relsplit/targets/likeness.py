@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from relsplit.checks import as_tensor
+from relsplit.targets.numbers import check_tensor
 from relsplit.targets.target import mismatch, rows_of
 
 
@@ -27,10 +28,16 @@ class Likeness:
     Args:
         vector: (D,), or (N, D), one for each sample.
         normalised: whether it is the cosine; else the product.
+
+    Raises:
+        InputError: no tensor and no array.
     """
 
     vector: Tensor
     normalised: bool = True
+
+    def __post_init__(self) -> None:
+        check_tensor("vector of Likeness", self.vector)
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the relevance of ``output``.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
+from relsplit.targets.numbers import check_whole
 from relsplit.targets.target import mismatch, rows_of
 
 
@@ -31,7 +32,7 @@ class NextToken:
         score: its "logit" or its "probability".
 
     Raises:
-        InputError: another score.
+        InputError: another score, or no whole numbers.
     """
 
     token: int | Tensor | None = None
@@ -41,6 +42,9 @@ class NextToken:
     returns_new: ClassVar[bool] = True  # a walk may write over it: with a large vocabulary a copy is the largest tensor
 
     def __post_init__(self) -> None:
+        if self.token is not None:
+            check_whole("token of NextToken", self.token)
+        check_whole("position of NextToken", self.position)
         if self.score not in ("logit", "probability"):
             raise InputError(f"target: the score of NextToken is 'logit' or 'probability', not {self.score!r}")
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
+from relsplit.targets.numbers import check_index, check_place, check_tensor
 from relsplit.targets.target import mismatch, rows_of
 
 
@@ -33,7 +34,7 @@ class Pixels:
         score: its "probability", by a softmax over the channels (of one channel, its sigmoid), or its "value".
 
     Raises:
-        InputError: a mask and a place.
+        InputError: a mask and a place; or an option that is of another kind.
     """
 
     index: int
@@ -42,8 +43,13 @@ class Pixels:
     score: Literal["probability", "value"] = "probability"
 
     def __post_init__(self) -> None:
+        check_index("index of Pixels", self.index)
         if self.mask is not None and self.at is not None:
             raise InputError("target: Pixels takes a mask or a place (at), not both")
+        if self.mask is not None:
+            check_tensor("mask of Pixels", self.mask)
+        if self.at is not None:
+            check_place("at of Pixels", self.at)
         if self.score not in ("probability", "value"):
             raise InputError(f"target: the score of Pixels is 'probability' or 'value', not {self.score!r}")
 

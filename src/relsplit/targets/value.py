@@ -7,6 +7,7 @@ from torch import Tensor
 
 from relsplit.checks import as_tensor
 from relsplit.errors import InputError
+from relsplit.targets.numbers import check_whole
 from relsplit.targets.target import mismatch, rows_of
 
 
@@ -28,9 +29,16 @@ class Value:
     Args:
         index: of (N, K) which one, or one for each sample, (N,); of outputs of a higher rank a tuple of indices; None:
             the only one of (N,) or (N, 1).
+
+    Raises:
+        InputError: no whole numbers.
     """
 
     index: int | tuple[int, ...] | Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.index is not None:
+            check_whole("index of Value", self.index)
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the relevance of ``output``: the entry's own value, 0 elsewhere.

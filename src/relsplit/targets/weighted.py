@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from relsplit.checks import as_tensor
 from relsplit.errors import InputError
+from relsplit.targets.numbers import check_index, is_real
 from relsplit.targets.target import mismatch
 
 
@@ -26,7 +28,7 @@ class Weighted:
         weights: of the entries of (N, K), by index; all others count nothing.
 
     Raises:
-        InputError: no weights.
+        InputError: no weights, or none by index.
     """
 
     weights: Mapping[int, float]
@@ -34,6 +36,10 @@ class Weighted:
     def __post_init__(self) -> None:
         if not isinstance(self.weights, Mapping) or not self.weights:
             raise InputError("target: Weighted takes weights by index, such as {2: 1.0, 7: -1.0}")
+        for index, weight in self.weights.items():
+            check_index("index of Weighted", index)
+            if not is_real(weight):
+                raise InputError(f"target: weight {index} of Weighted must be a number, not {weight!r}")
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the relevance of ``output`` (N, K): each entry times its weight.
@@ -45,7 +51,7 @@ class Weighted:
             raise mismatch(self, f"scores (N, K) with K > {max(self.weights)}", output)
         weights = output.new_zeros(output.shape[1])
         for index, weight in self.weights.items():
-            weights[index] = weight
+            weights[index] = as_tensor(weight)
         return output * weights
 
     def of_samples(self, samples: Tensor) -> "Weighted":

@@ -4,13 +4,16 @@ from relsplit.errors import InputError
 from relsplit.networks.answer import Answer
 
 
-def check_has_rivals(answer: Answer, method: str, explained: object = None) -> None:
+def check_has_rivals(
+    answer: Answer, method: str, explained: object = None, instead: str = "choose another explainer"
+) -> None:
     """Check that a network answers with a number for each class, and that a class is explained.
 
     Args:
         answer: of the network.
         method: that needs it, as its configuration is called.
         explained: what is, of the answer.
+        instead: what to do where there are no rivals.
 
     Raises:
         InputError: one number speaks for two classes; or it is no class.
@@ -18,8 +21,7 @@ def check_has_rivals(answer: Answer, method: str, explained: object = None) -> N
     check_is_class(explained, method)
     if answer.is_single:
         raise InputError(
-            f"{method}: it sets one class against all others, and the model answers with one number for two: "
-            "choose another explainer"
+            f"{method}: it sets one class against all others, and the model answers with one number for two: {instead}"
         )
 
 
