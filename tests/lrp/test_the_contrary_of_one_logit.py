@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from relsplit import LRP
 from relsplit.explainers import ClassEvidence, ContrastiveLRP, RelevancePyramid
 from relsplit.lrp.cuda_graph import PREDICTED, pass_without_questions
-from relsplit.targets import Value
+from relsplit.targets import Pixels, Value
 
 
 class Headed(nn.Module):
@@ -176,6 +176,65 @@ def test_a_recorded_pass() -> None:
 def test_methods_built_on_relevance(make: Any) -> None:
     network, x = Headed(HEADS["(N, 1)"]), images(3)
     alike(make(network).attribute(x, TARGET), make(network.negated()).attribute(x, 1 - TARGET))
+
+
+def sign(net: Headed) -> int:
+    """-1 where a head takes its layers' negatives, 1 in the twin whose weights are negated."""
+    return 1 if net.is_negated else -1
+
+
+TURNED: dict[str, Callable[[Headed, Tensor], Tensor]] = {
+    "negated": lambda net, x: (torch.clone if net.is_negated else torch.neg)(net.last["dense"](pooled(x))),
+    "from a number": lambda net, x: (torch.add if net.is_negated else torch.rsub)(net.last["dense"](pooled(x)), 0.5),
+    "from a constant": lambda net, x: torch.sub(x.new_ones(3, 1), net.last["dense"](pooled(x)), alpha=-sign(net)),
+    "times a number": lambda net, x: net.last["dense"](pooled(x)) * (2.0 * sign(net)),
+    "by a constant": lambda net, x: net.last["dense"](pooled(x)) / x.new_full((1,), 0.5 * sign(net)),
+    "a map, negated": lambda net, x: (net.last["convolution"](x) * sign(net)).mean((2, 3)),
+    "two heads": lambda net, x: sign(net) * (net.last["dense"](pooled(x)) + net.last["other"](x.amax((2, 3)))),
+    "twice": lambda net, x: (net.last["dense"](pooled(x)) * sign(net)).neg().neg(),
+    "with constants of both signs": lambda net, x: (
+        (pooled(x) * net.last.matrix[:, 0] * sign(net)).sum(1) + sign(net) * net.last["dense"](pooled(x))[:, 0]
+    ),
+}
+
+
+@pytest.mark.parametrize("head", TURNED)
+def test_a_network_that_takes_its_last_layers_negatives(head: str) -> None:
+    network, x = Headed(TURNED[head]), images(3)
+    twin = network.negated()
+    torch.testing.assert_close(network(x), twin(x))
+    for target in (0, 1, TARGET):
+        alike(LRP(network).attribute(x, target), LRP(twin).attribute(x, target))
+    alike(LRP(network).attribute(x, Value()), LRP(twin).attribute(x, Value()))
+    assert not torch.allclose(LRP(network, start="one").attribute(x, 0), LRP(network, start="one").attribute(x, 1))
+
+
+def test_a_difference_of_two_heads() -> None:
+    """What speaks for the second head speaks against class 1."""
+    network, x = Headed(lambda net, x: net.last["dense"](pooled(x)) - net.last["other"](pooled(x))), images(3)
+    turned = Headed(lambda net, x: net.last["other"](pooled(x)) - net.last["dense"](pooled(x)))
+    alike(LRP(network).attribute(x, TARGET), LRP(turned).attribute(x, 1 - TARGET))
+    relevance, sums = LRP(network).attribute(x, TARGET, return_sums=True)
+    torch.testing.assert_close(relevance.flatten(1).sum(1), sums["output"], rtol=1e-6, atol=0)
+
+
+def test_a_probability_that_is_left_over() -> None:
+    left, x = Headed(lambda net, x: 1 - net.last["dense"](pooled(x)).sigmoid()), images(3)
+    logit = Headed(HEADS["(N, 1)"])
+    alike(LRP(left, scores="probabilities").attribute(x, TARGET), LRP(logit).attribute(x, 1 - TARGET))
+
+
+def test_two_classes_of_one_number() -> None:
+    both = Headed(lambda net, x: torch.cat([-(z := net.last["dense"](pooled(x))), z], 1))
+    logit, x = Headed(HEADS["(N, 1)"]), images(3)
+    for target in (0, 1, TARGET):
+        alike(LRP(both, start="one").attribute(x, target), LRP(logit, start="one").attribute(x, target))
+
+
+def test_a_dense_output_that_is_negated() -> None:
+    target, x = Pixels(0, at=(1, 2), score="value"), images(3)
+    network = Headed(lambda net, x: sign(net) * net.last["convolution"](x))
+    alike(LRP(network).attribute(x, target), LRP(network.negated()).attribute(x, target))
 
 
 def test_a_product_of_two_activations_is_passed_alike() -> None:

@@ -15,7 +15,7 @@ from relsplit.errors import InputError, UnsupportedModelError
 from relsplit.flat_maps import warn_of_flat_maps
 from relsplit.lrp.attention import ATTENTIONS
 from relsplit.lrp.attention.treatment import Attention
-from relsplit.lrp.contrary import explain_contrary
+from relsplit.lrp.contrary import explain_by_sign
 from relsplit.lrp.evidence import Against, check_against, evidence, place_of, with_signs
 from relsplit.lrp.leaf_rules import LeafRule, leaf_rules
 from relsplit.lrp.ledger import TOLERATED, Conservation, Ledger, Observer, Sums
@@ -479,7 +479,9 @@ class LRP:
                     found = tuple(output.shape)
                     raise InputError(f"model: its output must have {count} rows, one an input, not {found}")
                 check_finite(output)
-                return computed_start(output, function, option), None
+                start = computed_start(output, function, option)
+                explain_by_sign(recording.result, start)
+                return start, None
         answer = self.answer(recording, count)
         if not answer.finite:
             inputs.check_values()
@@ -496,11 +498,11 @@ class LRP:
     def begin(self, recording: Recording, answer: Answer, classes: Tensor) -> Tensor:
         """Return the relevance (N, ...) that the maps of ``classes`` (N,) start from, where ``start`` is no function.
 
-        Of one logit or probability, the recording is made ready to be walked back for class 0 where that is explained.
+        The recording is made ready to be walked back: of one logit or probability for class 0 where that is explained.
         """
-        if answer.is_single:
-            explain_contrary(recording.result, classes == 0)
-        return answer.start(classes, self.start)  # type: ignore[arg-type]  # it is no function
+        start = answer.start(classes, self.start)  # type: ignore[arg-type]  # it is no function
+        explain_by_sign(recording.result, start, classes == 0 if answer.is_single else None)
+        return start
 
     def answer(self, recording: Recording, count: int) -> Answer:
         """Return what the network answered ``count`` images, read as ``scores`` says.

@@ -77,8 +77,10 @@ def split_sum(
         "is_attention": of_skip.is_attention and of_branch.is_attention,
         "support": union((of_skip.support, of_branch.support), output.shape),
     }
+    factors = tuple(signs[place] for place in order) if min(signs) < 0 else None
     if splitting is None and of_skip.support is None and of_branch.support is None:
-        call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], **facts)
+        alone = None if factors is None else factors[1:]
+        call.record(output, [of_branch], lambda relevance: [relevance.sum_to_size(shapes[1])], factors=alone, **facts)
         return output
     owned = getattr(splitting, "returns_new", False)
 
@@ -88,7 +90,7 @@ def split_sum(
         return [down_skip.sum_to_size(shapes[0]), down_branch.sum_to_size(shapes[1])]
 
     conserves = splitting is None or splitting.conserves
-    call.record(output, [of_skip, of_branch], backward, conserves=conserves, **facts)
+    call.record(output, [of_skip, of_branch], backward, conserves=conserves, factors=factors, **facts)
     return output
 
 

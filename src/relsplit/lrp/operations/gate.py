@@ -9,7 +9,7 @@ from relsplit.lrp.arithmetic import union
 from relsplit.lrp.operations import OPERATIONS
 from relsplit.lrp.operations.pass_through import record_unchanged
 from relsplit.lrp.recording.call import Call
-from relsplit.lrp.recording.step import Step
+from relsplit.lrp.recording.step import Saved, Step
 
 
 @OPERATIONS.register("mul")
@@ -39,9 +39,17 @@ def gate(call: Call) -> Any:
         nonnegative=not alone and all(step.nonnegative for _, step in found),
         is_gate=alone and found[0][1].is_gate,
         is_attention=alone and found[0][1].is_attention,
+        factors=_constant(call, next(tensor for tensor, step in factors if step is None)) if alone else None,
         support=_masked(call, union([step.support for _, step in signals], output.shape), factors, output.shape),
     )
     return output
+
+
+def _constant(call: Call, factor: Any) -> tuple[float | Saved] | None:
+    """Return a constant factor as it is now, of which the way back asks for the sign; of complex numbers none."""
+    if isinstance(factor, Tensor):
+        return None if factor.is_complex() else (call.save(factor),)
+    return None if isinstance(factor, complex) else (float(factor),)
 
 
 def _masked(
@@ -96,6 +104,7 @@ def quotient(call: Call) -> Any:
         is_gate=source.is_gate,
         is_attention=source.is_attention,
         nonnegative=source.nonnegative and bool(others) and all(step.nonnegative for step in others),
+        factors=_constant(call, given["other"]) if numerator is not None and not others else None,
     )
     return output
 

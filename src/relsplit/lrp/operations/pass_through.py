@@ -28,6 +28,7 @@ _ROUNDED = (
 """Of quantised networks: numbers that are rounded, and what they stand for."""
 _GATES = {"sigmoid", "hardsigmoid", "tanh"}
 _NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "square", "sqrt", "rsqrt"}
+_FALLING = {"neg", "reciprocal", "rsqrt", "erfc", "acos"}
 _BOUNDED = ("clamp", "clamp_min", "clamp_max")
 _SIGN_KEEPING = {"clone", "_to_copy", "native_dropout", "clamp_min", "contiguous", *_ROUNDED}
 
@@ -58,8 +59,22 @@ def pass_through(call: Call) -> Any:
         nonnegative=call.name in _NONNEGATIVE or _is_cut_at_zero(call) or (keeps and source.nonnegative),
         is_gate=call.name in _GATES or (keeps and source.is_gate),
         is_attention=call.name in _GATES or (keeps and source.is_attention),
+        factors=_factors(call, tensor),
     )
     return output
+
+
+def _factors(call: Call, tensor: Tensor) -> tuple[float] | None:
+    """Return the sign with which a constant is added to an activation, or it falls; see :class:`Step`."""
+    if call.name in _FALLING:
+        return (-1.0,)
+    if call.name not in ("add", "sub", "rsub"):
+        return None
+    given = call.given()
+    alpha = given.get("alpha", 1)
+    first, second = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
+    factor = first if tensor is given["self"] else second
+    return (factor,) if factor < 0 else None
 
 
 def _between(call: Call) -> Any:

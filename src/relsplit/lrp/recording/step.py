@@ -82,6 +82,7 @@ class Step:
         is_inside: whether it is a part of an operation that the network carried out at once.
         is_cut: set on the way back: whether all relevance passes here.
         given: what it was computed from, where contributions pass by the slope.
+        factors: numbers by whose signs its value grows or falls with those of its sources; None: it grows with them.
         negation: of a layer, which of its outputs are explained by their negatives; None: its rule cannot tell.
     """
 
@@ -104,6 +105,7 @@ class Step:
     is_inside: bool = False
     is_cut: bool = False
     given: "Saved | None" = None
+    factors: "tuple[float | Saved, ...] | None" = None
     negation: "Negation | None" = None
 
     @property
