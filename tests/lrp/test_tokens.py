@@ -137,6 +137,28 @@ def test_tokens_that_are_moved_keep_their_relevance() -> None:
     torch.testing.assert_close(LRP(of_bag.double()).attribute(given), LRP(winner.double()).attribute(given))
 
 
+def test_a_bag_with_weights_of_its_own() -> None:
+    def weights(ids: Tensor) -> Tensor:
+        return torch.linspace(0.5, 2, ids.numel()).reshape(ids.shape).double()
+
+    def weighted(model: Mean, ids: Tensor) -> Tensor:
+        return F.embedding_bag(ids, model.table.weight, mode="sum", per_sample_weights=weights(ids), padding_idx=PAD)
+
+    written_out = Mean(lambda model, ids: (model.table(ids) * weights(ids)[..., None]).sum(1)).double().eval()
+    model, given = Mean(weighted).double().eval(), ids()
+    model.load_state_dict(written_out.state_dict())
+    torch.testing.assert_close(model(given), written_out(given))
+    torch.testing.assert_close(LRP(model).attribute(given), LRP(written_out).attribute(given))
+
+
+def test_bags_of_different_sizes_are_refused_by_their_name() -> None:
+    def uneven(model: Mean, ids: Tensor) -> Tensor:
+        return F.embedding_bag(ids.flatten(), model.table.weight, torch.arange(len(ids)), mode="mean")
+
+    with pytest.raises(UnsupportedModelError, match="bags hold different numbers of tokens"):
+        LRP(Mean(uneven)).attribute(ids())
+
+
 def test_two_token_inputs_share() -> None:
     class Pair(nn.Module):
         def __init__(self) -> None:

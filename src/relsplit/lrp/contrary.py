@@ -112,6 +112,7 @@ def _passed(step: Step, signs: Tensor) -> list[tuple[Step, Tensor]]:
 
 
 def _with_sign(signs: Tensor, factor: float | Saved) -> Tensor:
-    if isinstance(factor, Saved):
-        return torch.where(factor.tensor.to(signs.device) < 0, -signs, signs)
-    return signs if factor > 0 else -signs
+    number = factor.tensor if isinstance(factor, Saved) else factor
+    if isinstance(number, Tensor) and number.device == signs.device:
+        return torch.where(number < 0, -signs, signs)
+    return -signs if number < 0 else signs  # a number on the processor goes with values on any device

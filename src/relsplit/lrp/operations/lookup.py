@@ -79,17 +79,20 @@ def one_hot(call: Call) -> Any:
 
 @OPERATIONS.register("_embedding_bag", "_embedding_bag_forward_only")
 def embedding_bag(call: Call) -> Any:
-    """The mean, sum or greatest of the vectors of equally many tokens for each sample."""
+    """The mean, sum or greatest of the vectors of equally many tokens for each sample, or their weighted sum."""
     given = call.given()
     tokens, offsets, mode, padding = (given[name] for name in ("indices", "offsets", "mode", "padding_idx"))
     bags = len(offsets) - int(given["include_last_offset"])
     size = len(tokens) // max(bags, 1)
     regular = size * bags == len(tokens) and offsets[:bags].tolist() == list(range(0, len(tokens), max(size, 1)))
-    if not regular or given["per_sample_weights"] is not None or call.step(given["weight"]) is not None:
-        return call.refuse("its bags hold different numbers of tokens, or weights of their own")
+    if not regular or call.step(given["weight"]) is not None:
+        call.recorder.note_embedded([source for _, source in call.sources])  # looked up they are
+        return call.refuse("its bags hold different numbers of tokens, or its table depends on the input")
     others = call.run()[1:]
     with call.recorder:
         vectors = F.embedding(tokens, given["weight"], padding if padding >= 0 else None).unflatten(0, (bags, size))
+        if given["per_sample_weights"] is not None:
+            vectors = vectors * given["per_sample_weights"].reshape(bags, size, 1)
         present = (tokens != padding).reshape(bags, size, 1) if padding >= 0 else None
         result = pooled(vectors, _POOLINGS[mode], present)
     return (result, *others)
