@@ -74,6 +74,29 @@ def test_names_of_a_resnet() -> None:
     torch.testing.assert_close(found["layer3"].sum((1, 2, 3)), sums["layer4.0"])
 
 
+class Normalised(nn.Module):
+    """Normalises the images itself."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = self.network((x - 0.5) / torch.tensor([0.2, 0.3, 0.4])[:, None, None])
+        return scaled
+
+
+def test_pixels_that_the_network_normalises_are_no_stage_of_their_own() -> None:
+    torch.manual_seed(0)
+    network, x = resnet18(num_classes=4).eval(), torch.rand(2, 3, 32, 32)
+    scaled = (x - 0.5) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
+    found = LRP(Normalised(network)).attribute(x, 1, at="all")
+    expected = LRP(network).attribute(scaled, 1, at="all")
+    assert [name.removeprefix("network.") for name in found] == list(expected)
+    for one, other in zip(found.values(), expected.values(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_module_without_relevance() -> None:
     class Gated(nn.Module):
         def __init__(self) -> None:

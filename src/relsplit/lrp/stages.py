@@ -88,6 +88,10 @@ class AtStages:
     def visit(self, step: Step, relevance: Tensor, passed: Passed) -> None:
         """Keep what arrives at a cut with a resolution that has not been met yet."""
         if step.is_input:
+            # A network may scale its pixels itself before its first layer: these are the pixels once more.
+            resolution = tuple(relevance.shape[2:])
+            if resolution in self._found and torch.equal(self._found[resolution][1], relevance):
+                del self._found[resolution]
             self._found[()] = ("input", relevance)
         elif step.is_cut and not step.is_inside and relevance.dim() == 4:
             feature_map = on_grid(relevance, self._size)
