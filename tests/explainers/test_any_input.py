@@ -1,6 +1,7 @@
 """Explainers of signals, volumes, tokens and several inputs: by captum, by the same numbers as images, by hand."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import captum.attr
@@ -332,6 +333,19 @@ class OneWord(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         there = self.embedding(tokens)[:, 3, 0].clamp(0.01, 0.99)
         return torch.stack([1 - there, there], 1).log()
+
+
+@pytest.mark.parametrize("make", [partial(RISE, samples=9), partial(IntegratedGradients, steps=2), SmoothGrad], ids=str)
+def test_padding_has_nothing(make: Any) -> None:
+    class Masked(Words):
+        def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+            scores: Tensor = super().forward(ids)  # looks at all of them, whatever the mask says
+            return scores
+
+    mask = torch.ones_like(TOKENS)
+    mask[1, 5:] = 0
+    found = make(made(Masked)).attribute(TOKENS, 1, forward_kwargs={"attention_mask": mask})
+    assert torch.equal(found != 0, mask != 0)
 
 
 def test_rise_masks_tokens() -> None:

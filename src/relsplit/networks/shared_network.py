@@ -170,6 +170,8 @@ class Call:
     def arranged(self, values: Sequence[Tensor], by: "Callable[[Tensor], Tensor] | None" = None) -> Any:
         """Return what was found for each of the values as the inputs were given: alone, as a tuple, or as a dictionary.
 
+        Tokens that an attention mask calls padding have 0.
+
         Args:
             values: of the values' shapes.
             by: makes (N, T) of the vectors (N, T, D) of tokens; None: their sum.
@@ -181,7 +183,9 @@ class Call:
                 found.append(next(waiting))
                 continue
             of_tokens = [next(waiting) for _ in self._of(place)]
-            found.append(torch.stack([each.sum(-1) if by is None else by(each) for each in of_tokens]).sum(0))
+            of_place = torch.stack([each.sum(-1) if by is None else by(each) for each in of_tokens]).sum(0)
+            present = self.inputs.padding(tensor)
+            found.append(of_place if present is None else of_place.masked_fill(~present.to(of_place.device), 0))
         return self.inputs.arranged(found)
 
     def run(self, values: Sequence[Tensor], times: int = 1) -> Any:
