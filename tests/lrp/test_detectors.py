@@ -134,5 +134,5 @@ def test_a_detector_without_boxes_and_without_a_target() -> None:
     detector.score_thresh = 1.1
     with pytest.raises(InputError, match=r"the network returned 0 boxes for image 0: .*lower the detector's score"):
         LRP(detector).attribute(images, Detection())
-    with pytest.raises(InputError, match=r"relsplit.targets: it returns 2 parts"):
+    with pytest.raises(InputError, match=r"it returns 2 parts, .* with the boxes .*: explain one with Detection\(0\)"):
         LRP(detector).attribute(images, Value(0))

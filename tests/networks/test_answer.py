@@ -110,6 +110,7 @@ def test_scores_decides() -> None:
         (torch.zeros(3, 4), r"a tensor \(3, 4\)"),
         (torch.zeros(2, 0), r"a tensor \(2, 0\)"),
         (torch.zeros(2, 3, dtype=torch.int64), r"of torch.int64"),
+        (torch.ones(2, 3).to_sparse(), r"a tensor \(2, 3\), torch.sparse_coo"),
         ((LOGITS, LOGITS), "a tuple of 2 Tensors"),
         ({"features": LOGITS, "loss": 1}, "a dict of features, loss"),
         (None, "a NoneType"),

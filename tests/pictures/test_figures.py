@@ -118,6 +118,16 @@ def test_maps_of_any_kind_are_laid_over_their_image(lay: Any) -> None:
     np.testing.assert_allclose(lay(IMAGE, relevance.bfloat16()), expected, atol=0.02)
 
 
+@pytest.mark.parametrize("lay", [overlay, light_overlay])
+@pytest.mark.parametrize("low", [0.0, -0.5])
+def test_colours_stay_in_their_range(lay: Any, low: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(250, 256, (64, 64, 3), generator=generator).byte().numpy()
+    seen = lay(image, torch.rand(64, 64, generator=generator) + low)
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+
+
 def test_slices_are_counted_and_named_by_any_integers() -> None:
     volume = torch.rand(6, 8, 8, generator=torch.Generator().manual_seed(0))
     for shown in (np.int64(2), np.array([0, 5]), torch.tensor([0, 5])):
@@ -155,7 +165,7 @@ def test_slices_are_counted_and_named_by_any_integers() -> None:
         (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 5)), "left, top, right, bottom"),
         (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), 2), "there are 2 boxes, 0 to 1, and no 2"),
         (boxes, (IMAGE, torch.rand(8, 8), torch.rand(2, 4), 0, ["one"]), "one for each of 2 boxes, not 1"),
-        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(0, 4)), "none of them 0"),
+        (boxes, (IMAGE, torch.rand(8, 8), torch.rand(0, 4)), r"none of them 0, not \(0, 4\)$"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(show: Any, given: tuple[Any, ...], said: str) -> None:

@@ -261,6 +261,7 @@ def checked_scores(output: object, count: int | None = None) -> Tensor:
     if (
         not isinstance(scores, Tensor)
         or not scores.is_floating_point()
+        or scores.layout != torch.strided
         or scores.ndim not in (1, 2)
         or scores.numel() == 0
         or (count is not None and len(scores) != count)

@@ -10,6 +10,7 @@ def described(output: object) -> str:
     """Return what an output is, in few words."""
     if isinstance(output, Tensor):
         kind = "" if output.is_floating_point() else f" of {output.dtype}"
+        kind += "" if str(output.layout) == "torch.strided" else f", {output.layout}"
         return f"a tensor {tuple(output.shape)}{kind}"
     if isinstance(output, Mapping):
         return f"a {type(output).__name__} of {', '.join(map(str, output)) or 'nothing'}"

@@ -98,4 +98,8 @@ def _parts(output: Any, named: Mapping[str, Any]) -> str:
         kind = "dict" if isinstance(output, Mapping) else type(output).__name__
         return f"it returns a {kind} with {', '.join(named)}"
     parts = _sequence(output)
-    return f"it returns {len(parts)} parts, 0 to {len(parts) - 1}" if parts else f"it returns {described(output)}"
+    if not parts:
+        return f"it returns {described(output)}"
+    found = f"it returns {len(parts)} parts, 0 to {len(parts) - 1}"
+    is_detector = all(isinstance(part, Mapping) and "boxes" in part for part in parts)
+    return f"{found}, with the boxes of an image each: explain one with Detection(0)" if is_detector else found

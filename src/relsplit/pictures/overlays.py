@@ -93,4 +93,4 @@ def _blended(image: npt.NDArray[np.uint8], normalised: Array, alpha: "float | Ar
         raise InputError(f"cmap={cmap}: matplotlib has no such colour map{did_you_mean(cmap, matplotlib.colormaps)}")
     colours: Array = matplotlib.colormaps[cmap](normalised)[..., :3]
     blended: Array = (1 - alpha) * image.astype(np.float64) / 255 + alpha * colours
-    return blended
+    return blended.clip(0, 1)  # rounding may leave the range, of which matplotlib speaks

@@ -24,7 +24,8 @@ def real_array(values: object, what: str, *shapes: tuple[str, ...]) -> npt.NDArr
     found = real_maps(values, what.removesuffix("s")).detach().cpu().double().numpy()  # type: ignore[arg-type]
     if found.ndim not in map(len, shapes) or not found.size:
         expected = " or ".join(f"({', '.join(shape)}{',' if len(shape) == 1 else ''})" for shape in shapes)
-        raise InputError(f"{what}: expected {expected}, none of them 0, not {found.shape}: hand in one sample alone")
+        advice = "" if 0 in found.shape else ": hand in one sample alone"
+        raise InputError(f"{what}: expected {expected}, none of them 0, not {found.shape}{advice}")
     if not np.isfinite(found).all():
         raise InputError(f"{what}: it holds NaN or infinity: check the input and the weights")
     array: npt.NDArray[np.float64] = found
