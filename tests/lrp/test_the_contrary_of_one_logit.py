@@ -192,6 +192,9 @@ TURNED: dict[str, Callable[[Headed, Tensor], Tensor]] = {
     "a map, negated": lambda net, x: (net.last["convolution"](x) * sign(net)).mean((2, 3)),
     "two heads": lambda net, x: sign(net) * (net.last["dense"](pooled(x)) + net.last["other"](x.amax((2, 3)))),
     "twice": lambda net, x: (net.last["dense"](pooled(x)) * sign(net)).neg().neg(),
+    "less a part of itself": lambda net, x: (
+        0.4 * (z := net.last["dense"](pooled(x)) * sign(net)).tanh() - (-z - z.tanh() / 2)
+    ),
     "with constants of both signs": lambda net, x: (
         (pooled(x) * net.last.matrix[:, 0] * sign(net)).sum(1) + sign(net) * net.last["dense"](pooled(x))[:, 0]
     ),

@@ -101,13 +101,18 @@ def _passed(step: Step, signs: Tensor) -> list[tuple[Step, Tensor]]:
         return [(step.sources[0], step.negation.spread(signs.clone()))]
     if step.factors is not None and len(step.sources) == 1:
         signs = _with_sign(signs, step.factors[0])
-    if len(step.sources) > 1 and OPERATIONS.find(step.operation) is addition:  # both, whatever their shares are
-        factors = step.factors or (1.0,) * len(step.sources)
-        return [
-            (source, _with_sign(signs, factor).sum_to_size(source.shape))
-            for source, factor in zip(step.sources, factors, strict=True)
-        ]
     assert step.backward is not None
+    if len(step.sources) > 1 and OPERATIONS.find(step.operation) is addition:
+        # What is added and taken away, ``z - tanh(z) / 2``, goes the way of the greater share.
+        shares = [whole(share).abs() for share in step.backward(torch.ones_like(signs))]
+        factors = step.factors or (1.0,) * len(shares)
+        return [
+            (
+                source,
+                _with_sign(signs * share if share.shape == signs.shape else signs, factor).sum_to_size(source.shape),
+            )
+            for source, share, factor in zip(step.sources, shares, factors, strict=True)
+        ]
     return list(zip(step.sources, map(whole, step.backward(signs.clone())), strict=True))
 
 
