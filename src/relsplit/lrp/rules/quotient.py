@@ -89,7 +89,10 @@ def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | N
 
 
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
-    """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
+    """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver.
+
+    ``relevance`` may be written over.
+    """
     if stabilizer:
         return signed_shares(relevance, z, stabilizer, over=relevance), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
