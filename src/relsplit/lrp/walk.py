@@ -37,7 +37,7 @@ class Guard:
     def __init__(self, start: Tensor, is_void: Tensor | None = None) -> None:
         self._is_void = is_void
         self._start = per_image(start)
-        self._scale = per_image(start.abs())
+        self._scale = Amount.of(start).size.double()
         self._by_image = _Account()
         self._together = _Account()
 
@@ -108,17 +108,16 @@ class Amount:
     @classmethod
     @torch.no_grad()
     def of(cls, relevance: Tensor) -> "Amount":
-        """Return how much there is, before it is written over."""
-        return cls(_sums(relevance), _sizes(relevance))
-
-
-def _sizes(relevance: Tensor) -> Tensor:
-    """Return the sums of magnitudes over all dimensions but the first; piece by piece, as each takes new memory."""
-    if relevance.dim() < 2 or not relevance.is_contiguous() or relevance.device.type != "cpu":
-        return _sums(relevance.abs())
-    rows = relevance.flatten(1)
-    pieces = rows.split(max(ELEMENTS // max(len(rows), 1), 1), 1)
-    return torch.stack([piece.abs().sum(1, dtype=_wide(rows)) for piece in pieces]).sum(0)
+        """Return how much there is, before it is written over; in pieces, which are read once and take no memory."""
+        if relevance.dim() < 2 or not relevance.is_contiguous() or relevance.device.type != "cpu":
+            return cls(_sums(relevance), _sums(relevance.abs()))
+        rows = relevance.flatten(1)
+        pieces = rows.split(max(ELEMENTS // max(2 * len(rows), 1), 1), 1)
+        sums, sizes = [], []
+        for piece in pieces:
+            sums.append(piece.sum(1, dtype=_wide(rows)))
+            sizes.append(piece.abs().sum(1, dtype=_wide(rows)))
+        return cls(torch.stack(sums).sum(0), torch.stack(sizes).sum(0))
 
 
 def _sums(relevance: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from relsplit.bench.configuration.environment import FromEnvironment
 
-RESULTS_VERSION = 6
+RESULTS_VERSION = 7
 """Part of every run's identity; to be raised whenever a change of the code changes numbers (see CHANGELOG.md)."""
 
 EXECUTION_KEYS = (

@@ -50,7 +50,7 @@ def rows_with_relevance(relevance: Tensor) -> Tensor | None:
         return None
     if 2 * int((rows[:, 0] != 0).sum()) > len(rows):  # mostly so: the rest need not be looked at
         return None
-    found = (rows != 0).any(1).nonzero().squeeze(1)
+    found = rows.any(1).nonzero().squeeze(1)
     return found if 2 * len(found) <= len(rows) else None
 
 

@@ -42,5 +42,14 @@ class MatrixProduct:
         return spread_evenly(result, relevance * empty, support)
 
     def reach(self, support: Tensor) -> Tensor:
-        seen = (self.weight != 0).to(support.dtype)
+        reaches = self.weight != 0
+        if reaches.device.type == "cpu" and bool(
+            reaches.all()
+        ):  # as attention without a mask, which is no product then
+            shape = torch.broadcast_shapes(self.weight.shape[:-2], support.shape[:-2])
+            rows, columns = self.weight.shape[-2:]
+            found = support.amax(-2 if self.comes_first else -1, keepdim=True) > 0
+            size = (rows, support.shape[-1]) if self.comes_first else (support.shape[-2], columns)
+            return found.expand(*shape, *size)
+        seen = reaches.to(support.dtype)
         return (seen @ support if self.comes_first else support @ seen) > 0

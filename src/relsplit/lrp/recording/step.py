@@ -56,7 +56,7 @@ Backward = Callable[[Tensor], Sequence[Tensor | Part]]
 """From the relevance of what a step made, which it may write over, to that of its sources: new tensors."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Step:
     """One value that depends on the input, and the way back from it.
 

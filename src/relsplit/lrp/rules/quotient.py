@@ -57,9 +57,21 @@ def _left_over(relevance: Tensor, z: Tensor) -> bool:
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
-    smallest = z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
+    return _away_from_zero(z, _smallest(z, epsilon))
+
+
+def _smallest(z: Tensor, epsilon: float) -> Tensor:
+    return z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
+
+
+def _away_from_zero(z: Tensor, smallest: Tensor) -> Tensor:
     # Taking a sign over is several times faster than choosing; adding 0 makes the zero with a minus one without.
-    return torch.copysign(smallest, z.detach() + 0.0).add_(z)
+    signs = z.detach() + 0.0
+    return (
+        torch.copysign(smallest, signs, out=signs).add_(z)
+        if not z.requires_grad
+        else torch.copysign(smallest, signs) + z
+    )
 
 
 def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | None = None) -> Tensor:
@@ -70,13 +82,17 @@ def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | N
     if relevance.requires_grad or z.requires_grad:
         return relevance / signed_denominator(z, epsilon)
     result = torch.empty_like(z) if over is None or torch.is_grad_enabled() or over.shape != z.shape else over
+    smallest = _smallest(z, epsilon)
     for share, here, below in in_pieces(result, relevance, z):
-        torch.div(here, signed_denominator(below, epsilon), out=share)
+        torch.div(here, _away_from_zero(below, smallest), out=share)
     return result
 
 
 def signed_quotient(relevance: Tensor, z: Tensor, stabilizer: float) -> tuple[Tensor, Tensor | None]:
-    """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver."""
+    """Return ``R / (z + stabilizer sign(z))`` and, without a stabiliser, what z = 0 leaves without a receiver.
+
+    ``relevance`` may be written over.
+    """
     if stabilizer:
         return signed_shares(relevance, z, stabilizer, over=relevance), None
     dead = z.abs() <= torch.finfo(z.dtype).tiny ** 0.75
