@@ -390,6 +390,17 @@ def test_what_has_no_meaning_is_one_line(method: Any, given: Any, words: str) ->
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("method", [InputXGradient, DeepLift])
+def test_a_network_that_draws_random_numbers_is_told_so(method: Any) -> None:
+    class Noisy(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = super().forward(x + torch.rand(x.shape, dtype=x.dtype))
+            return scores
+
+    with pytest.raises(InputError, match="from one call to the next: its forward pass draws random numbers"):
+        method(Noisy(5, 3).double()).attribute(drawn(2, 5), 1)
+
+
 class Histogram(nn.Module):
     """Counts tokens, and looks none of them up."""
 

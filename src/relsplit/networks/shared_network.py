@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -255,19 +255,34 @@ class Call:
             InputError: it is not.
         """
         count = 1 if network is None and self.is_of_images else len(self.inputs)
+        given = self.inputs if count > 1 else self.first
         with torch.no_grad():
-            own = obvious_part(self.called(self.inputs if count > 1 else self.first))
-        if not is_same(output[:count], own):
-            reason = (
-                "when gradients are recorded: its forward pass asks for the gradient mode"
-                if network is None
-                else "when it is rewritten for this explainer (not in-place, one module for each step): its forward "
-                "pass relies on what in-place steps overwrite, on hooks, or on values and types"
-            )
+            own = obvious_part(self.called(given))
+            if not is_same(output[:count], own):
+                self._say_why(own, obvious_part(self.called(given)), network)
+
+    def _say_why(self, own: Any, again: Any, network: nn.Module | None) -> NoReturn:
+        """Say why an output is not what the network itself answers, to which it was asked twice.
+
+        Raises:
+            InputError: always.
+        """
+        name = type(self.network).__name__
+        if not is_same(again, own):
             raise InputError(
-                f"{type(self.network).__name__} answers something else {reason}; make it answer the same, or use an "
-                "explainer that runs it as it is (rise, score_cam)"
+                f"{name} answers something else from one call to the next: its forward pass draws random numbers, or "
+                "counts its calls; make it answer the same"
             )
+        reason = (
+            "when gradients are recorded: its forward pass asks for the gradient mode"
+            if network is None
+            else "when it is rewritten for this explainer (not in-place, one module for each step): its forward "
+            "pass relies on what in-place steps overwrite, on hooks, or on values and types"
+        )
+        raise InputError(
+            f"{name} answers something else {reason}; make it answer the same, or use an "
+            "explainer that runs it as it is (rise, score_cam)"
+        )
 
     @property
     def first(self) -> Inputs:
