@@ -128,13 +128,14 @@ def compound(
 
     masks = any(isinstance(each, Tensor) and id(each) not in found for each in arguments[3:])
     # Where a part may be constant it is carried out at once, and again on the way back: what that part is has to be
-    # known, and to keep all of it takes more than the rest of a block.
-    made = record_inside()[1] if call.has_support or masks else None
-    support = None if made is None else made.support
-    del made
+    # known, and to keep all of it takes more than the rest of a block. An accelerator would be waited for twice.
+    known = record_inside() if call.has_support or masks else None
+    support = None if known is None or known[1] is None else known[1].support
+    if value.device.type == "cpu":
+        known = None
 
     def backward(relevance: Tensor) -> list[Tensor]:
-        inputs, result = record_inside()
+        inputs, result = record_inside() if known is None else known
         assert result is not None, "it was made of these inputs"
         return walk_back(result, relevance, inputs, recorder.watch, owned=True)
 
