@@ -104,9 +104,15 @@ def test_only_what_a_rule_may_read_is_kept(
 ) -> None:
     """Of inputs of both signs, and of those that are not negative."""
     choice = rule_choice(given, 0.0)
-    places = [Place(path, 0, float("nan"), kind, nonnegative) for nonnegative in (False, True)]
+    places = [Place(path, 0, float("nan"), kind, nonnegative, inputs=64) for nonnegative in (False, True)]
     assert tuple(reads_output(choice, place) for place in places) == expected
 
 
 def test_on_an_accelerator_z_plus_asks_nothing_and_keeps_nothing() -> None:
-    assert not reads_output(ZPlus(), Place("a", 0, 0.0, "dense", False, "cuda"))
+    assert not reads_output(ZPlus(), Place("a", 0, 0.0, "dense", False, "cuda", 768))
+
+
+def test_nothing_is_kept_of_units_of_few_inputs() -> None:
+    """As of a convolution of each channel by itself: z+ goes by the signs there."""
+    assert not reads_output(ZPlus(), Place("a", 0, 0.0, "convolution", inputs=49))
+    assert reads_output(Epsilon(), Place("a", 0, 0.0, "convolution", inputs=49))

@@ -9,7 +9,8 @@ from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import FULL, HALF_ABSOLUTE, NEGATIVE, POSITIVE, WeightPart, memory_format
 
 _LEAST_SHARE = 0.1
-_LEAST_INPUTS = 64
+LEAST_INPUTS = 64
+"""Of an output; of fewer, some unit nearly always has contributions that cancel."""
 _SIDE_BY_SIDE = WeightPart("positive beside negative", lambda w: torch.cat((w.clamp(min=0), w.clamp(max=0)), 1))
 
 
@@ -51,7 +52,7 @@ def _by_magnitude(layer: LinearLayer, h: Tensor) -> "_ByMagnitude | None":
     whole, weight = layer.output, layer.weight
     if whole is None or weight is None or whole.device.type != "cpu" or not whole.numel() or torch.is_grad_enabled():
         return None
-    if weight[0].numel() < _LEAST_INPUTS:
+    if weight[0].numel() < LEAST_INPUTS:
         return None
     magnitude = h.abs()
     half = layer.apply(magnitude, HALF_ABSOLUTE)

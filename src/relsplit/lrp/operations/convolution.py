@@ -22,7 +22,7 @@ def convolution(call: Call) -> Any:
     if len(call.sources) != 1 or call.step(h) is None:
         return call.refuse("its weights depend on the input")
     source = call.sources[0][1]
-    placed = PlacedRule(call, source, "convolution")
+    placed = PlacedRule(call, source, "convolution", weight=weight)
     call.recorder.facts.layers += 1
     output = call.run()
     kept, groups = call.kept([weight, given["bias"]]), given["groups"]

@@ -50,7 +50,7 @@ def _layer(call: Call, h: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
     source = call.step(h)
     if source is None or len(call.sources) != 1:
         return call.refuse("its weights depend on the input")
-    placed = PlacedRule(call, source, "dense")
+    placed = PlacedRule(call, source, "dense", weight=weight)
     call.recorder.facts.layers += 1
     output = call.run()
     weights = call.kept([weight, bias])
@@ -78,7 +78,7 @@ def product(call: Call) -> Any:
     comes_first = of_first is None
     h, weights, source = (second, first, of_second) if comes_first else (first, second, of_first)
     assert source is not None, "an operation without a source is not handled"
-    placed = PlacedRule(call, source, "dense")
+    placed = PlacedRule(call, source, "dense", weight=weights)
     output = call.run()
     kept = call.kept([weights])
     record_linear(call, output, h, source, lambda: MatrixProduct(kept()[0], comes_first), placed)

@@ -29,9 +29,12 @@ class PlacedRule:
         source: the layer's input.
         kind: of the layer.
         rule: that it has wherever it stands; None: the options say.
+        weight: with its outputs first; None: it has none.
     """
 
-    def __init__(self, call: Call, source: Step, kind: LayerKind, rule: Rule | None = None) -> None:
+    def __init__(
+        self, call: Call, source: Step, kind: LayerKind, rule: Rule | None = None, weight: Tensor | None = None
+    ) -> None:
         recorder = call.recorder
         self._facts = recorder.facts
         self._options: Options = recorder.options
@@ -41,6 +44,7 @@ class PlacedRule:
         self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside
         self._layers_before = recorder.facts.layers
+        self._inputs = 0 if weight is None or not len(weight) else weight[0].numel()
         self._nonnegative, self._device = source.nonnegative, call.sources[0][0].device.type
 
     def get(self) -> Rule:
@@ -57,7 +61,8 @@ class PlacedRule:
         return reads_output(self._options.rules if self._fixed is None else self._fixed, self._at(math.nan))
 
     def _at(self, depth: float) -> Place:
-        return Place(self.path, self._residuals_before, depth, self.kind, self._nonnegative, self._device)
+        facts = self._nonnegative, self._device, self._inputs
+        return Place(self.path, self._residuals_before, depth, self.kind, *facts)
 
 
 def made_in_full(call: Call, output: Tensor, kind: LayerKind) -> Saved | None:

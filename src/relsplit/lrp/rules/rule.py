@@ -50,6 +50,7 @@ class Place:
         kind: see :data:`LayerKind`.
         nonnegative: whether its input is known not to be negative.
         device: the type of device that it runs on.
+        inputs: how many weights each of its outputs has.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Place:
     kind: LayerKind
     nonnegative: bool = False
     device: str = "cpu"
+    inputs: int = 0
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from relsplit.lrp.layers.both_signs import both_signs
+from relsplit.lrp.layers.both_signs import LEAST_INPUTS, both_signs
 from relsplit.lrp.layers.linear_layer import LinearLayer
 from relsplit.lrp.layers.weights import POSITIVE
 from relsplit.lrp.rules import RULES
@@ -32,7 +32,7 @@ class ZPlus:
 
     def reads_output_at(self, place: Place) -> bool:
         """Say whether it uses what the layer made: see :func:`relsplit.lrp.layers.both_signs.both_signs`."""
-        return not place.nonnegative and place.device == "cpu"
+        return not place.nonnegative and place.device == "cpu" and place.inputs >= LEAST_INPUTS
 
     def propagate(
         self, layer: LinearLayer, h: Tensor, relevance: Tensor, *, nonnegative: bool, support: Tensor | None
