@@ -43,9 +43,8 @@ class MatrixProduct:
 
     def reach(self, support: Tensor) -> Tensor:
         reaches = self.weight != 0
-        if reaches.device.type == "cpu" and bool(
-            reaches.all()
-        ):  # as attention without a mask, which is no product then
+        if reaches.device.type == "cpu" and bool(reaches.all()):
+            # As attention without a mask does: every entry of a row or column that it sees counts alike.
             shape = torch.broadcast_shapes(self.weight.shape[:-2], support.shape[:-2])
             rows, columns = self.weight.shape[-2:]
             found = support.amax(-2 if self.comes_first else -1, keepdim=True) > 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from relsplit.lrp.arithmetic import minus, times, union
 from relsplit.lrp.operations import OPERATIONS
-from relsplit.lrp.operations.pass_through import pass_through
+from relsplit.lrp.operations.pass_through import factors_of_sum, pass_through
 from relsplit.lrp.recording.call import Call
 from relsplit.lrp.recording.step import Step
 from relsplit.lrp.splitting.splitting import Splitting
@@ -22,9 +22,7 @@ def addition(call: Call) -> Any:
     steps = call.step(first), call.step(second)
     if steps[0] is None or steps[1] is None:
         return pass_through(call)
-    alpha = given.get("alpha", 1)
-    signs = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
-    return split_sum(call, (first, second), (steps[0], steps[1]), signs)
+    return split_sum(call, (first, second), (steps[0], steps[1]), factors_of_sum(call))
 
 
 def share_of_first(

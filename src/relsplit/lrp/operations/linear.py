@@ -28,18 +28,15 @@ class PlacedRule:
         call: of the layer, before it runs.
         source: the layer's input.
         kind: of the layer.
-        rule: that it has wherever it stands; None: the options say.
         weight: with its outputs first; None: it has none.
     """
 
-    def __init__(
-        self, call: Call, source: Step, kind: LayerKind, rule: Rule | None = None, weight: Tensor | None = None
-    ) -> None:
+    def __init__(self, call: Call, source: Step, kind: LayerKind, weight: Tensor | None = None) -> None:
         recorder = call.recorder
         self._facts = recorder.facts
         self._options: Options = recorder.options
         is_first = kind != "mean" and recorder.ancestry.layers_before[source.index] == 0
-        self._fixed = self._options.input_rule if rule is None and is_first else rule
+        self._fixed: Rule | None = self._options.input_rule if is_first else None
         self.kind: LayerKind = kind
         self.path = recorder.path()
         self._residuals_before = len(recorder.facts.residuals) + recorder.facts.residuals_inside

@@ -70,11 +70,15 @@ def _factors(call: Call, tensor: Tensor) -> tuple[float] | None:
         return (-1.0,)
     if call.name not in ("add", "sub", "rsub"):
         return None
-    given = call.given()
-    alpha = given.get("alpha", 1)
-    first, second = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
-    factor = first if tensor is given["self"] else second
+    first, second = factors_of_sum(call)
+    factor = first if tensor is call.given()["self"] else second
     return (factor,) if factor < 0 else None
+
+
+def factors_of_sum(call: Call) -> tuple[float, float]:
+    """Return what the two arguments of an addition or subtraction are multiplied by before they are added."""
+    alpha: float = call.given().get("alpha", 1)
+    return {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[call.name]
 
 
 def _between(call: Call) -> Any:

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-_INNER = nn.Module._call_impl.__code__
-_CALLS = {_INNER, nn.Module._wrapped_call_impl.__code__}
+_CALLS = {
+    nn.Module._call_impl.__code__,
+    nn.Module._wrapped_call_impl.__code__,
+}
 _OURS = str(Path(__file__).parents[2])
 _TORCH = str(Path(torch.__file__).parent)
 
@@ -26,8 +28,6 @@ def running_module(paths: Mapping[int, str]) -> str:
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code in _CALLS:
-            if frame.f_code is _INNER and frame.f_back is not None and frame.f_back.f_code in _CALLS:
-                frame = frame.f_back  # it has the same module, and less beside it to be made a dictionary of
             path = paths.get(id(frame.f_locals["self"]))
             if path is not None:
                 return path

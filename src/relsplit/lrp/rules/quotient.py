@@ -57,21 +57,9 @@ def _left_over(relevance: Tensor, z: Tensor) -> bool:
 
 def signed_denominator(z: Tensor, epsilon: float) -> Tensor:
     """Return ``z + epsilon * sign(z)`` with sign(0) = 1, never exactly zero."""
-    return _away_from_zero(z, _smallest(z, epsilon))
-
-
-def _smallest(z: Tensor, epsilon: float) -> Tensor:
-    return z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
-
-
-def _away_from_zero(z: Tensor, smallest: Tensor) -> Tensor:
+    smallest = z.new_tensor(max(epsilon, torch.finfo(z.dtype).tiny ** 0.75))  # a number alone would be float32
     # Taking a sign over is several times faster than choosing; adding 0 makes the zero with a minus one without.
-    signs = z.detach() + 0.0
-    return (
-        torch.copysign(smallest, signs, out=signs).add_(z)
-        if not z.requires_grad
-        else torch.copysign(smallest, signs) + z
-    )
+    return torch.copysign(smallest, z.detach() + 0.0).add_(z)
 
 
 def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | None = None) -> Tensor:
@@ -82,9 +70,8 @@ def signed_shares(relevance: Tensor, z: Tensor, epsilon: float, over: Tensor | N
     if relevance.requires_grad or z.requires_grad:
         return relevance / signed_denominator(z, epsilon)
     result = torch.empty_like(z) if over is None or torch.is_grad_enabled() or over.shape != z.shape else over
-    smallest = _smallest(z, epsilon)
     for share, here, below in in_pieces(result, relevance, z):
-        torch.div(here, _away_from_zero(below, smallest), out=share)
+        torch.div(here, signed_denominator(below, epsilon), out=share)
     return result
 
 
